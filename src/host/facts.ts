@@ -42,10 +42,43 @@ export interface PathFact {
   readonly target?: ByteString;
 }
 
+/**
+ * One thing that a deny glob hides. `path` is canonical: for a symbolic link that matched it is the target, and `via` is the link.
+ *
+ * `kind` is what lies at `path`, never `symlink`; a dangling link is no match.
+ */
+export interface GlobMatch {
+  readonly path: AbsPath;
+  readonly kind: PathKind;
+  readonly pattern: ByteString;
+  readonly via?: AbsPath;
+}
+
+/** Our own places, as spelled; they are protected in every profile but full access. */
+export interface OwnPaths {
+  /** `$CODEX_HOME`, `/etc/codex`, the config files of this run, our executable, the chosen bwrap. */
+  readonly readOnly: readonly AbsPath[];
+  /** State folders: caches, records, locks. Hidden inside with mode 000. */
+  readonly hidden: readonly AbsPath[];
+}
+
+/** No place of ours: for tests and for `external` profiles. */
+export const NO_OWN_PATHS: OwnPaths = { readOnly: [], hidden: [] };
+
 /** What the probe found. Every component of every path that was asked for is in `paths`, and of the link targets met on the way. */
 export interface PathFacts {
   readonly paths: ReadonlyMap<AbsPath, PathFact>;
+  /**
+   * Text of the regular files that point into git directories, by canonical path: `.git` in a writable root, `commondir` where it
+   * leads. At most {@linkcode MAX_POINTER_BYTES}; a file that is longer or can't be read is absent.
+   */
+  readonly gitPointers: ReadonlyMap<AbsPath, ByteString>;
+  readonly globMatches: readonly GlobMatch[];
+  readonly own: OwnPaths;
 }
+
+/** Length up to which a `.git` or `commondir` file is read: PATH_MAX and its key. */
+export const MAX_POINTER_BYTES = 8_192;
 
 /** The fact of `path`, `missing` when a component above it is missing. @throws {Error} when nobody asked: our mistake */
 export function factOf(facts: PathFacts, path: AbsPath): PathFact {
