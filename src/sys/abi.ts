@@ -1,0 +1,388 @@
+/**
+ * Kernel numbers that the calls room uses: system calls by architecture, flags, structure layouts.
+ *
+ * Pure. Each constant names its header; sizes and offsets are bytes. Architectures: x86-64 and arm64, both little-endian.
+ *
+ * @module
+ */
+
+/** Architectures that we have numbers for, as `process.arch` spells them. */
+export type Arch = "x64" | "arm64";
+
+/** System call numbers: `asm/unistd_64.h` (x64), `asm-generic/unistd.h` (arm64). */
+export interface SyscallNumbers {
+  readonly read: number;
+  readonly write: number;
+  readonly close: number;
+  readonly fstat: number;
+  readonly ioctl: number;
+  readonly dup3: number;
+  readonly fcntl: number;
+  readonly flock: number;
+  readonly getcwd: number;
+  readonly getpid: number;
+  readonly getppid: number;
+  readonly geteuid: number;
+  readonly getuid: number;
+  readonly getegid: number;
+  readonly getgid: number;
+  readonly getgroups: number;
+  readonly setsid: number;
+  readonly kill: number;
+  readonly wait4: number;
+  readonly execve: number;
+  readonly prctl: number;
+  readonly rt_sigaction: number;
+  readonly rt_sigprocmask: number;
+  readonly signalfd4: number;
+  readonly pipe2: number;
+  readonly ppoll: number;
+  readonly openat: number;
+  readonly openat2: number;
+  readonly mkdirat: number;
+  readonly unlinkat: number;
+  readonly newfstatat: number;
+  readonly readlinkat: number;
+  readonly getdents64: number;
+  readonly prlimit64: number;
+  readonly memfd_create: number;
+  readonly close_range: number;
+  readonly seccomp: number;
+  readonly pidfd_open: number;
+  readonly pidfd_send_signal: number;
+  readonly landlock_create_ruleset: number;
+  readonly landlock_add_rule: number;
+  readonly landlock_restrict_self: number;
+  readonly socket: number;
+  readonly socketpair: number;
+  readonly bind: number;
+  readonly listen: number;
+  readonly connect: number;
+  readonly getsockopt: number;
+  readonly setsockopt: number;
+  readonly getsockname: number;
+  readonly sendmsg: number;
+  readonly recvmsg: number;
+  readonly chdir: number;
+  readonly setresuid: number;
+  readonly setresgid: number;
+  readonly setgroups: number;
+}
+
+const SHARED_SINCE_5_1 = {
+  pidfd_send_signal: 424,
+  pidfd_open: 434,
+  close_range: 436,
+  openat2: 437,
+  landlock_create_ruleset: 444,
+  landlock_add_rule: 445,
+  landlock_restrict_self: 446,
+} as const;
+
+/** The numbers of each architecture. */
+export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
+  x64: {
+    ...SHARED_SINCE_5_1,
+    read: 0,
+    write: 1,
+    close: 3,
+    fstat: 5,
+    rt_sigaction: 13,
+    rt_sigprocmask: 14,
+    ioctl: 16,
+    getpid: 39,
+    socket: 41,
+    connect: 42,
+    sendmsg: 46,
+    recvmsg: 47,
+    bind: 49,
+    listen: 50,
+    getsockname: 51,
+    socketpair: 53,
+    setsockopt: 54,
+    getsockopt: 55,
+    execve: 59,
+    wait4: 61,
+    kill: 62,
+    fcntl: 72,
+    flock: 73,
+    getcwd: 79,
+    chdir: 80,
+    getuid: 102,
+    getgid: 104,
+    geteuid: 107,
+    getegid: 108,
+    getppid: 110,
+    setsid: 112,
+    getgroups: 115,
+    setgroups: 116,
+    setresuid: 117,
+    setresgid: 119,
+    prctl: 157,
+    getdents64: 217,
+    openat: 257,
+    mkdirat: 258,
+    newfstatat: 262,
+    unlinkat: 263,
+    readlinkat: 267,
+    ppoll: 271,
+    signalfd4: 289,
+    dup3: 292,
+    pipe2: 293,
+    prlimit64: 302,
+    seccomp: 317,
+    memfd_create: 319,
+  },
+  arm64: {
+    ...SHARED_SINCE_5_1,
+    getcwd: 17,
+    dup3: 24,
+    fcntl: 25,
+    ioctl: 29,
+    flock: 32,
+    mkdirat: 34,
+    unlinkat: 35,
+    chdir: 49,
+    openat: 56,
+    close: 57,
+    pipe2: 59,
+    getdents64: 61,
+    read: 63,
+    write: 64,
+    ppoll: 73,
+    signalfd4: 74,
+    readlinkat: 78,
+    newfstatat: 79,
+    fstat: 80,
+    kill: 129,
+    rt_sigaction: 134,
+    rt_sigprocmask: 135,
+    setresuid: 147,
+    setresgid: 149,
+    setsid: 157,
+    getgroups: 158,
+    setgroups: 159,
+    prctl: 167,
+    getpid: 172,
+    getppid: 173,
+    getuid: 174,
+    geteuid: 175,
+    getgid: 176,
+    getegid: 177,
+    socket: 198,
+    socketpair: 199,
+    bind: 200,
+    listen: 201,
+    connect: 203,
+    getsockname: 204,
+    setsockopt: 208,
+    getsockopt: 209,
+    sendmsg: 211,
+    recvmsg: 212,
+    execve: 221,
+    wait4: 260,
+    prlimit64: 261,
+    seccomp: 277,
+    memfd_create: 279,
+  },
+};
+
+/** `fcntl.h`. O_DIRECTORY and O_NOFOLLOW differ on arm64: see {@linkcode openFlags}. */
+export const O_RDONLY = 0;
+export const O_WRONLY = 1;
+export const O_RDWR = 2;
+export const O_ACCMODE = 3;
+export const O_CREAT = 0o100;
+export const O_EXCL = 0o200;
+export const O_TRUNC = 0o1000;
+export const O_APPEND = 0o2000;
+export const O_NONBLOCK = 0o4000;
+export const O_CLOEXEC = 0o2000000;
+export const O_PATH = 0o10000000;
+
+/** The two open flags whose values depend on the architecture (`asm/fcntl.h`). */
+export function openFlags(
+  arch: Arch,
+): { readonly O_DIRECTORY: number; readonly O_NOFOLLOW: number } {
+  return arch === "x64"
+    ? { O_DIRECTORY: 0o200000, O_NOFOLLOW: 0o400000 }
+    : { O_DIRECTORY: 0o40000, O_NOFOLLOW: 0o100000 };
+}
+
+/** `linux/fcntl.h`: -100 as the unsigned 32-bit value that the kernel truncates back to an int. */
+export const AT_FDCWD = 0xffffff9c;
+export const AT_SYMLINK_NOFOLLOW = 0x100;
+export const AT_REMOVEDIR = 0x200;
+export const AT_EMPTY_PATH = 0x1000;
+
+export const F_GETFD = 1;
+export const F_SETFD = 2;
+export const F_GETFL = 3;
+export const F_DUPFD_CLOEXEC = 1030;
+export const F_ADD_SEALS = 1033;
+export const FD_CLOEXEC = 1;
+/** F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE. */
+export const ALL_SEALS = 0xf;
+
+/** `linux/memfd.h`. MFD_EXEC since Linux 6.3; older kernels refuse it with EINVAL. */
+export const MFD_CLOEXEC = 1;
+export const MFD_ALLOW_SEALING = 2;
+export const MFD_EXEC = 0x10;
+
+/** `linux/close_range.h`. */
+export const CLOSE_RANGE_CLOEXEC = 4;
+
+/** `sys/file.h`. */
+export const LOCK_SH = 1;
+export const LOCK_EX = 2;
+export const LOCK_NB = 4;
+
+/** `linux/openat2.h`, struct open_how: u64 flags, mode, resolve. */
+export const RESOLVE_NO_SYMLINKS = 0x04;
+export const RESOLVE_BENEATH = 0x08;
+export const OPEN_HOW_BYTES = 24;
+
+/** `linux/prctl.h`. */
+export const PR_SET_PDEATHSIG = 1;
+export const PR_SET_DUMPABLE = 4;
+export const PR_SET_NO_NEW_PRIVS = 38;
+
+/** `linux/seccomp.h`. */
+export const SECCOMP_SET_MODE_FILTER = 1;
+export const SECCOMP_FILTER_FLAG_TSYNC = 1;
+
+/** `bits/resource.h`. */
+export const RLIMIT_NOFILE = 7;
+
+/** `asm/signal.h`, the same on both architectures. */
+export const SIGHUP = 1;
+export const SIGINT = 2;
+export const SIGQUIT = 3;
+export const SIGKILL = 9;
+export const SIGUSR1 = 10;
+export const SIGUSR2 = 12;
+export const SIGPIPE = 13;
+export const SIGALRM = 14;
+export const SIGTERM = 15;
+export const SIGCHLD = 17;
+export const SIGCONT = 18;
+export const SIGTSTP = 20;
+export const SIGXFSZ = 25;
+export const SIGWINCH = 28;
+export const SIG_BLOCK = 0;
+export const SIG_SETMASK = 2;
+export const SIGSET_BYTES = 8;
+
+/** `linux/stat.h`, file types of st_mode. */
+export const S_IFMT = 0o170000;
+export const S_IFSOCK = 0o140000;
+export const S_IFLNK = 0o120000;
+export const S_IFREG = 0o100000;
+export const S_IFBLK = 0o060000;
+export const S_IFDIR = 0o040000;
+export const S_IFCHR = 0o020000;
+export const S_IFIFO = 0o010000;
+
+/** struct stat of newfstatat(2): `asm/stat.h` (x64), `asm-generic/stat.h` (arm64). Offsets in bytes. */
+export interface StatLayout {
+  readonly bytes: number;
+  readonly dev: number;
+  readonly ino: number;
+  readonly nlink: number;
+  readonly nlinkBytes: 4 | 8;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly size: number;
+  readonly ctimeSeconds: number;
+  readonly ctimeNanoseconds: number;
+}
+
+export const STAT_LAYOUTS: { readonly [arch in Arch]: StatLayout } = {
+  x64: {
+    bytes: 144,
+    dev: 0,
+    ino: 8,
+    nlink: 16,
+    nlinkBytes: 8,
+    mode: 24,
+    uid: 28,
+    gid: 32,
+    size: 48,
+    ctimeSeconds: 104,
+    ctimeNanoseconds: 112,
+  },
+  arm64: {
+    bytes: 128,
+    dev: 0,
+    ino: 8,
+    mode: 16,
+    nlink: 20,
+    nlinkBytes: 4,
+    uid: 24,
+    gid: 28,
+    size: 48,
+    ctimeSeconds: 104,
+    ctimeNanoseconds: 112,
+  },
+};
+
+/** errno values that we decide on (`asm-generic/errno-base.h`, `errno.h`). */
+export const EPERM = 1;
+export const ENOENT = 2;
+export const ESRCH = 3;
+export const EINTR = 4;
+export const E2BIG = 7;
+export const ENOEXEC = 8;
+export const EBADF = 9;
+export const ECHILD = 10;
+export const EAGAIN = 11;
+export const EACCES = 13;
+export const EEXIST = 17;
+export const ENOTDIR = 20;
+export const EISDIR = 21;
+export const EINVAL = 22;
+export const ENOSYS = 38;
+export const ENOTEMPTY = 39;
+export const ELOOP = 40;
+export const EOPNOTSUPP = 95;
+
+const ERRNO_TEXTS: {
+  readonly [errno: number]: readonly [name: string, text: string];
+} = {
+  1: ["EPERM", "operation not permitted"],
+  2: ["ENOENT", "no such file or directory"],
+  3: ["ESRCH", "no such process"],
+  4: ["EINTR", "interrupted"],
+  5: ["EIO", "input/output error"],
+  7: ["E2BIG", "argument list too long"],
+  8: ["ENOEXEC", "not an executable format"],
+  9: ["EBADF", "bad file descriptor"],
+  10: ["ECHILD", "no child process"],
+  11: ["EAGAIN", "temporarily unavailable"],
+  12: ["ENOMEM", "out of memory"],
+  13: ["EACCES", "permission denied"],
+  16: ["EBUSY", "busy"],
+  17: ["EEXIST", "already exists"],
+  18: ["EXDEV", "different mounts"],
+  20: ["ENOTDIR", "not a directory"],
+  21: ["EISDIR", "is a directory"],
+  22: ["EINVAL", "invalid argument"],
+  23: ["ENFILE", "too many open files in the system"],
+  24: ["EMFILE", "too many open files"],
+  26: ["ETXTBSY", "text file busy"],
+  27: ["EFBIG", "file too large"],
+  28: ["ENOSPC", "no space left on the device"],
+  30: ["EROFS", "read-only file system"],
+  36: ["ENAMETOOLONG", "file name too long"],
+  38: ["ENOSYS", "not available on this kernel"],
+  39: ["ENOTEMPTY", "directory not empty"],
+  40: ["ELOOP", "a symbolic link stands in the way"],
+  95: ["EOPNOTSUPP", "not supported"],
+};
+
+/** `ENOENT: no such file or directory`, or `errno 77` for numbers without a text here. */
+export function errnoText(errno: number): string {
+  const known = ERRNO_TEXTS[errno];
+  return known === undefined ? `errno ${errno}` : `${known[0]}: ${known[1]}`;
+}

@@ -1,0 +1,795 @@
+/**
+ * One function per system call, named after it, in TypeScript types. Nobody above sees a pointer.
+ *
+ * Failures are values that carry the call and its errno. Interrupted calls are tried again where that is safe.
+ * Source: section 2 of the manual pages.
+ *
+ * @module
+ */
+import type { ByteString } from "../bytes.ts";
+import { fail, ok, type Result } from "../result.ts";
+import * as abi from "./abi.ts";
+import {
+  addressOf,
+  spawnFamily,
+  stableBytes,
+  syscall,
+  type Word,
+} from "./ffi.ts";
+
+/** A system call that failed: its name with what it was asked, and errno as a positive number. */
+export interface SysError {
+  readonly kind: "sys";
+  readonly call: string;
+  readonly errno: number;
+}
+
+/** The running architecture. @throws {Error} on one that we have no numbers for; the build offers none such */
+export function hostArch(): abi.Arch {
+  const arch = process.arch;
+  if (arch === "x64" || arch === "arm64") return arch;
+  throw new Error(`Cannot run on ${arch}: x86-64 and arm64 are supported`);
+}
+
+const ARCH: abi.Arch = process.arch === "arm64" ? "arm64" : "x64";
+const SYS = abi.SYSCALLS[ARCH];
+const STAT = abi.STAT_LAYOUTS[ARCH];
+const OPEN_FLAGS = abi.openFlags(ARCH);
+
+export const O_DIRECTORY = OPEN_FLAGS.O_DIRECTORY;
+export const O_NOFOLLOW = OPEN_FLAGS.O_NOFOLLOW;
+
+/** NUL-terminated bytes of a byte string, for the kernel. */
+export function cString(text: string): Uint8Array<ArrayBuffer> {
+  const bytes = stableBytes(text.length + 1);
+  Buffer.from(bytes.buffer).write(text, 0, "latin1");
+  return bytes;
+}
+
+function outcome(call: string, result: number): Result<number, SysError> {
+  return result < 0 ? fail({ kind: "sys", call, errno: -result }) : ok(result);
+}
+
+/** openat(2) from the working directory. @returns the descriptor; O_CLOEXEC is always added */
+export function open(
+  path: ByteString,
+  flags: number,
+  mode = 0,
+): Result<number, SysError> {
+  return openAt(abi.AT_FDCWD, path, flags, mode);
+}
+
+/** openat(2). @returns the descriptor; O_CLOEXEC is always added */
+export function openAt(
+  dirfd: number,
+  path: string,
+  flags: number,
+  mode = 0,
+): Result<number, SysError> {
+  for (;;) {
+    const result = syscall(
+      SYS.openat,
+      dirfd,
+      cString(path),
+      flags | abi.O_CLOEXEC,
+      mode,
+    );
+    if (result !== -abi.EINTR) return outcome(`open ${path}`, result);
+  }
+}
+
+/** openat2(2). @param resolve RESOLVE_* bits of `linux/openat2.h` */
+export function openAt2(
+  dirfd: number,
+  path: string,
+  flags: number,
+  resolve: number,
+): Result<number, SysError> {
+  const how = stableBytes(abi.OPEN_HOW_BYTES);
+  const view = new DataView(how.buffer);
+  view.setUint32(0, flags | abi.O_CLOEXEC, true);
+  view.setUint32(16, resolve, true);
+  return outcome(
+    `openat2 ${path}`,
+    syscall(SYS.openat2, dirfd, cString(path), how, abi.OPEN_HOW_BYTES),
+  );
+}
+
+/** close(2). Errors are of no use to anyone: the descriptor is gone either way. */
+export function close(fd: number): void {
+  syscall(SYS.close, fd);
+}
+
+/** read(2) once, into the whole of `buffer`. @returns bytes read, 0 at end of file */
+export function read(fd: number, buffer: Uint8Array): Result<number, SysError> {
+  for (;;) {
+    const result = syscall(SYS.read, fd, buffer, buffer.length);
+    if (result !== -abi.EINTR) return outcome("read", result);
+  }
+}
+
+/** Everything up to end of file, as a byte string. @param limitBytes more is an error (EFBIG) */
+export function readAll(
+  fd: number,
+  limitBytes: number,
+): Result<ByteString, SysError> {
+  let text = "";
+  const chunk = stableBytes(Math.min(limitBytes + 1, 65_536));
+  const view = Buffer.from(chunk.buffer);
+  for (;;) {
+    const count = read(fd, chunk);
+    if (!count.ok) return count;
+    if (count.value === 0) return ok(text as ByteString);
+    text += view.toString("latin1", 0, count.value);
+    if (text.length > limitBytes) {
+      return fail({ kind: "sys", call: "read", errno: 27 });
+    }
+  }
+}
+
+/** The whole of a kernel-made file such as `/proc/self/environ`. */
+export function readFile(
+  path: string,
+  limitBytes: number,
+): Result<ByteString, SysError> {
+  const fd = open(path as ByteString, abi.O_RDONLY);
+  if (!fd.ok) return fd;
+  const text = readAll(fd.value, limitBytes);
+  close(fd.value);
+  return text;
+}
+
+/** write(2) until all of `bytes` is out. */
+export function writeAll(
+  fd: number,
+  bytes: Uint8Array,
+): Result<void, SysError> {
+  let offset = 0;
+  while (offset < bytes.length) {
+    const result = syscall(
+      SYS.write,
+      fd,
+      bytes.subarray(offset),
+      bytes.length - offset,
+    );
+    if (result === -abi.EINTR) continue;
+    if (result < 0) return fail({ kind: "sys", call: "write", errno: -result });
+    offset += result;
+  }
+  return ok(undefined);
+}
+
+/** What fstat(2) or lstat(2) says. `mode` holds the type bits too; device and inode are exact below 2^53. */
+export interface Stat {
+  readonly device: number;
+  readonly inode: number;
+  readonly mode: number;
+  readonly linkCount: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly sizeBytes: number;
+  /** Nanoseconds since the epoch as `seconds.nanoseconds`, only for comparing. */
+  readonly ctime: string;
+}
+
+const STAT_BUFFER: { bytes: Uint8Array<ArrayBuffer> | null } = { bytes: null };
+
+function statAt(
+  call: string,
+  dirfd: number,
+  path: Word,
+  flags: number,
+): Result<Stat, SysError> {
+  const bytes = (STAT_BUFFER.bytes ??= stableBytes(STAT.bytes));
+  const result = syscall(SYS.newfstatat, dirfd, path, bytes, flags);
+  if (result < 0) return fail({ kind: "sys", call, errno: -result });
+  const view = new DataView(bytes.buffer);
+  const wide = (at: number): number =>
+    view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
+  return ok({
+    device: wide(STAT.dev),
+    inode: wide(STAT.ino),
+    mode: view.getUint32(STAT.mode, true),
+    linkCount: STAT.nlinkBytes === 8
+      ? wide(STAT.nlink)
+      : view.getUint32(STAT.nlink, true),
+    uid: view.getUint32(STAT.uid, true),
+    gid: view.getUint32(STAT.gid, true),
+    sizeBytes: wide(STAT.size),
+    ctime: `${wide(STAT.ctimeSeconds)}.${wide(STAT.ctimeNanoseconds)}`,
+  });
+}
+
+const EMPTY_PATH: { bytes: Uint8Array<ArrayBuffer> | null } = { bytes: null };
+
+/** fstat(2), also of an O_PATH descriptor. */
+export function fstat(fd: number): Result<Stat, SysError> {
+  return statAt(
+    `fstat ${fd}`,
+    fd,
+    EMPTY_PATH.bytes ??= cString(""),
+    abi.AT_EMPTY_PATH,
+  );
+}
+
+/** lstat(2): a final link is not followed. */
+export function lstat(path: ByteString): Result<Stat, SysError> {
+  return statAt(
+    `lstat ${path}`,
+    abi.AT_FDCWD,
+    cString(path),
+    abi.AT_SYMLINK_NOFOLLOW,
+  );
+}
+
+/** stat(2): links are followed. */
+export function stat(path: ByteString): Result<Stat, SysError> {
+  return statAt(`stat ${path}`, abi.AT_FDCWD, cString(path), 0);
+}
+
+/** fstatat(2) without following a final link. */
+export function lstatAt(dirfd: number, name: string): Result<Stat, SysError> {
+  return statAt(`lstat ${name}`, dirfd, cString(name), abi.AT_SYMLINK_NOFOLLOW);
+}
+
+/** readlink(2), to 4,096 bytes (PATH_MAX). */
+export function readlink(path: ByteString): Result<ByteString, SysError> {
+  const buffer = stableBytes(4096);
+  const result = syscall(
+    SYS.readlinkat,
+    abi.AT_FDCWD,
+    cString(path),
+    buffer,
+    buffer.length,
+  );
+  if (result < 0) {
+    return fail({ kind: "sys", call: `readlink ${path}`, errno: -result });
+  }
+  return ok(
+    Buffer.from(buffer.buffer).toString("latin1", 0, result) as ByteString,
+  );
+}
+
+/** getcwd(2): the canonical working directory, or ENOENT when it was removed. */
+export function getcwd(): Result<ByteString, SysError> {
+  const buffer = stableBytes(4096);
+  const result = syscall(SYS.getcwd, buffer, buffer.length);
+  if (result < 0) return fail({ kind: "sys", call: "getcwd", errno: -result });
+  // The count includes the NUL. A directory outside the root is spelled "(unreachable)…".
+  return ok(
+    Buffer.from(buffer.buffer).toString("latin1", 0, result - 1) as ByteString,
+  );
+}
+
+/** chdir(2). */
+export function chdir(path: ByteString): Result<number, SysError> {
+  return outcome(`chdir ${path}`, syscall(SYS.chdir, cString(path)));
+}
+
+/** mkdirat(2). */
+export function mkdirAt(
+  dirfd: number,
+  name: string,
+  mode: number,
+): Result<number, SysError> {
+  return outcome(
+    `mkdir ${name}`,
+    syscall(SYS.mkdirat, dirfd, cString(name), mode),
+  );
+}
+
+/** unlinkat(2). @param flags 0, or AT_REMOVEDIR for an empty directory */
+export function unlinkAt(
+  dirfd: number,
+  name: string,
+  flags: number,
+): Result<number, SysError> {
+  return outcome(
+    `unlink ${name}`,
+    syscall(SYS.unlinkat, dirfd, cString(name), flags),
+  );
+}
+
+/** Names in an open directory (getdents64(2)), without `.` and `..`, in the directory's order. */
+export function readDirectory(fd: number): Result<ByteString[], SysError> {
+  const names: ByteString[] = [];
+  const buffer = stableBytes(32_768);
+  const text = Buffer.from(buffer.buffer);
+  const view = new DataView(buffer.buffer);
+  for (;;) {
+    const count = syscall(SYS.getdents64, fd, buffer, buffer.length);
+    if (count < 0) {
+      return fail({ kind: "sys", call: "getdents64", errno: -count });
+    }
+    if (count === 0) return ok(names);
+    // struct linux_dirent64: u64 ino, s64 off, u16 reclen at 16, u8 type at 18, name at 19.
+    for (let at = 0; at < count; at += view.getUint16(at + 16, true)) {
+      const end = text.indexOf(0, at + 19);
+      const name = text.toString("latin1", at + 19, end) as ByteString;
+      if (name !== "." && name !== "..") names.push(name);
+    }
+  }
+}
+
+/** flock(2). @param operation LOCK_* bits; EAGAIN when LOCK_NB meets another's lock */
+export function flock(fd: number, operation: number): Result<number, SysError> {
+  return outcome("flock", syscall(SYS.flock, fd, operation));
+}
+
+/** pipe2(2) with O_CLOEXEC and `flags`. @returns [read end, write end] */
+export function pipe(flags = 0): Result<readonly [number, number], SysError> {
+  const ends = stableBytes(8);
+  const result = syscall(SYS.pipe2, ends, flags | abi.O_CLOEXEC);
+  if (result < 0) return fail({ kind: "sys", call: "pipe2", errno: -result });
+  const view = new DataView(ends.buffer);
+  return ok([view.getInt32(0, true), view.getInt32(4, true)]);
+}
+
+/** F_DUPFD_CLOEXEC of fcntl(2): a copy of `fd` numbered `atLeast` or above. */
+export function duplicate(
+  fd: number,
+  atLeast: number,
+): Result<number, SysError> {
+  return outcome(
+    `F_DUPFD ${fd}`,
+    syscall(SYS.fcntl, fd, abi.F_DUPFD_CLOEXEC, atLeast),
+  );
+}
+
+/** dup3(2) without flags: `to` becomes a copy of `from` that exec keeps. */
+export function dupTo(from: number, to: number): Result<number, SysError> {
+  return outcome(`dup3 ${from}`, syscall(SYS.dup3, from, to, 0));
+}
+
+/** Sets or clears close-on-exec. */
+export function setCloseOnExec(
+  fd: number,
+  on: boolean,
+): Result<number, SysError> {
+  return outcome(
+    `F_SETFD ${fd}`,
+    syscall(SYS.fcntl, fd, abi.F_SETFD, on ? abi.FD_CLOEXEC : 0),
+  );
+}
+
+/** F_GETFL: access mode and status flags of an open file, EBADF when the descriptor is closed. */
+export function fileStatusFlags(fd: number): Result<number, SysError> {
+  return outcome(`F_GETFL ${fd}`, syscall(SYS.fcntl, fd, abi.F_GETFL, 0));
+}
+
+/** close_range(2): marks every descriptor from `first` to `last` close-on-exec. Since Linux 5.11. */
+export function closeOnExecFrom(
+  first: number,
+  last = 0x7fffffff,
+): Result<number, SysError> {
+  return outcome(
+    "close_range",
+    syscall(SYS.close_range, first, last, abi.CLOSE_RANGE_CLOEXEC),
+  );
+}
+
+/** memfd_create(2). MFD_EXEC is dropped on kernels before 6.3, which know no such restriction. */
+export function memfdCreate(
+  name: string,
+  kind: "executable" | "data",
+): Result<number, SysError> {
+  const flags = abi.MFD_CLOEXEC | abi.MFD_ALLOW_SEALING;
+  const path = cString(name);
+  const wanted = kind === "executable" ? flags | abi.MFD_EXEC : flags;
+  const result = syscall(SYS.memfd_create, path, wanted);
+  if (result === -abi.EINVAL && wanted !== flags) {
+    return outcome("memfd_create", syscall(SYS.memfd_create, path, flags));
+  }
+  return outcome("memfd_create", result);
+}
+
+/** A sealed memfd that holds `content`, its offset at 0: it can be neither written, grown nor shrunk by anyone. */
+export function sealedMemfd(
+  name: string,
+  content: Uint8Array,
+  kind: "executable" | "data",
+): Result<number, SysError> {
+  const fd = memfdCreate(name, kind);
+  if (!fd.ok) return fd;
+  const written = writeAll(fd.value, content);
+  if (!written.ok) return written;
+  const sealed = outcome(
+    "F_ADD_SEALS",
+    syscall(SYS.fcntl, fd.value, abi.F_ADD_SEALS, abi.ALL_SEALS),
+  );
+  if (!sealed.ok) return sealed;
+  // A second open of the same inode starts at offset 0, where our own descriptor stands at the end after the write.
+  const reopened = open(
+    `/proc/self/fd/${fd.value}` as ByteString,
+    abi.O_RDONLY,
+  );
+  close(fd.value);
+  return reopened;
+}
+
+/** Numbers of the caller: effective and real ids (geteuid(2) and its kin). */
+export function ids(): {
+  readonly uid: number;
+  readonly euid: number;
+  readonly gid: number;
+  readonly egid: number;
+} {
+  return {
+    uid: syscall(SYS.getuid),
+    euid: syscall(SYS.geteuid),
+    gid: syscall(SYS.getgid),
+    egid: syscall(SYS.getegid),
+  };
+}
+
+/** getgroups(2): the supplementary groups. */
+export function getgroups(): Result<number[], SysError> {
+  const list = stableBytes(65_536 * 4);
+  const count = syscall(SYS.getgroups, 65_536, list);
+  if (count < 0) return fail({ kind: "sys", call: "getgroups", errno: -count });
+  const view = new DataView(list.buffer);
+  return ok(
+    Array.from(
+      { length: count },
+      (_, index) => view.getUint32(index * 4, true),
+    ),
+  );
+}
+
+export function getpid(): number {
+  return syscall(SYS.getpid);
+}
+
+export function getppid(): number {
+  return syscall(SYS.getppid);
+}
+
+/** setsid(2): a session of one's own, without a controlling terminal. */
+export function setsid(): Result<number, SysError> {
+  return outcome("setsid", syscall(SYS.setsid));
+}
+
+/** kill(2). @param pid as kill(2) has it; negative for a process group */
+export function kill(pid: number, signal: number): Result<number, SysError> {
+  return outcome(`kill ${pid}`, syscall(SYS.kill, pid, signal));
+}
+
+/** A state change of a child. */
+export type ChildStatus =
+  | { readonly kind: "exited"; readonly status: number }
+  | {
+    readonly kind: "signalled";
+    readonly signal: number;
+  };
+
+/** wait4(2), not waiting. @returns `null` when the child has not ended */
+export function waitNoHang(
+  pid: number,
+): Result<{ pid: number; status: ChildStatus } | null, SysError> {
+  return wait(pid, 1);
+}
+
+/** wait4(2) until the child has ended. */
+export function waitFor(
+  pid: number,
+): Result<{ pid: number; status: ChildStatus } | null, SysError> {
+  return wait(pid, 0);
+}
+
+function wait(
+  pid: number,
+  options: number,
+): Result<{ pid: number; status: ChildStatus } | null, SysError> {
+  const word = stableBytes(8);
+  for (;;) {
+    const result = syscall(SYS.wait4, pid, word, options, 0);
+    if (result === -abi.EINTR) continue;
+    if (result < 0) {
+      return fail({ kind: "sys", call: `wait4 ${pid}`, errno: -result });
+    }
+    if (result === 0) return ok(null);
+    // WIFSIGNALED and its kin of `bits/waitstatus.h`; stops are not asked for.
+    const raw = new DataView(word.buffer).getInt32(0, true);
+    const signal = raw & 0x7f;
+    return ok({
+      pid: result,
+      status: signal === 0
+        ? { kind: "exited", status: (raw >> 8) & 0xff }
+        : { kind: "signalled", signal },
+    });
+  }
+}
+
+/** prctl(2) with one argument. */
+export function prctl(
+  option: number,
+  argument: number,
+): Result<number, SysError> {
+  return outcome(
+    `prctl ${option}`,
+    syscall(SYS.prctl, option, argument, 0, 0, 0),
+  );
+}
+
+/** The kernel's struct sigaction of `asm/signal.h`: handler, flags, restorer, mask. */
+const SIGACTION_BYTES = 32;
+
+/** Sets a signal's action to the default (rt_sigaction(2)). */
+export function signalDefault(signal: number): Result<number, SysError> {
+  const action = stableBytes(SIGACTION_BYTES);
+  return outcome(
+    `sigaction ${signal}`,
+    syscall(SYS.rt_sigaction, signal, action, 0, abi.SIGSET_BYTES),
+  );
+}
+
+/** Bits of a kernel signal set: bit n-1 for signal n. Standard signals (1–31) only. */
+export function signalSet(signals: readonly number[]): Uint8Array<ArrayBuffer> {
+  const set = stableBytes(128);
+  const view = new DataView(set.buffer);
+  let bits = 0;
+  for (const signal of signals) bits |= 1 << (signal - 1);
+  view.setUint32(0, bits >>> 0, true);
+  return set;
+}
+
+/** rt_sigprocmask(2): replaces this thread's mask of blocked signals. @returns the mask before, as kernel bytes */
+export function setSignalMask(set: Uint8Array): Result<Uint8Array, SysError> {
+  const before = stableBytes(128);
+  const result = syscall(
+    SYS.rt_sigprocmask,
+    abi.SIG_SETMASK,
+    set,
+    before,
+    abi.SIGSET_BYTES,
+  );
+  return result < 0
+    ? fail({ kind: "sys", call: "sigprocmask", errno: -result })
+    : ok(before);
+}
+
+/** signalfd4(2). @param set the blocked signals to read */
+export function signalfd(set: Uint8Array): Result<number, SysError> {
+  // SFD_CLOEXEC and SFD_NONBLOCK are O_CLOEXEC and O_NONBLOCK.
+  return outcome(
+    "signalfd",
+    syscall(
+      SYS.signalfd4,
+      0xffffffff,
+      set,
+      abi.SIGSET_BYTES,
+      abi.O_CLOEXEC | abi.O_NONBLOCK,
+    ),
+  );
+}
+
+/** One pending signal of a signalfd, 0 when none is pending. struct signalfd_siginfo is 128 bytes, ssi_signo first. */
+export function readSignal(fd: number): number {
+  const info = stableBytes(128);
+  const count = read(fd, info);
+  return count.ok && count.value === 128
+    ? new DataView(info.buffer).getUint32(0, true)
+    : 0;
+}
+
+/** One descriptor to wait for. */
+export interface Polled {
+  readonly fd: number;
+  /** POLLIN 1, POLLOUT 4. Errors and hang-ups are always reported. */
+  readonly events: number;
+}
+
+/**
+ * ppoll(2).
+ *
+ * @param timeoutNs nanoseconds, or `null` to wait for ever
+ * @returns the returned events of each descriptor, in order; all 0 on time-out or interruption
+ */
+export function poll(
+  polled: readonly Polled[],
+  timeoutNs: number | null,
+): Result<number[], SysError> {
+  const list = stableBytes(8 * Math.max(polled.length, 1));
+  const view = new DataView(list.buffer);
+  polled.forEach(({ fd, events }, index) => {
+    view.setInt32(index * 8, fd, true);
+    view.setInt16(index * 8 + 4, events, true);
+  });
+  const time = stableBytes(16);
+  if (timeoutNs !== null) {
+    const clock = new DataView(time.buffer);
+    clock.setUint32(0, Math.floor(timeoutNs / 1e9), true);
+    clock.setUint32(8, Math.floor(timeoutNs % 1e9), true);
+  }
+  const result = syscall(
+    SYS.ppoll,
+    list,
+    polled.length,
+    timeoutNs === null ? 0 : time,
+    0,
+    abi.SIGSET_BYTES,
+  );
+  if (result < 0 && result !== -abi.EINTR) {
+    return fail({ kind: "sys", call: "ppoll", errno: -result });
+  }
+  return ok(
+    polled.map((
+      _,
+      index,
+    ) => (result <= 0 ? 0 : view.getUint16(index * 8 + 6, true))),
+  );
+}
+
+/** Soft and hard limit as prlimit64(2) has them; RLIM_INFINITY is 2^64 - 1, inexact here. */
+export interface ResourceLimit {
+  readonly soft: number;
+  readonly hard: number;
+}
+
+/** prlimit64(2), reading. @param pid 0 for this process */
+export function getLimit(
+  pid: number,
+  resource: number,
+): Result<ResourceLimit, SysError> {
+  const bytes = stableBytes(16);
+  const result = syscall(SYS.prlimit64, pid, resource, 0, bytes);
+  if (result < 0) {
+    return fail({ kind: "sys", call: `prlimit ${pid}`, errno: -result });
+  }
+  const view = new DataView(bytes.buffer);
+  return ok({
+    soft: Number(view.getBigUint64(0, true)),
+    hard: Number(view.getBigUint64(8, true)),
+  });
+}
+
+/** Sets this process's soft limit and keeps the hard one. */
+export function setSoftLimit(
+  resource: number,
+  soft: number,
+): Result<number, SysError> {
+  const bytes = stableBytes(16);
+  const got = syscall(SYS.prlimit64, 0, resource, 0, bytes);
+  if (got < 0) return fail({ kind: "sys", call: "prlimit", errno: -got });
+  const view = new DataView(bytes.buffer);
+  const hard = view.getBigUint64(8, true);
+  const wanted = BigInt(soft);
+  view.setBigUint64(0, wanted > hard ? hard : wanted, true);
+  return outcome("prlimit", syscall(SYS.prlimit64, 0, resource, bytes, 0));
+}
+
+/** A pointer array with its strings, for execve(2): keep it referenced until the call has returned. */
+interface StringVector {
+  readonly pointers: Uint8Array<ArrayBuffer>;
+  readonly text: Uint8Array<ArrayBuffer>;
+}
+
+function stringVector(strings: readonly string[]): StringVector {
+  // One buffer for all strings: a buffer each costs more than the rest of the exec.
+  let length = 0;
+  for (const string of strings) length += string.length + 1;
+  const text = stableBytes(Math.max(length, 1));
+  Buffer.from(text.buffer).write(
+    strings.length === 0 ? "" : `${strings.join("\0")}\0`,
+    0,
+    "latin1",
+  );
+  const base = addressOf(text);
+  const pointers = stableBytes(8 * (strings.length + 1));
+  const view = new DataView(pointers.buffer);
+  let at = base;
+  strings.forEach((string, index) => {
+    view.setUint32(index * 8, at % 2 ** 32, true);
+    view.setUint32(index * 8 + 4, Math.floor(at / 2 ** 32), true);
+    at += string.length + 1;
+  });
+  return { pointers, text };
+}
+
+/** What to execute: the file, and the exact argv and environment (`NAME=value` entries) as byte strings. */
+export interface Program {
+  readonly path: string;
+  readonly argv: readonly string[];
+  readonly environment: readonly string[];
+}
+
+/** execve(2). @returns only when it failed */
+export function execve(program: Program): SysError {
+  const argv = stringVector(program.argv);
+  const environment = stringVector(program.environment);
+  const result = syscall(
+    SYS.execve,
+    cString(program.path),
+    argv.pointers,
+    environment.pointers,
+  );
+  // Named again so that the vectors' text outlives the call.
+  if (argv.text.length + environment.text.length === 0) {
+    throw new Error("unreachable");
+  }
+  return { kind: "sys", call: `execve ${program.path}`, errno: -result };
+}
+
+/** `spawn.h`: POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK, and POSIX_SPAWN_SETSID. */
+const SPAWN_SETSIGDEF = 0x04;
+const SPAWN_SETSIGMASK = 0x08;
+const SPAWN_SETSID = 0x80;
+
+/** A program with the descriptors it gets. Everything not listed must be close-on-exec already. */
+export interface Spawned extends Program {
+  /** Pairs [ours, theirs], done in order; ours ≥ 100 and theirs < 100, so that none overwrites another's source. */
+  readonly descriptors: readonly (readonly [from: number, to: number])[];
+  readonly session: "own" | "inherited";
+}
+
+/** Starts a child with default signal actions and an empty signal mask (posix_spawn(3)). @returns its pid */
+export function spawn(program: Spawned): Result<number, SysError> {
+  const family = spawnFamily();
+  const call = `posix_spawn ${program.path}`;
+  // glibc: posix_spawn_file_actions_t is 80 bytes, posix_spawnattr_t 336; musl's are no larger.
+  const actions = stableBytes(128);
+  const attributes = stableBytes(512);
+  family.posix_spawn_file_actions_init(actions);
+  family.posix_spawnattr_init(attributes);
+  try {
+    for (const [from, to] of program.descriptors) {
+      const added = family.posix_spawn_file_actions_adddup2(actions, from, to);
+      if (added !== 0) return fail({ kind: "sys", call, errno: added });
+    }
+    const every = stableBytes(128);
+    new DataView(every.buffer).setBigUint64(0, 0xffff_ffff_ffff_ffffn, true);
+    family.posix_spawnattr_setsigdefault(attributes, every);
+    family.posix_spawnattr_setsigmask(attributes, stableBytes(128));
+    family.posix_spawnattr_setflags(
+      attributes,
+      SPAWN_SETSIGDEF | SPAWN_SETSIGMASK |
+        (program.session === "own" ? SPAWN_SETSID : 0),
+    );
+    const argv = stringVector(program.argv);
+    const environment = stringVector(program.environment);
+    const pid = stableBytes(4);
+    const error = family.posix_spawn(
+      pid,
+      cString(program.path),
+      actions,
+      attributes,
+      argv.pointers,
+      environment.pointers,
+    );
+    if (error !== 0 || argv.text.length + environment.text.length === 0) {
+      return fail({ kind: "sys", call, errno: error });
+    }
+    return ok(new DataView(pid.buffer).getInt32(0, true));
+  } finally {
+    family.posix_spawn_file_actions_destroy(actions);
+    family.posix_spawnattr_destroy(attributes);
+  }
+}
+
+/** seccomp(2) SECCOMP_SET_MODE_FILTER for this thread and its siblings (TSYNC). @param program struct sock_filter, 8 bytes each */
+export function seccompSetFilter(
+  program: Uint8Array,
+): Result<number, SysError> {
+  const code = stableBytes(program.length);
+  code.set(program);
+  // struct sock_fprog: u16 len, padding to 8, pointer.
+  const header = stableBytes(16);
+  const view = new DataView(header.buffer);
+  view.setUint16(0, program.length / 8, true);
+  view.setBigUint64(8, BigInt(addressOf(code)), true);
+  const result = syscall(
+    SYS.seccomp,
+    abi.SECCOMP_SET_MODE_FILTER,
+    abi.SECCOMP_FILTER_FLAG_TSYNC,
+    header,
+  );
+  // A positive result is the id of a thread that could not be synchronised: nothing was installed.
+  if (result > 0) {
+    return fail({
+      kind: "sys",
+      call: `seccomp TSYNC thread ${result}`,
+      errno: abi.ESRCH,
+    });
+  }
+  return outcome("seccomp", result);
+}
