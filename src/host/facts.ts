@@ -70,7 +70,7 @@ export interface PathFacts {
   readonly paths: ReadonlyMap<AbsPath, PathFact>;
   /**
    * Text of the regular files that point into git directories, by canonical path: `.git` in a writable root, `commondir` where it
-   * leads. At most {@linkcode MAX_POINTER_BYTES}; a file that is longer or can't be read is absent.
+   * leads. A file that is longer than {@linkcode MAX_POINTER_BYTES}, or can't be read, has an empty text.
    */
   readonly gitPointers: ReadonlyMap<AbsPath, ByteString>;
   readonly globMatches: readonly GlobMatch[];

@@ -73,7 +73,7 @@ export interface MountPoint {
    * run (then `placeholder` says of what kind), so that it can't be created.
    */
   readonly node: "directory" | "file" | "missing";
-  /** For `missing`: metadata names become directories, everything else files. */
+  /** For `missing` only: metadata names become directories, everything else files. */
   readonly placeholder?: "directory" | "file";
   /** A masked directory with something visible below it: mode 111 instead of 000. */
   readonly traversable: boolean;
@@ -96,6 +96,7 @@ export interface PolicyError {
     | "system_path"
     | "own_path"
     | "unreadable_component"
+    | "not_a_directory"
     | "device_write";
   readonly path: ByteString;
   /** One line, no full stop, without the origin. */

@@ -1,0 +1,369 @@
+/**
+ * The mount points that make a policy true on one host, and the views of them that the mount planner asks for.
+ *
+ * Pure. One list is computed once; `access.ts` answers from it and the planner mounts it, so they can't disagree. A rule that
+ * changes nothing where it stands (a read below a read) has no mount point. Where {@linkcode validatePolicy} fails the layout is
+ * not to be used.
+ *
+ * @module
+ */
+import type { PathFacts } from "../host/facts.ts";
+import type { Decider, MountPoint, MountState } from "./decision.ts";
+import {
+  type AbsPath,
+  ancestry,
+  depthOf,
+  isInside,
+  parentOf,
+  ROOT,
+} from "./path.ts";
+import {
+  DEV,
+  DEV_SHM,
+  isMadeFresh,
+  type Place,
+  placeOf,
+  PROC,
+} from "./places.ts";
+import type { Policy } from "./policy.ts";
+import { nearest, rule, type Rules, rulesOf } from "./rules.ts";
+
+/** Everything that enforcement does about files. */
+export interface Layout {
+  readonly rules: Rules;
+  /** Those above before those below; equal depths bytewise. The first is the root. */
+  readonly mountPoints: readonly MountPoint[];
+  readonly byPath: ReadonlyMap<AbsPath, MountPoint>;
+  /** Links crossed by entries, with canonical parents: an empty root needs them remade. */
+  readonly links: readonly AbsPath[];
+}
+
+/** The layout of `policy` on the host that `facts` describe; the same objects give the same layout without computing it again. */
+export function layoutOf(policy: Policy, facts: PathFacts): Layout {
+  const known = LAYOUTS.get(policy)?.get(facts);
+  if (known !== undefined) return known;
+  const layout = computeLayout(policy, facts);
+  let byFacts = LAYOUTS.get(policy);
+  if (byFacts === undefined) LAYOUTS.set(policy, byFacts = new WeakMap());
+  byFacts.set(facts, layout);
+  return layout;
+}
+
+/** The mount point that speaks for `path`, canonical: its own or the nearest above. */
+export function mountOf(layout: Layout, path: AbsPath): MountPoint {
+  const found = nearest(layout.byPath, path);
+  if (found === null) throw new Error("a layout without a root");
+  return found;
+}
+
+/** Whether `path`, canonical and inside a masked directory, is the way to something visible. */
+export function leadsToVisible(layout: Layout, path: AbsPath): boolean {
+  return layout.mountPoints.some((point) =>
+    point.state !== "masked" && point.path !== path &&
+    isInside(point.path, { root: path })
+  );
+}
+
+/** Mount points through which files can be changed, pins left out. */
+export function writableRoots(layout: Layout): readonly MountPoint[] {
+  return layout.mountPoints.filter((point) =>
+    point.state === "writable" && point.decider.kind !== "pin"
+  );
+}
+
+/** Mount points that show files read-only inside something that hides them: the root, or a masked directory. */
+export function readableRoots(layout: Layout): readonly MountPoint[] {
+  return layout.mountPoints.filter((point) =>
+    point.state === "read_only" && point.decider.kind !== "system" &&
+    stateAbove(layout, point) === "masked"
+  );
+}
+
+/** Mount points that hide something. The root is left out: an empty root is the base, not a mask. */
+export function deniedPaths(layout: Layout): readonly MountPoint[] {
+  return layout.mountPoints.filter((point) =>
+    point.state === "masked" && point.path !== ROOT
+  );
+}
+
+/** Mount points that take writing away directly below `root`, metadata included. */
+export function carveOuts(
+  layout: Layout,
+  root: MountPoint,
+): readonly MountPoint[] {
+  return layout.mountPoints.filter((point) =>
+    (point.state === "read_only" || point.state === "masked") &&
+    isInside(point.path, { root: root.path }) &&
+    writableAbove(layout, point)?.path === root.path
+  );
+}
+
+/** The carve-outs directly below `root` that no entry asked for: `.git`, `.agents`, `.codex` and git's targets. */
+export function protectedMetadata(
+  layout: Layout,
+  root: MountPoint,
+): readonly MountPoint[] {
+  return carveOuts(layout, root).filter(({ decider }) =>
+    decider.kind === "metadata" || decider.kind === "git_pointer"
+  );
+}
+
+/** Directories to be bound onto themselves so that they can't be renamed. */
+export function pins(layout: Layout): readonly MountPoint[] {
+  return layout.mountPoints.filter((point) => point.decider.kind === "pin");
+}
+
+const LAYOUTS = new WeakMap<Policy, WeakMap<PathFacts, Layout>>();
+
+type Draft = {
+  readonly path: AbsPath;
+  readonly state: MountState;
+  readonly decider: Decider;
+  readonly place: Place;
+  readonly placeholder: "directory" | "file" | null;
+};
+
+function computeLayout(policy: Policy, facts: PathFacts): Layout {
+  if (policy.enforcement !== "managed") return unconfined();
+  const rules = rulesOf(policy, facts);
+  const drafts = new Map<AbsPath, Draft>();
+  for (const path of candidates(rules)) addDraft(path, rules, facts, drafts);
+  addPins(rules, facts, drafts);
+  const sorted = [...drafts.values()].sort((a, b) => inOrder(a.path, b.path));
+  const mountPoints = sorted.map((draft) => finish(draft, drafts));
+  const byPath = new Map(mountPoints.map((point) => [point.path, point]));
+  return { rules, mountPoints, byPath, links: crossedLinks(rules) };
+}
+
+function unconfined(): Layout {
+  const none = new Map<never, never>();
+  const root: MountPoint = {
+    path: ROOT,
+    state: "writable",
+    decider: { kind: "unconfined", path: ROOT },
+    node: "directory",
+    traversable: false,
+    parent: null,
+  };
+  const rules: Rules = {
+    entries: none,
+    globs: none,
+    caps: none,
+    own: none,
+    hidden: none,
+    fullWrite: true,
+    looping: [],
+  };
+  return {
+    rules,
+    mountPoints: [root],
+    byPath: new Map([[ROOT, root]]),
+    links: [],
+  };
+}
+
+/** Every path where something may change, outermost first. */
+function candidates(rules: Rules): readonly AbsPath[] {
+  const all = new Set<AbsPath>([ROOT, PROC, DEV]);
+  for (
+    const map of [
+      rules.entries,
+      rules.globs,
+      rules.caps,
+      rules.own,
+      rules.hidden,
+    ]
+  ) {
+    for (const path of map.keys()) all.add(path);
+  }
+  return [...all].sort(inOrder);
+}
+
+function inOrder(a: AbsPath, b: AbsPath): number {
+  const depth = depthOf(a) - depthOf(b);
+  return depth !== 0 ? depth : a < b ? -1 : a > b ? 1 : 0;
+}
+
+function addDraft(
+  path: AbsPath,
+  rules: Rules,
+  facts: PathFacts,
+  drafts: Map<AbsPath, Draft>,
+): void {
+  if (path === PROC || path === DEV) return addFresh(path, drafts);
+  if (isMadeFresh(path) && !isInside(path, { root: DEV_SHM })) return;
+  const { state, decider } = rule(rules, path);
+  if (path === ROOT) {
+    const place = directoryPlace(ROOT);
+    drafts.set(ROOT, { path, state, decider, place, placeholder: null });
+    return;
+  }
+  const place = placeFor(path, rules, facts);
+  if (place === null) return;
+  const missing = place.node === "missing";
+  const at = missing ? place.firstMissing : path;
+  const around = nearest(drafts, parentOf(at))?.state;
+  if (missing) {
+    if (around !== "writable" || drafts.has(at)) return;
+    if (state !== "read_only" && state !== "masked") return;
+    const placeholder = decider.kind === "metadata" ? "directory" : "file";
+    const closed = at === path ? state : "read_only";
+    drafts.set(at, { path: at, state: closed, decider, place, placeholder });
+    return;
+  }
+  if (state === around && state !== "private_tmp") return;
+  // What an empty directory doesn't hold needs no mask.
+  if (around === "private_tmp" && state === "masked" && path !== DEV_SHM) {
+    return;
+  }
+  drafts.set(path, { path, state, decider, place, placeholder: null });
+}
+
+/** `/proc` and `/dev` are in every view, whatever is around them. */
+function addFresh(path: AbsPath, drafts: Map<AbsPath, Draft>): void {
+  const state = path === DEV ? "private_tmp" : "read_only";
+  const place = directoryPlace(path);
+  const decider = { kind: "system", path } as const;
+  drafts.set(path, { path, state, decider, place, placeholder: null });
+}
+
+/** Where a rule's path lies; a glob match brings its own answer, as nobody asked about it beforehand. */
+function placeFor(
+  path: AbsPath,
+  rules: Rules,
+  facts: PathFacts,
+): Place | null {
+  const glob = rules.globs.get(path);
+  if (glob?.kind === "glob") {
+    const kind = glob.match.kind;
+    const node = kind === "directory" ? "directory" : "file";
+    return { ...directoryPlace(path), kind, node };
+  }
+  return placeOf(facts, path);
+}
+
+function directoryPlace(path: AbsPath): Place {
+  return {
+    path,
+    node: "directory",
+    kind: "directory",
+    links: [],
+    firstMissing: path,
+    obstacle: null,
+  };
+}
+
+/**
+ * Renaming a directory above a mask takes the mask along, but the next run would not find the path it was told to deny. So each
+ * directory between a writable root and a carve-out that was named literally becomes a mount point.
+ */
+function addPins(
+  rules: Rules,
+  facts: PathFacts,
+  drafts: Map<AbsPath, Draft>,
+): void {
+  for (const draft of [...drafts.values()]) {
+    if (draft.state !== "read_only" && draft.state !== "masked") continue;
+    if (draft.path === ROOT) continue;
+    const around = nearest(drafts, parentOf(draft.path));
+    if (around?.state !== "writable") continue;
+    for (const path of pinnable(draft, rules, facts)) {
+      if (drafts.has(path) || !isInside(path, { root: around.path })) continue;
+      if (nearest(drafts, path)?.state !== "writable") continue;
+      const decider = { kind: "pin", path, guards: draft.path } as const;
+      const place = directoryPlace(path);
+      const pin = { path, state: "writable", decider, place } as const;
+      drafts.set(path, { ...pin, placeholder: null });
+    }
+  }
+}
+
+/** The directories above a carve-out whose names matter for finding it again. */
+function pinnable(
+  draft: Draft,
+  rules: Rules,
+  facts: PathFacts,
+): readonly AbsPath[] {
+  const above = ancestry(parentOf(draft.path)).slice(1);
+  // A literal entry for the same path asks for more than the pattern.
+  const literal = rules.entries.has(draft.path) ||
+    rules.hidden.has(draft.path);
+  const { decider } = draft;
+  if (decider.kind !== "glob" || literal) return above;
+  if (decider.match.via !== undefined) return above;
+  const prefix = placeOf(facts, decider.glob.prefix)?.path ?? ROOT;
+  const fixed = fixedDirectories(decider.glob.pattern, decider.glob.prefix);
+  return above.filter((path, index) =>
+    isInside(prefix, { root: path }) ||
+    fixed(index + 1 - depthOf(prefix), depthOf(draft.path) - index - 2)
+  );
+}
+
+/**
+ * Which directories between a pattern's prefix and a match stand for a component of their own: renaming one changes whether the
+ * pattern finds the match. Those that a `**` swallowed are found again anywhere.
+ *
+ * @returns a predicate over (components below the prefix, counted from 1; directories between it and the match)
+ */
+function fixedDirectories(
+  pattern: string,
+  prefix: AbsPath,
+): (below: number, aboveMatch: number) => boolean {
+  const rest = pattern.slice(prefix === ROOT ? 1 : prefix.length + 1)
+    .split("/");
+  const first = rest.indexOf("**");
+  if (first === -1) return () => true;
+  const last = rest.lastIndexOf("**");
+  const after = rest.length - 1 - last;
+  return (below, aboveMatch) => below <= first || aboveMatch < after - 1;
+}
+
+function finish(draft: Draft, drafts: ReadonlyMap<AbsPath, Draft>): MountPoint {
+  const { path, state, decider, place, placeholder } = draft;
+  const traversable = state === "masked" && placeholder === null &&
+    place.node === "directory" && hasVisibleBelow(path, drafts);
+  const parent = path === ROOT
+    ? null
+    : nearest(drafts, parentOf(path))?.path ?? ROOT;
+  const point = { path, state, decider, traversable, parent };
+  return placeholder === null
+    ? { ...point, node: place.node }
+    : { ...point, node: "missing", placeholder };
+}
+
+function hasVisibleBelow(
+  path: AbsPath,
+  drafts: ReadonlyMap<AbsPath, Draft>,
+): boolean {
+  for (const other of drafts.values()) {
+    if (other.path === path || other.state === "masked") continue;
+    if (isInside(other.path, { root: path })) return true;
+  }
+  return false;
+}
+
+function crossedLinks(rules: Rules): readonly AbsPath[] {
+  const links = new Set<AbsPath>();
+  for (const entries of rules.entries.values()) {
+    for (const { place } of entries) {
+      for (const link of place.links) links.add(link);
+    }
+  }
+  return [...links].sort(inOrder);
+}
+
+function stateAbove(layout: Layout, point: MountPoint): MountState | null {
+  if (point.parent === null) return null;
+  return layout.byPath.get(point.parent)?.state ?? null;
+}
+
+/** The writable root whose files `point` takes away: the nearest mount point above that isn't a pin, if it is writable. */
+function writableAbove(layout: Layout, point: MountPoint): MountPoint | null {
+  for (let at = point.parent; at !== null;) {
+    const above = layout.byPath.get(at);
+    if (above === undefined || above.state !== "writable") return null;
+    if (above.decider.kind !== "pin") return above;
+    at = above.parent;
+  }
+  return null;
+}
