@@ -1,0 +1,261 @@
+/**
+ * Seals a copy of the Bun executable against its caller's environment: an entry stub stores NULL in `envp[0]`, so the runtime
+ * sees an empty environment while `/proc/self/environ` keeps the caller's exact bytes.
+ *
+ * The stub lies in the zero bytes before the executable segment, in the part of its first page that the kernel maps with it.
+ * Every assumption is checked; a runtime of another shape fails the build. Pure up to {@linkcode writeSealedRuntime}.
+ * Source: `elf.h`; System V ABI, "Process Initialization" (argc, argv, NULL, envp, NULL from the stack pointer up).
+ *
+ * @module
+ */
+
+import {
+  chmodSync,
+  closeSync,
+  copyFileSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import process from "node:process";
+import { fail, ok, type Result } from "../src/result.ts";
+
+const PAGE_BYTES = 4096; // the smallest page: a larger one maps more before the segment, never less
+const STUB_ALIGN_BYTES = 16;
+const EHDR_BYTES = 64; // sizeof(Elf64_Ehdr)
+const PHDR_BYTES = 56; // sizeof(Elf64_Phdr)
+const SHDR_BYTES = 64; // sizeof(Elf64_Shdr)
+const E_ENTRY_OFFSET = 24; // offsetof(Elf64_Ehdr, e_entry)
+const ET_EXEC = 2;
+const ET_DYN = 3;
+const PT_LOAD = 1;
+const PF_X = 1;
+const SHT_NOBITS = 8;
+const EM_X86_64 = 62;
+const EM_AARCH64 = 183;
+
+/** What has to be written into a copy of the executable; nothing else changes. */
+export type Seal = {
+  /** File offset of the stub. */
+  readonly stubOffset: number;
+  /** Where the kernel maps the stub: the new `e_entry`. */
+  readonly stubAddress: number;
+  readonly stub: Uint8Array;
+  /** Where the runtime began, and where the stub jumps to. */
+  readonly oldEntry: number;
+};
+
+type Segment = {
+  readonly type: number;
+  readonly flags: number;
+  readonly offset: number;
+  readonly address: number;
+  readonly fileBytes: number;
+  readonly memoryBytes: number;
+};
+
+/** Where the stub goes and what it says, or one line that says why this file can't be sealed. */
+export function planSeal(elf: Uint8Array): Result<Seal, string> {
+  const view = new DataView(elf.buffer, elf.byteOffset, elf.byteLength);
+  if (elf.length < EHDR_BYTES || view.getUint32(0) !== 0x7f454c46) {
+    return fail("it is not an ELF file");
+  }
+  if (view.getUint8(4) !== 2 || view.getUint8(5) !== 1) {
+    return fail("it is not a 64-bit little-endian ELF file");
+  }
+  const type = view.getUint16(16, true);
+  if (type !== ET_EXEC && type !== ET_DYN) {
+    return fail(`its ELF type is ${type}, must be 2 or 3`);
+  }
+  const machine = view.getUint16(18, true);
+  const oldEntry = readOffset(view, E_ENTRY_OFFSET);
+  const segments = readSegments(view);
+  if (segments === null) {
+    return fail("its program headers lie outside the file");
+  }
+
+  const executable = segments.filter((s) =>
+    s.type === PT_LOAD && (s.flags & PF_X) !== 0
+  );
+  const [text] = executable;
+  if (text === undefined || executable.length > 1) {
+    return fail(`it has ${executable.length} executable segments, must be 1`);
+  }
+  if (oldEntry < text.address || oldEntry >= text.address + text.fileBytes) {
+    return fail(
+      `its entry point ${
+        hex(oldEntry)
+      } is outside the executable segment: it is sealed already, or it changed its shape`,
+    );
+  }
+  if (text.offset % PAGE_BYTES !== text.address % PAGE_BYTES) {
+    return fail(
+      "file offset and address of its executable segment differ within the page",
+    );
+  }
+
+  const gapStart = Math.max(
+    text.offset - (text.offset % PAGE_BYTES),
+    endOfUsedBytes(view, segments, text.offset),
+  );
+  const stubOffset = Math.ceil(gapStart / STUB_ALIGN_BYTES) * STUB_ALIGN_BYTES;
+  const stubAddress = text.address - (text.offset - stubOffset);
+  const stub = encodeStub(machine, stubAddress, oldEntry);
+  if (!stub.ok) return stub;
+  if (stubOffset + stub.value.length > text.offset) {
+    return fail(
+      `${
+        text.offset - gapStart
+      } bytes are free before its executable segment, ${stub.value.length} are needed`,
+    );
+  }
+  if (elf.subarray(gapStart, text.offset).some((byte) => byte !== 0)) {
+    return fail(
+      `the bytes before its executable segment, from ${
+        hex(gapStart)
+      }, are not all zero`,
+    );
+  }
+  const page = stubAddress - (stubAddress % PAGE_BYTES);
+  const shares = segments.some((s) =>
+    s.type === PT_LOAD && s !== text && s.address < page + PAGE_BYTES &&
+    s.address + s.memoryBytes > page
+  );
+  if (shares) {
+    return fail(
+      `another segment is mapped over the stub's page at ${hex(page)}`,
+    );
+  }
+  return ok({ stubOffset, stubAddress, stub: stub.value, oldEntry });
+}
+
+/**
+ * The stub's machine code: argc from the stack, NULL into `envp[0]`, jump.
+ *
+ * Only registers that are free at process entry are used (`rax`; `x9`): `rdx` and `x0` carry ld.so's exit function.
+ */
+export function encodeStub(
+  machine: number,
+  address: number,
+  target: number,
+): Result<Uint8Array, string> {
+  switch (machine) {
+    case EM_X86_64: {
+      const stub = new Uint8Array(18);
+      stub.set([0x48, 0x8b, 0x04, 0x24]); // mov rax, [rsp]
+      stub.set([0x48, 0xc7, 0x44, 0xc4, 0x10, 0, 0, 0, 0], 4); // mov qword [rsp + rax*8 + 16], 0
+      const distance = target - (address + stub.length);
+      if (distance !== (distance | 0)) {
+        return fail("its entry point is too far for a jump");
+      }
+      stub[13] = 0xe9; // jmp rel32
+      new DataView(stub.buffer).setInt32(14, distance, true);
+      return ok(stub);
+    }
+    case EM_AARCH64: {
+      const stub = new Uint8Array(16);
+      const words = new DataView(stub.buffer);
+      words.setUint32(0, 0xf94003e9, true); // ldr x9, [sp]
+      words.setUint32(4, 0x8b296fe9, true); // add x9, sp, x9, lsl #3
+      words.setUint32(8, 0xf900093f, true); // str xzr, [x9, #16]
+      const distance = target - (address + 12);
+      if (distance % 4 !== 0 || Math.abs(distance) >= 2 ** 27) {
+        return fail("its entry point is too far for a branch");
+      }
+      words.setUint32(12, 0x14000000 | ((distance / 4) & 0x3ffffff), true); // b target
+      return ok(stub);
+    }
+    default:
+      return fail(
+        `its machine is ${machine}, must be 62 (x86-64) or 183 (arm64)`,
+      );
+  }
+}
+
+/**
+ * Writes a sealed copy of the executable at `from` to `to`, which appears whole or not at all.
+ *
+ * @throws {Error} with one line, when the runtime can't be sealed
+ */
+export function writeSealedRuntime(
+  { from, to }: { from: string; to: string },
+): Seal {
+  const plan = planSeal(readFileSync(from));
+  if (!plan.ok) {
+    throw new Error(`Cannot seal the runtime "${from}": ${plan.error}`);
+  }
+  const seal = plan.value;
+  const partial = `${to}.${process.pid}.partial`;
+  try {
+    copyFileSync(from, partial);
+    chmodSync(partial, 0o755);
+    const fd = openSync(partial, "r+");
+    writeSync(fd, seal.stub, 0, seal.stub.length, seal.stubOffset);
+    const entry = new Uint8Array(8);
+    new DataView(entry.buffer).setBigUint64(0, BigInt(seal.stubAddress), true);
+    writeSync(fd, entry, 0, entry.length, E_ENTRY_OFFSET);
+    closeSync(fd);
+    renameSync(partial, to);
+  } finally {
+    rmSync(partial, { force: true });
+  }
+  return seal;
+}
+
+function readSegments(view: DataView): Segment[] | null {
+  const table = readOffset(view, 32);
+  const size = view.getUint16(54, true);
+  const count = view.getUint16(56, true);
+  if (size !== PHDR_BYTES || table + count * size > view.byteLength) {
+    return null;
+  }
+  return Array.from({ length: count }, (_, i) => {
+    const at = table + i * size;
+    return {
+      type: view.getUint32(at, true),
+      flags: view.getUint32(at + 4, true),
+      offset: readOffset(view, at + 8),
+      address: readOffset(view, at + 16),
+      fileBytes: readOffset(view, at + 32),
+      memoryBytes: readOffset(view, at + 40),
+    };
+  });
+}
+
+/** The end of the last header, segment or section that begins before `limit`: bytes from there on belong to nobody. */
+function endOfUsedBytes(
+  view: DataView,
+  segments: readonly Segment[],
+  limit: number,
+): number {
+  const ends = [
+    EHDR_BYTES,
+    readOffset(view, 32) + segments.length * PHDR_BYTES,
+  ];
+  for (const { offset, fileBytes } of segments) {
+    if (offset < limit) ends.push(offset + fileBytes);
+  }
+  const table = readOffset(view, 40);
+  const count = view.getUint16(60, true);
+  if (table !== 0 && table < limit) ends.push(table + count * SHDR_BYTES);
+  for (let at = table; at < table + count * SHDR_BYTES; at += SHDR_BYTES) {
+    if (at + SHDR_BYTES > view.byteLength) break;
+    const offset = readOffset(view, at + 24);
+    const isInFile = view.getUint32(at + 4, true) !== SHT_NOBITS;
+    if (isInFile && offset < limit) {
+      ends.push(offset + readOffset(view, at + 32));
+    }
+  }
+  return Math.max(...ends);
+}
+
+/** A 64-bit field as a number: offsets and addresses of a real executable stay far below 2^53. */
+function readOffset(view: DataView, at: number): number {
+  return Number(view.getBigUint64(at, true));
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16)}`;
+}
