@@ -41,6 +41,10 @@ export interface SyscallNumbers {
   readonly openat2: number;
   readonly mkdirat: number;
   readonly unlinkat: number;
+  readonly renameat2: number;
+  readonly exit_group: number;
+  readonly faccessat: number;
+  readonly nanosleep: number;
   readonly newfstatat: number;
   readonly readlinkat: number;
   readonly getdents64: number;
@@ -125,6 +129,10 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     newfstatat: 262,
     unlinkat: 263,
     readlinkat: 267,
+    faccessat: 269,
+    renameat2: 316,
+    exit_group: 231,
+    nanosleep: 35,
     ppoll: 271,
     signalfd4: 289,
     dup3: 292,
@@ -142,6 +150,10 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     flock: 32,
     mkdirat: 34,
     unlinkat: 35,
+    faccessat: 48,
+    renameat2: 276,
+    exit_group: 94,
+    nanosleep: 101,
     chdir: 49,
     openat: 56,
     close: 57,

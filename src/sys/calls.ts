@@ -168,7 +168,7 @@ export interface Stat {
   readonly uid: number;
   readonly gid: number;
   readonly sizeBytes: number;
-  /** Nanoseconds since the epoch as `seconds.nanoseconds`, only for comparing. */
+  /** Seconds since the epoch as `seconds.nanoseconds`, nine digits after the dot. */
   readonly ctime: string;
 }
 
@@ -196,7 +196,9 @@ function statAt(
     uid: view.getUint32(STAT.uid, true),
     gid: view.getUint32(STAT.gid, true),
     sizeBytes: wide(STAT.size),
-    ctime: `${wide(STAT.ctimeSeconds)}.${wide(STAT.ctimeNanoseconds)}`,
+    ctime: `${wide(STAT.ctimeSeconds)}.${
+      String(wide(STAT.ctimeNanoseconds)).padStart(9, "0")
+    }`,
   });
 }
 
@@ -230,6 +232,14 @@ export function stat(path: ByteString): Result<Stat, SysError> {
 /** fstatat(2) without following a final link. */
 export function lstatAt(dirfd: number, name: string): Result<Stat, SysError> {
   return statAt(`lstat ${name}`, dirfd, cString(name), abi.AT_SYMLINK_NOFOLLOW);
+}
+
+/** faccessat(2) with X_OK, by the real ids: EACCES also on a mount without exec. */
+export function accessExecutable(path: ByteString): Result<number, SysError> {
+  return outcome(
+    `access ${path}`,
+    syscall(SYS.faccessat, abi.AT_FDCWD, cString(path), 1),
+  );
 }
 
 /** readlink(2), to 4,096 bytes (PATH_MAX). */
@@ -287,6 +297,18 @@ export function unlinkAt(
   return outcome(
     `unlink ${name}`,
     syscall(SYS.unlinkat, dirfd, cString(name), flags),
+  );
+}
+
+/** renameat2(2) within one directory, replacing what has the new name. */
+export function renameAt(
+  dirfd: number,
+  from: string,
+  to: string,
+): Result<number, SysError> {
+  return outcome(
+    `rename ${from}`,
+    syscall(SYS.renameat2, dirfd, cString(from), dirfd, cString(to), 0),
   );
 }
 
@@ -442,6 +464,37 @@ export function getpid(): number {
 
 export function getppid(): number {
   return syscall(SYS.getppid);
+}
+
+/** exit_group(2): at once, without the runtime's own clean-up, which costs a millisecond. */
+export function exitNow(status: number): never {
+  syscall(SYS.exit_group, status);
+  throw new Error("unreachable");
+}
+
+/** pidfd_open(2): a handle that can't be reused for another process. */
+export function pidfdOpen(pid: number): Result<number, SysError> {
+  return outcome(`pidfd_open ${pid}`, syscall(SYS.pidfd_open, pid, 0));
+}
+
+/** pidfd_send_signal(2). */
+export function pidfdKill(
+  pidfd: number,
+  signal: number,
+): Result<number, SysError> {
+  return outcome(
+    "pidfd_send_signal",
+    syscall(SYS.pidfd_send_signal, pidfd, signal, 0, 0),
+  );
+}
+
+/** Whether exec would close the descriptor; EBADF when it isn't open. */
+export function isCloseOnExec(fd: number): Result<boolean, SysError> {
+  const flags = outcome(
+    `F_GETFD ${fd}`,
+    syscall(SYS.fcntl, fd, abi.F_GETFD, 0),
+  );
+  return flags.ok ? ok((flags.value & abi.FD_CLOEXEC) !== 0) : flags;
 }
 
 /** setsid(2): a session of one's own, without a controlling terminal. */
@@ -720,9 +773,11 @@ export interface Spawned extends Program {
   /** Pairs [ours, theirs], done in order; ours ≥ 100 and theirs < 100, so that none overwrites another's source. */
   readonly descriptors: readonly (readonly [from: number, to: number])[];
   readonly session: "own" | "inherited";
+  /** Blocked signals of the child, as {@linkcode setSignalMask} returned them; none when absent. */
+  readonly signalMask?: Uint8Array;
 }
 
-/** Starts a child with default signal actions and an empty signal mask (posix_spawn(3)). @returns its pid */
+/** Starts a child (posix_spawn(3)) with SIGPIPE and SIGXFSZ, which the runtime ignores, at their defaults. @returns its pid */
 export function spawn(program: Spawned): Result<number, SysError> {
   const family = spawnFamily();
   const call = `posix_spawn ${program.path}`;
@@ -736,10 +791,14 @@ export function spawn(program: Spawned): Result<number, SysError> {
       const added = family.posix_spawn_file_actions_adddup2(actions, from, to);
       if (added !== 0) return fail({ kind: "sys", call, errno: added });
     }
-    const every = stableBytes(128);
-    new DataView(every.buffer).setBigUint64(0, 0xffff_ffff_ffff_ffffn, true);
-    family.posix_spawnattr_setsigdefault(attributes, every);
-    family.posix_spawnattr_setsigmask(attributes, stableBytes(128));
+    family.posix_spawnattr_setsigdefault(
+      attributes,
+      signalSet([abi.SIGPIPE, abi.SIGXFSZ]),
+    );
+    family.posix_spawnattr_setsigmask(
+      attributes,
+      program.signalMask ?? stableBytes(128),
+    );
     family.posix_spawnattr_setflags(
       attributes,
       SPAWN_SETSIGDEF | SPAWN_SETSIGMASK |

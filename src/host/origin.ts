@@ -1,0 +1,117 @@
+/**
+ * What the caller handed over: words, environment, working directory, ids. Read once, passed on as data.
+ *
+ * Effects: reads `/proc/self`, `getcwd(2)` and ids. `process.argv` and `process.env` are never used: both are decoded as UTF-8, and
+ * the sealed runtime has an empty environment on purpose.
+ *
+ * @module
+ */
+import type { ByteString } from "../bytes.ts";
+import { toText } from "../bytes.ts";
+import { type AbsPath, toAbsPath } from "../policy/path.ts";
+import { fail, ok, type Result } from "../result.ts";
+import { errnoText } from "../sys/abi.ts";
+import { getcwd, ids, readFile } from "../sys/calls.ts";
+
+/** Longest command line or environment that is read, in bytes; the kernel's own limit is a quarter of the stack limit. */
+const TEXT_LIMIT_BYTES = 64 * 1024 * 1024;
+
+/** The caller's words and surroundings. */
+export interface Origin {
+  readonly argv0: ByteString;
+  /** Everything after argv[0]. */
+  readonly words: readonly ByteString[];
+  /** Environment entries as they are, also duplicates and entries without `=`. */
+  readonly environment: readonly ByteString[];
+  /** Canonical working directory, `null` when it was removed or is unreachable from our root. */
+  readonly cwd: AbsPath | null;
+  readonly uid: number;
+  readonly euid: number;
+  readonly gid: number;
+  readonly egid: number;
+}
+
+/** Why the surroundings can't be read. `message` is one line. */
+export interface OriginError {
+  readonly kind: "origin";
+  readonly message: string;
+}
+
+/** Reads argv, or says that `/proc` is missing. */
+export function readWords(): Result<readonly ByteString[], OriginError> {
+  return readList("/proc/self/cmdline");
+}
+
+/** Reads the rest of the surroundings. @param argv from {@linkcode readWords} */
+export function readOrigin(
+  argv: readonly ByteString[],
+): Result<Origin, OriginError> {
+  const environment = readList("/proc/self/environ");
+  if (!environment.ok) return environment;
+  const cwd = getcwd();
+  const own = ids();
+  return ok({
+    argv0: argv[0] ?? ("" as ByteString),
+    words: argv.slice(1),
+    environment: environment.value,
+    cwd: cwd.ok ? toAbsPath(cwd.value) : null,
+    uid: own.uid,
+    euid: own.euid,
+    gid: own.gid,
+    egid: own.egid,
+  });
+}
+
+function readList(path: string): Result<readonly ByteString[], OriginError> {
+  const text = readFile(path, TEXT_LIMIT_BYTES);
+  if (!text.ok) {
+    const why = errnoText(text.error.errno);
+    return fail({
+      kind: "origin",
+      message:
+        `Cannot read ${path} (${why}): the sandbox needs /proc mounted, try "mount -t proc proc /proc"`,
+    });
+  }
+  if (text.value === "") return ok([]);
+  const list = text.value.split("\0");
+  // The last entry ends with a NUL too, so split leaves an empty string behind it.
+  if (list[list.length - 1] === "") list.pop();
+  return ok(list as ByteString[]);
+}
+
+/** The first value of a variable, as getenv(3) finds it; `null` when it is not set. */
+export function variable(
+  environment: readonly ByteString[],
+  name: string,
+): ByteString | null {
+  const prefix = `${name}=`;
+  for (const entry of environment) {
+    if (entry.startsWith(prefix)) {
+      return entry.slice(prefix.length) as ByteString;
+    }
+  }
+  return null;
+}
+
+/** Where the user's home is: `$HOME`, else the passwd entry of `uid`. */
+export function homeOf(
+  environment: readonly ByteString[],
+  uid: number,
+): AbsPath | null {
+  const set = variable(environment, "HOME");
+  if (set !== null && set !== "") return toAbsPath(set);
+  const passwd = readFile("/etc/passwd", 4 * 1024 * 1024);
+  if (!passwd.ok) return null;
+  for (const line of passwd.value.split("\n")) {
+    const fields = line.split(":");
+    if (fields[2] === String(uid) && fields[5] !== undefined) {
+      return toAbsPath(fields[5]);
+    }
+  }
+  return null;
+}
+
+/** A path of the caller for a message. */
+export function shown(path: ByteString): string {
+  return `"${toText(path)}"`;
+}

@@ -1,0 +1,178 @@
+/**
+ * A plan as bubblewrap's argument list.
+ *
+ * Pure. Descriptors are slots: the launcher opens them and passes their numbers in; `--explain` passes names.
+ * Source: bwrap(1).
+ *
+ * @module
+ */
+import type { ByteString } from "../bytes.ts";
+import { unreachable } from "../result.ts";
+import type { MountOp } from "./mounts.ts";
+import type { SandboxPlan } from "./plan.ts";
+
+/** bwrap stops at 9,000 arguments in all, the command's included (its MAX_ARGS). */
+export const MAX_BWRAP_ARGUMENTS = 9_000;
+
+/** Above this many arguments the command line goes to the inner stage by descriptor. */
+export const MAX_DIRECT_ARGUMENTS = 8_900;
+
+/** Descriptor numbers, as text, that appear in the argument list. */
+export interface BwrapFds {
+  /** The filter, absent when the inner stage installs it. */
+  readonly seccomp: string | null;
+  /** One for each mount step that takes a descriptor, by the step's index. */
+  readonly mounts: ReadonlyMap<number, string>;
+  /** Of a supervised run: pipes to the supervisor and the watcher. */
+  readonly supervised: {
+    readonly info: string;
+    readonly status: string;
+    readonly sync: string;
+    /** `null` when nothing is verified. */
+    readonly block: string | null;
+  } | null;
+}
+
+/** Whether a mount step takes a descriptor. */
+export function takesDescriptor(op: MountOp): boolean {
+  return op.kind === "bind_seen" || op.kind === "empty_file" ||
+    op.kind === "bind_own";
+}
+
+/**
+ * Everything after `bwrap` itself.
+ *
+ * @param environment `NAME=value` entries that bwrap must not have in its own environment (loader variables): set for the command
+ * @param command what bwrap executes: the command, or our inner stage
+ */
+export function bwrapArguments(
+  plan: SandboxPlan,
+  fds: BwrapFds,
+  environment: readonly ByteString[],
+  command: readonly string[],
+): string[] {
+  const words: string[] = [
+    "--unshare-user",
+    "--unshare-pid",
+    "--unshare-ipc",
+    "--unshare-uts",
+  ];
+  if (plan.network !== "host") words.push("--unshare-net");
+  words.push("--cap-drop", "ALL");
+  if (plan.disableUserns) words.push("--disable-userns");
+  words.push("--new-session");
+  // Under a supervisor the watcher does this job, without the race that bwrap's own has.
+  if (fds.supervised === null) words.push("--die-with-parent");
+  plan.mounts.forEach(({ op }, index) => {
+    for (const word of mountWords(op, fds.mounts.get(index))) words.push(word);
+  });
+  if (plan.chdir !== null) words.push("--chdir", plan.chdir);
+  if (fds.seccomp !== null) words.push("--seccomp", fds.seccomp);
+  if (fds.supervised !== null) {
+    const { info, status, sync, block } = fds.supervised;
+    words.push(
+      "--info-fd",
+      info,
+      "--json-status-fd",
+      status,
+      "--sync-fd",
+      sync,
+    );
+    if (block !== null) words.push("--block-fd", block);
+  }
+  for (const entry of environment) {
+    const equals = entry.indexOf("=");
+    words.push("--setenv", entry.slice(0, equals), entry.slice(equals + 1));
+  }
+  words.push("--", ...command);
+  return words;
+}
+
+function mountWords(op: MountOp, fd: string | undefined): readonly string[] {
+  switch (op.kind) {
+    case "bind_path":
+      return [
+        op.access === "writable" ? "--bind" : "--ro-bind",
+        op.path,
+        op.path,
+      ];
+    case "bind_seen":
+      return [
+        op.access === "writable" ? "--bind-fd" : "--ro-bind-fd",
+        required(fd, op),
+        op.path,
+      ];
+    case "bind_own":
+      return ["--ro-bind-fd", required(fd, op), op.path];
+    case "tmpfs":
+      return ["--perms", octal(op.mode), "--tmpfs", op.path];
+    case "empty_file":
+      return [
+        "--perms",
+        octal(op.mode),
+        "--ro-bind-data",
+        required(fd, op),
+        op.path,
+      ];
+    case "remount_read_only":
+      return ["--remount-ro", op.path];
+    case "dev":
+      return ["--dev", "/dev"];
+    case "proc":
+      return ["--proc", "/proc"];
+    default:
+      return unreachable(op);
+  }
+}
+
+function required(fd: string | undefined, op: MountOp): string {
+  if (fd === undefined) throw new Error(`no descriptor for ${op.kind}`);
+  return fd;
+}
+
+function octal(mode: number): string {
+  return mode.toString(8).padStart(3, "0");
+}
+
+/** Every option that the argument list uses: the chosen bwrap must know each. */
+export function requiredOptions(
+  plan: Pick<SandboxPlan, "mounts" | "supervisor" | "disableUserns" | "filter">,
+): string[] {
+  const options = new Set([
+    "--unshare-user",
+    "--unshare-pid",
+    "--unshare-ipc",
+    "--unshare-uts",
+    "--unshare-net",
+  ]);
+  for (
+    const option of [
+      "--cap-drop",
+      "--new-session",
+      "--die-with-parent",
+      "--setenv",
+      "--chdir",
+      "--seccomp",
+    ]
+  ) {
+    options.add(option);
+  }
+  if (plan.disableUserns) options.add("--disable-userns");
+  if (plan.supervisor.length > 0) {
+    for (
+      const option of [
+        "--info-fd",
+        "--json-status-fd",
+        "--sync-fd",
+        "--block-fd",
+      ]
+    ) options.add(option);
+  }
+  for (const { op } of plan.mounts) {
+    const fd = takesDescriptor(op) ? "0" : undefined;
+    for (const word of mountWords(op, fd)) {
+      if (word.startsWith("--")) options.add(word);
+    }
+  }
+  return [...options].sort();
+}

@@ -1,0 +1,124 @@
+/**
+ * Our executable inside the namespaces: installs what must be installed there and executes the command.
+ *
+ * Orders come in a sealed memfd, never in argv: what is in argv can be read by everything inside. The command's environment comes in
+ * the orders too, so that its loader variables never act on us.
+ *
+ * Effects, one synchronous stretch on the main thread: no_new_privs and filters belong to a thread, and execve(2) keeps the calling
+ * thread's.
+ *
+ * @module
+ */
+import type { ByteString } from "../bytes.ts";
+import { toText } from "../bytes.ts";
+import * as abi from "../sys/abi.ts";
+import {
+  close,
+  execve,
+  exitNow,
+  getcwd,
+  open,
+  prctl,
+  readAll,
+  readFile,
+  seccompSetFilter,
+  writeAll,
+} from "../sys/calls.ts";
+import { stableBytes } from "../sys/ffi.ts";
+import { searchPath } from "./command.ts";
+import { restoreState } from "./launcher.ts";
+
+/** What the inner stage is told. Strings are byte strings. */
+export interface InnerOrders {
+  readonly command: readonly ByteString[];
+  /** The command's whole environment but PWD. */
+  readonly environment: readonly ByteString[];
+  /** A filter to install on top of the one that bubblewrap loaded, as a byte string of struct sock_filter; `null` for none. */
+  readonly filter: string | null;
+  readonly softNofile: number;
+  readonly passFds: readonly number[];
+}
+
+const ORDERS_LIMIT_BYTES = 64 * 1024 * 1024;
+
+/** Our own failure before the command started. */
+const OURS = 125;
+const NOT_EXECUTABLE = 126;
+const NOT_FOUND = 127;
+
+/** Carries out the orders. @param ordersFd the sealed memfd */
+export function runInnerStage(ordersFd: number): never {
+  const text = readAll(ordersFd, ORDERS_LIMIT_BYTES);
+  close(ordersFd);
+  if (!text.ok) return stop(OURS, "Cannot read the inner stage's orders");
+  const orders = JSON.parse(text.value) as InnerOrders;
+  requireNoCapabilities();
+  const restored = restoreState(orders.passFds, orders.softNofile);
+  if (!restored.ok) return stop(OURS, restored.error.message);
+  installFilter(orders.filter);
+  return executeCommand(orders.command, withWorkingDirectory(orders.environment));
+}
+
+/** A sandbox whose first program still has capabilities could undo its own mounts: never go on in one. */
+function requireNoCapabilities(): void {
+  const status = readFile("/proc/self/status", 65_536);
+  const sets = status.ok ? [...status.value.matchAll(/^Cap(?:Prm|Eff):\s*([0-9a-f]+)$/gm)] : [];
+  if (sets.length !== 2 || sets.some((set) => !/^0+$/.test(set[1] ?? ""))) {
+    stop(OURS, "Linux sandbox retained effective or permitted capabilities");
+  }
+}
+
+function installFilter(filter: string | null): void {
+  const privileges = prctl(abi.PR_SET_NO_NEW_PRIVS, 1);
+  if (!privileges.ok) stop(OURS, `Cannot set no_new_privs: ${abi.errnoText(privileges.error.errno)}`);
+  if (filter === null) return;
+  const program = stableBytes(filter.length);
+  Buffer.from(program.buffer).write(filter, 0, "latin1");
+  const installed = seccompSetFilter(program);
+  if (!installed.ok) stop(OURS, `Cannot install the seccomp filter: ${abi.errnoText(installed.error.errno)}`);
+}
+
+/** As bubblewrap does for the programs that it starts itself. */
+function withWorkingDirectory(environment: readonly ByteString[]): ByteString[] {
+  const cwd = getcwd();
+  const others = environment.filter((entry) => !entry.startsWith("PWD="));
+  return cwd.ok ? [...others, `PWD=${cwd.value}` as ByteString] : others;
+}
+
+/**
+ * execvp(3): every place of PATH in order, and `/bin/sh` for a file that the kernel doesn't know the format of.
+ *
+ * Statuses as env(1) has them: 127 when nothing was found, 126 when something was found and can't be executed.
+ */
+export function executeCommand(command: readonly ByteString[], environment: readonly ByteString[]): never {
+  const name = command[0] ?? ("" as ByteString);
+  const path = environment.find((entry) => entry.startsWith("PATH="))?.slice(5) as ByteString | undefined;
+  const places = name === "" ? [] : name.includes("/") ? [name] : searchPath(path ?? null).map((place) => `${place}/${name}`);
+  let refused: number | null = null;
+  for (const place of places) {
+    let { errno } = execve({ path: place, argv: command, environment });
+    if (errno === abi.ENOEXEC) {
+      ({ errno } = execve({ path: "/bin/sh", argv: ["/bin/sh", place, ...command.slice(1)], environment }));
+      return stop(NOT_EXECUTABLE, `Failed to execvp ${toText(name)}: ${abi.errnoText(errno)}`);
+    }
+    if (errno === abi.ENOENT && exists(place as ByteString)) {
+      return stop(NOT_FOUND, `Failed to execvp ${toText(name)}: its interpreter or loader is not there (ENOENT)`);
+    }
+    if (errno === abi.ENOENT || errno === abi.ENOTDIR) continue;
+    refused ??= errno;
+    if (errno !== abi.EACCES) break;
+  }
+  if (refused !== null) return stop(NOT_EXECUTABLE, `Failed to execvp ${toText(name)}: ${abi.errnoText(refused)}`);
+  return stop(NOT_FOUND, `Failed to execvp ${toText(name)}: command not found (ENOENT)`);
+}
+
+function exists(path: ByteString): boolean {
+  const fd = open(path, abi.O_PATH);
+  if (fd.ok) close(fd.value);
+  return fd.ok;
+}
+
+function stop(status: number, message: string): never {
+  writeAll(2, Buffer.from(`codex: ${message}\n`, "utf8"));
+  exitNow(status);
+}

@@ -1,0 +1,219 @@
+/**
+ * Carries a plan out: opens what it names, checks that it is what was seen, and becomes bubblewrap.
+ *
+ * Effects, in one synchronous stretch on the main thread: the last calls before execve(2) change this thread's and this process's
+ * state (signals, limits, descriptors), and nothing may run in between.
+ *
+ * @module
+ */
+import type { ByteString } from "../bytes.ts";
+import { toText } from "../bytes.ts";
+import type { AbsPath } from "../policy/path.ts";
+import { fail, ok, type Result, unreachable } from "../result.ts";
+import * as abi from "../sys/abi.ts";
+import {
+  close,
+  closeOnExecFrom,
+  duplicate,
+  execve,
+  fstat,
+  open,
+  openAt2,
+  sealedMemfd,
+  setCloseOnExec,
+  setSoftLimit,
+  signalDefault,
+  type SysError,
+} from "../sys/calls.ts";
+import { bwrapArguments, type BwrapFds } from "./bwrap_argv.ts";
+import type { MountOp } from "./mounts.ts";
+import type { SandboxPlan } from "./plan.ts";
+import type { BwrapFile } from "./probe_bwrap.ts";
+
+/** Why the sandbox could not be started. `message` is one line. */
+export interface LaunchError {
+  readonly kind: "launch";
+  readonly message: string;
+}
+
+/** Everything that a launch needs besides the plan. Programs are struct sock_filter as byte strings. */
+export interface Launch {
+  readonly plan: SandboxPlan;
+  readonly bwrap: BwrapFile;
+  /** What bwrap itself gets: no loader variable among it. */
+  readonly environment: readonly ByteString[];
+  /** Entries that only the command gets, by `--setenv`. */
+  readonly lateEnvironment: readonly ByteString[];
+  /** The filter that bwrap loads into the command (or the inner stage) and into its own PID 1. */
+  readonly filter: string;
+  /** What bwrap executes. */
+  readonly command: readonly string[];
+  /** Content of the memfd that the inner stage reads; its number replaces {@linkcode INNER_FD}. */
+  readonly innerOrders: string | null;
+  /** Soft RLIMIT_NOFILE of the caller. */
+  readonly softNofile: number;
+}
+
+/** Stands in `command` for the number of the memfd that the inner stage reads. */
+export const INNER_FD = "\0inner-fd";
+
+/** Our descriptors start here: 0–2 and those of `--pass-fd` are the caller's. */
+export const FIRST_OWN_FD = 100;
+
+/** Descriptors of a plan, opened. */
+export interface Opened {
+  readonly fds: Omit<BwrapFds, "supervised">;
+  readonly command: readonly string[];
+  /** Everything that bwrap must inherit, under the same numbers. */
+  readonly keep: readonly number[];
+}
+
+/** Opens every descriptor that the plan needs; nothing has been changed when it fails. */
+export function openPlan(launch: Launch): Result<Opened, LaunchError> {
+  const keep: number[] = [...launch.bwrap.keep, ...launch.plan.passFds];
+  const mounts = new Map<number, string>();
+  for (const [index, step] of launch.plan.mounts.entries()) {
+    const fd = openFor(step.op);
+    if (fd === null) continue;
+    if (!fd.ok) return fd;
+    keep.push(fd.value);
+    mounts.set(index, String(fd.value));
+  }
+  const seccomp = high(
+    sealedMemfd("codex-filter", latin1(launch.filter), "data"),
+    "the seccomp filter",
+  );
+  if (!seccomp.ok) return seccomp;
+  keep.push(seccomp.value);
+  let command = launch.command;
+  if (launch.innerOrders !== null) {
+    const orders = high(
+      sealedMemfd("codex-orders", latin1(launch.innerOrders), "data"),
+      "the inner stage's orders",
+    );
+    if (!orders.ok) return orders;
+    keep.push(orders.value);
+    command = command.map((word) =>
+      word === INNER_FD ? String(orders.value) : word
+    );
+  }
+  return ok({ fds: { seccomp: String(seccomp.value), mounts }, command, keep });
+}
+
+function latin1(text: string): Uint8Array {
+  const bytes = new Uint8Array(new ArrayBuffer(text.length));
+  Buffer.from(bytes.buffer).write(text, 0, "latin1");
+  return bytes;
+}
+
+/** The same open file under a number that is ours. */
+function high(
+  fd: Result<number, SysError>,
+  what: string,
+): Result<number, LaunchError> {
+  if (!fd.ok) return failed(`Cannot open ${what}`, fd.error);
+  if (fd.value >= FIRST_OWN_FD) return fd;
+  const moved = duplicate(fd.value, FIRST_OWN_FD);
+  close(fd.value);
+  return moved.ok ? moved : failed(`Cannot open ${what}`, moved.error);
+}
+
+/** A launch failure that names the call's errno. */
+export function failed(
+  what: string,
+  error: SysError,
+): { readonly ok: false; readonly error: LaunchError } {
+  return fail({
+    kind: "launch",
+    message: `${what}: ${error.call.split(" ")[0]} says ${
+      abi.errnoText(error.errno)
+    }`,
+  });
+}
+
+/** @returns `null` for steps that take no descriptor */
+function openFor(op: MountOp): Result<number, LaunchError> | null {
+  switch (op.kind) {
+    case "bind_seen":
+      return openSeen(op.path, op.seen);
+    case "empty_file":
+      return high(open("/dev/null" as ByteString, abi.O_RDONLY), "/dev/null");
+    case "bind_own":
+      return high(open(op.source, abi.O_PATH), toText(op.source));
+    case "bind_path":
+    case "tmpfs":
+    case "remount_read_only":
+    case "dev":
+    case "proc":
+      return null;
+    default:
+      return unreachable(op);
+  }
+}
+
+/** Opens the very thing that the probe saw, by a path without links, or fails. */
+function openSeen(
+  path: AbsPath,
+  seen: { readonly device: number; readonly inode: number },
+): Result<number, LaunchError> {
+  const fd = high(
+    openAt2(abi.AT_FDCWD, path, abi.O_PATH, abi.RESOLVE_NO_SYMLINKS),
+    toText(path),
+  );
+  if (!fd.ok) return fd;
+  const stat = fstat(fd.value);
+  if (!stat.ok) return failed(`Cannot look at ${toText(path)}`, stat.error);
+  if (stat.value.device !== seen.device || stat.value.inode !== seen.inode) {
+    return fail({
+      kind: "launch",
+      message: `Cannot mount ${
+        toText(path)
+      }: it was replaced while the sandbox was being set up; run again`,
+    });
+  }
+  return fd;
+}
+
+/** Becomes bubblewrap. @returns only when that failed, before anything was started */
+export function launchByExec(launch: Launch): LaunchError {
+  const opened = openPlan(launch);
+  if (!opened.ok) return opened.error;
+  const { fds, command, keep } = opened.value;
+  const words = bwrapArguments(
+    launch.plan,
+    { ...fds, supervised: null },
+    launch.lateEnvironment,
+    command,
+  );
+  const restored = restoreState(keep, launch.softNofile);
+  if (!restored.ok) return restored.error;
+  const error = execve({
+    path: launch.bwrap.path,
+    argv: ["bwrap", ...words],
+    environment: launch.environment,
+  });
+  return failed(`Cannot start bubblewrap ${launch.bwrap.path}`, error).error;
+}
+
+/** Gives a process back what the runtime changed, and keeps only 0–2 and `keep` across exec. */
+export function restoreState(
+  keep: readonly number[],
+  softNofile: number,
+): Result<void, LaunchError> {
+  const closing = closeOnExecFrom(3);
+  if (!closing.ok) {
+    return failed("Cannot close inherited descriptors", closing.error);
+  }
+  for (const fd of keep) {
+    const kept = setCloseOnExec(fd, false);
+    if (!kept.ok) return failed(`Cannot pass descriptor ${fd}`, kept.error);
+  }
+  for (const signal of [abi.SIGPIPE, abi.SIGXFSZ]) {
+    const reset = signalDefault(signal);
+    if (!reset.ok) return failed(`Cannot reset signal ${signal}`, reset.error);
+  }
+  const limit = setSoftLimit(abi.RLIMIT_NOFILE, softNofile);
+  return limit.ok
+    ? ok(undefined)
+    : failed("Cannot restore the limit of open files", limit.error);
+}

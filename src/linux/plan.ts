@@ -1,0 +1,91 @@
+/**
+ * All that will be done, as data: mounts, network, filter, launcher, stage, environment, and why each was chosen.
+ *
+ * Pure types. `--explain` prints a plan, the launcher carries it out, golden files hold it.
+ *
+ * @module
+ */
+import type { ByteString } from "../bytes.ts";
+import type { AbsPath } from "../policy/path.ts";
+import type { NetworkMode } from "../policy/policy.ts";
+import type { MountStep } from "./mounts.ts";
+import type { FilterRequest } from "./seccomp/filters.ts";
+
+/** Which bubblewrap runs, and why it and no other. */
+export type Launcher =
+  | {
+    readonly kind: "system";
+    readonly path: AbsPath;
+    readonly version: string;
+    readonly reason: string;
+  }
+  | {
+    readonly kind: "bundled";
+    readonly version: string;
+    readonly sha256: string;
+    readonly reason: string;
+  };
+
+/** How the command is started inside. */
+export interface Stage {
+  /** `one_start`: bwrap executes the command. `inner`: our executable does, inside the namespaces. */
+  readonly kind: "one_start" | "inner";
+  readonly reason: string;
+}
+
+/** Why a supervisor of ours stays for the run. */
+export type SupervisorReason =
+  | "placeholders"
+  | "mount verification"
+  | "--outlive-caller"
+  | "proxy";
+
+/** What is changed in the command's environment, by name only: values are never printed. */
+export interface EnvironmentChange {
+  readonly name: string;
+  readonly change: "set" | "removed" | "kept from all but the command";
+}
+
+/** A run in a bubblewrap sandbox. */
+export interface SandboxPlan {
+  readonly kind: "bubblewrap";
+  readonly profile: string;
+  readonly cwd: AbsPath;
+  /** Where the command starts; `null` when `cwd` is not in the view. */
+  readonly chdir: AbsPath | null;
+  readonly mounts: readonly MountStep[];
+  readonly proc: "fresh" | "host";
+  readonly network: NetworkMode;
+  readonly filter: FilterRequest;
+  readonly launcher: Launcher;
+  readonly stage: Stage;
+  /** Empty: no process of ours is left resident. */
+  readonly supervisor: readonly SupervisorReason[];
+  /** Missing paths that need a mount point on the host for the run. */
+  readonly placeholders: readonly Placeholder[];
+  readonly disableUserns: boolean;
+  readonly passFds: readonly number[];
+  readonly environmentChanges: readonly EnvironmentChange[];
+  readonly command: readonly ByteString[];
+  readonly warnings: readonly string[];
+}
+
+/** A mount point that has to exist on the host while the run lasts. */
+export interface Placeholder {
+  readonly path: AbsPath;
+  readonly node: "directory" | "file";
+}
+
+/** A run without a sandbox, which only `:danger-full-access` and the `disabled` profile of the helper give. */
+export interface DirectPlan {
+  readonly kind: "direct";
+  readonly profile: string;
+  readonly cwd: AbsPath;
+  readonly environmentChanges: readonly EnvironmentChange[];
+  readonly passFds: readonly number[];
+  readonly command: readonly ByteString[];
+  readonly warnings: readonly string[];
+}
+
+/** What `codex sandbox` is about to do. */
+export type Plan = SandboxPlan | DirectPlan;

@@ -1,0 +1,248 @@
+/**
+ * Finds out what a bwrap can do here, once per boot, and remembers it.
+ *
+ * Effects: runs bwrap with `--help` and in one trial sandbox, reads and writes a cache below `$CODEX_HOME/sandbox`. A missing,
+ * broken or unwritable cache only costs time; a trial that failed is never remembered.
+ *
+ * @module
+ */
+import type { ByteString } from "../bytes.ts";
+import { openStateFolder } from "../host/state_folder.ts";
+import type { AbsPath } from "../policy/path.ts";
+import { ok, type Result } from "../result.ts";
+import * as abi from "../sys/abi.ts";
+import {
+  close,
+  getpid,
+  O_NOFOLLOW,
+  openAt,
+  readAll,
+  readFile,
+  renameAt,
+  stat,
+  type SysError,
+  unlinkAt,
+  writeAll,
+} from "../sys/calls.ts";
+import {
+  type BwrapAbility,
+  type NamespaceFacts,
+  optionsOfHelp,
+} from "./bwrap_choice.ts";
+import { runProbe } from "./run_probe.ts";
+
+/** How long `--help` or the trial may take. An automounted PATH was seen to hang for 30 s. */
+const PROBE_TIMEOUT_MS = 5_000;
+
+/** A command that never exists: when bwrap says so, every step before it has worked. */
+const NO_SUCH_COMMAND = "/dev/.codex-trial";
+
+const CACHE_LIMIT_BYTES = 256 * 1024;
+const CACHE_NAME = "bwrap-abilities.json";
+
+/** A bwrap that can be started. */
+export interface BwrapFile {
+  /** A path, or `/proc/self/fd/N` of the checked bytes. */
+  readonly path: string;
+  /** Descriptors that it is started with: the N above. */
+  readonly keep: readonly number[];
+  /** What identifies the file: device, inode and ctime, or the digest. */
+  readonly identity: string;
+}
+
+/** Where the cache is, `null` to go without. */
+export interface CachePlace {
+  readonly codexHome: AbsPath;
+  readonly euid: number;
+}
+
+/** What `file` can do, from the cache or from asking it. */
+export function abilityOf(
+  file: BwrapFile,
+  cache: CachePlace | null,
+): Result<BwrapAbility, SysError> {
+  const key = cacheKey(file, cache);
+  const known = cache === null || key === null ? null : readCache(cache);
+  if (known !== null && key !== null) {
+    const hit = known[key];
+    if (isAbility(hit)) return ok(hit);
+  }
+  const asked = ask(file);
+  if (
+    asked.ok && asked.value.trial.kind === "works" && cache !== null &&
+    key !== null
+  ) {
+    writeCache(cache, key, asked.value, known);
+  }
+  return asked;
+}
+
+function ask(file: BwrapFile): Result<BwrapAbility, SysError> {
+  const run = (words: readonly string[]): ReturnType<typeof runProbe> =>
+    runProbe(
+      {
+        path: file.path,
+        argv: ["bwrap", ...words],
+        environment: ["PATH=/usr/bin:/bin", "LC_ALL=C"],
+      },
+      file.keep,
+      PROBE_TIMEOUT_MS,
+    );
+  const help = run(["--help"]);
+  if (!help.ok) return help;
+  const version = run(["--version"]);
+  if (!version.ok) return version;
+  const options = optionsOfHelp(help.value.output);
+  const first = trialRun(run, options, "fresh");
+  if (!first.ok) return first;
+  const noProc = first.value.kind === "fails" &&
+    /Can't mount proc/.test(first.value.stderr);
+  const trial = noProc ? trialRun(run, options, "host") : first;
+  if (!trial.ok) return trial;
+  return ok({
+    options,
+    version: /\d+(\.\d+)+/.exec(version.value.output)?.[0] ?? "",
+    trial: trial.value,
+  });
+}
+
+/** A sandbox of the least kind that every plan needs. */
+function trialRun(
+  run: (words: readonly string[]) => ReturnType<typeof runProbe>,
+  options: readonly string[],
+  proc: "fresh" | "host",
+): Result<BwrapAbility["trial"], SysError> {
+  const outcome = run([
+    "--unshare-user",
+    "--unshare-pid",
+    "--unshare-ipc",
+    "--unshare-uts",
+    "--unshare-net",
+    "--cap-drop",
+    "ALL",
+    ...(options.includes("--disable-userns") ? ["--disable-userns"] : []),
+    "--ro-bind",
+    "/",
+    "/",
+    "--dev",
+    "/dev",
+    ...(proc === "fresh" ? ["--proc", "/proc"] : []),
+    "--",
+    NO_SUCH_COMMAND,
+  ]);
+  if (!outcome.ok) return outcome;
+  const { output, status } = outcome.value;
+  if (output.includes(`execvp ${NO_SUCH_COMMAND}`)) {
+    return ok({ kind: "works", proc });
+  }
+  if (status.kind === "timed_out") {
+    return ok({
+      kind: "fails",
+      stderr: `it did not answer within ${PROBE_TIMEOUT_MS / 1000} s`,
+    });
+  }
+  return ok({
+    kind: "fails",
+    stderr: output === "" ? `it ended with ${JSON.stringify(status)}` : output,
+  });
+}
+
+/** Everything that a remembered answer depends on: the file, this boot, this user and this user namespace. */
+function cacheKey(file: BwrapFile, cache: CachePlace | null): string | null {
+  const boot = readFile("/proc/sys/kernel/random/boot_id", 64);
+  const namespace = stat("/proc/self/ns/user" as ByteString);
+  if (!boot.ok || !namespace.ok || cache === null) return null;
+  return `${boot.value.trim()} ${namespace.value.inode} ${cache.euid} ${file.identity}`;
+}
+
+function readCache(cache: CachePlace): Record<string, unknown> | null {
+  const folder = openStateFolder(cache.codexHome, ["cache"], {
+    create: false,
+    euid: cache.euid,
+  });
+  if (!folder.ok) return null;
+  const fd = openAt(
+    folder.value,
+    CACHE_NAME,
+    abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK,
+  );
+  close(folder.value);
+  if (!fd.ok) return null;
+  const text = readAll(fd.value, CACHE_LIMIT_BYTES);
+  close(fd.value);
+  if (!text.ok) return null;
+  try {
+    const parsed: unknown = JSON.parse(text.value);
+    return typeof parsed === "object" && parsed !== null
+      ? parsed as Record<string, unknown>
+      : null;
+  } catch {
+    return null;
+  }
+}
+
+function isAbility(value: unknown): value is BwrapAbility {
+  if (typeof value !== "object" || value === null) return false;
+  const { options, version, trial } = value as Partial<BwrapAbility>;
+  return Array.isArray(options) &&
+    options.every((option) => typeof option === "string") &&
+    typeof version === "string" && typeof trial === "object" &&
+    trial?.kind === "works" &&
+    (trial.proc === "fresh" || trial.proc === "host");
+}
+
+/** Writes beside and renames, so that a reader never meets half a file. Entries of earlier boots are left out. */
+function writeCache(
+  cache: CachePlace,
+  key: string,
+  ability: BwrapAbility,
+  known: Record<string, unknown> | null,
+): void {
+  const folder = openStateFolder(cache.codexHome, ["cache"], {
+    create: true,
+    euid: cache.euid,
+  });
+  if (!folder.ok) return;
+  const boot = key.slice(0, key.indexOf(" "));
+  const kept = Object.entries(known ?? {}).filter(([other]) =>
+    other.startsWith(boot)
+  ).slice(-31);
+  const text = JSON.stringify({ ...Object.fromEntries(kept), [key]: ability });
+  const beside = `${CACHE_NAME}.${getpid()}`;
+  const fd = openAt(
+    folder.value,
+    beside,
+    abi.O_WRONLY | abi.O_CREAT | abi.O_EXCL | O_NOFOLLOW,
+    0o600,
+  );
+  if (fd.ok) {
+    const written = writeAll(fd.value, Buffer.from(text, "latin1"));
+    close(fd.value);
+    const renamed = written.ok && renameAt(folder.value, beside, CACHE_NAME).ok;
+    if (!renamed) unlinkAt(folder.value, beside, 0);
+  }
+  close(folder.value);
+}
+
+/** What the host says about user namespaces; asked only after a trial has failed. */
+export function namespaceFacts(uid: number): NamespaceFacts {
+  const text = (path: string): string | null => {
+    const read = readFile(path, 65_536);
+    return read.ok ? read.value.trim() : null;
+  };
+  const flag = (path: string): boolean | null => {
+    const value = text(path);
+    return value === null ? null : value !== "0";
+  };
+  const most = text("/proc/sys/user/max_user_namespaces");
+  return {
+    kernel: text("/proc/version") ?? "",
+    apparmorRestricts: flag(
+      "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+    ),
+    maxUserNamespaces: most === null ? null : Number(most),
+    userNamespaceClone: flag("/proc/sys/kernel/unprivileged_userns_clone"),
+    filtered: /^Seccomp:\s*[12]/m.test(text("/proc/self/status") ?? ""),
+    uid,
+  };
+}

@@ -1,0 +1,118 @@
+/**
+ * Runs a small program with a time limit and keeps its output from the user.
+ *
+ * Effects: posix_spawn(3), pipes, kill(2), wait4(2).
+ *
+ * @module
+ */
+import type { ByteString } from "../bytes.ts";
+import { fail, ok, type Result } from "../result.ts";
+import { O_NONBLOCK, O_RDWR, SIGKILL } from "../sys/abi.ts";
+import {
+  type ChildStatus,
+  close,
+  duplicate,
+  kill,
+  open,
+  pipe,
+  poll,
+  type Program,
+  read,
+  spawn,
+  type SysError,
+  waitFor,
+} from "../sys/calls.ts";
+import { stableBytes } from "../sys/ffi.ts";
+
+/** What the program did. `output` is stdout and stderr as they came, at most {@linkcode OUTPUT_LIMIT_BYTES}. */
+export interface ProbeOutcome {
+  readonly status: ChildStatus | { readonly kind: "timed_out" };
+  readonly output: ByteString;
+}
+
+/** More output is dropped: no help text is longer. */
+export const OUTPUT_LIMIT_BYTES = 64 * 1024;
+
+/** Descriptors below this number are the child's own. */
+const HIGH_FD = 100;
+
+/**
+ * Runs `program` with stdin from `/dev/null`.
+ *
+ * @param keep descriptors that the program gets under the same numbers
+ * @param timeoutMs after which it is killed
+ */
+export function runProbe(
+  program: Program,
+  keep: readonly number[],
+  timeoutMs: number,
+): Result<ProbeOutcome, SysError> {
+  const opened: number[] = [];
+  try {
+    const ends = pipe(O_NONBLOCK);
+    if (!ends.ok) return ends;
+    opened.push(...ends.value);
+    const nothing = open("/dev/null" as ByteString, O_RDWR);
+    if (!nothing.ok) return nothing;
+    opened.push(nothing.value);
+    const input = duplicate(nothing.value, HIGH_FD);
+    if (!input.ok) return input;
+    opened.push(input.value);
+    const output = duplicate(ends.value[1], HIGH_FD);
+    if (!output.ok) return output;
+    opened.push(output.value);
+    const child = spawn({
+      ...program,
+      session: "own",
+      descriptors: [
+        [input.value, 0],
+        [output.value, 1],
+        [output.value, 2],
+        ...keep.map((fd) => [fd, fd] as const),
+      ],
+    });
+    if (!child.ok) return child;
+    close(output.value);
+    close(ends.value[1]);
+    opened.splice(opened.indexOf(output.value), 1);
+    opened.splice(opened.indexOf(ends.value[1]), 1);
+    return collect(child.value, ends.value[0], timeoutMs);
+  } finally {
+    for (const fd of opened) close(fd);
+  }
+}
+
+function collect(
+  pid: number,
+  fd: number,
+  timeoutMs: number,
+): Result<ProbeOutcome, SysError> {
+  const deadline = performance.now() + timeoutMs;
+  const chunk = stableBytes(16_384);
+  let output = "";
+  for (;;) {
+    const leftMs = deadline - performance.now();
+    if (leftMs <= 0) {
+      kill(pid, SIGKILL);
+      waitFor(pid);
+      return ok({
+        status: { kind: "timed_out" },
+        output: output as ByteString,
+      });
+    }
+    const ready = poll([{ fd, events: 1 }], leftMs * 1e6);
+    if (!ready.ok) return ready;
+    if (ready.value[0] === 0) continue;
+    const count = read(fd, chunk);
+    if (!count.ok || count.value === 0) break;
+    if (output.length < OUTPUT_LIMIT_BYTES) {
+      output += Buffer.from(chunk.buffer).toString("latin1", 0, count.value);
+    }
+  }
+  const ended = waitFor(pid);
+  if (!ended.ok) return ended;
+  if (ended.value === null) {
+    return fail({ kind: "sys", call: "wait4", errno: 10 });
+  }
+  return ok({ status: ended.value.status, output: output as ByteString });
+}

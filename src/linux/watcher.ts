@@ -1,0 +1,126 @@
+/**
+ * The process that outlives SIGKILL of the supervisor: it ends the sandbox and removes the placeholders.
+ *
+ * It holds the read ends of three pipes: the lifeline, whose write end only the supervisor has; bwrap's `--info-fd`; and
+ * `--sync-fd`, whose end of file means that the whole sandbox is gone, whoever died first. It has a session of its own, `/` as its
+ * directory and `/dev/null` as stdio, so that it holds nobody's terminal, mount or pipe.
+ *
+ * Effects: blocking reads, kill(2), the placeholders.
+ *
+ * @module
+ */
+import { ROOT } from "../policy/path.ts";
+import * as abi from "../sys/abi.ts";
+import {
+  chdir,
+  close,
+  exitNow,
+  pidfdKill,
+  pidfdOpen,
+  poll,
+  read,
+  readAll,
+  readFile,
+} from "../sys/calls.ts";
+import { stableBytes } from "../sys/ffi.ts";
+import { type HeldPlaceholder, releasePlaceholders } from "./placeholders.ts";
+
+/** What the watcher is started with, in a sealed memfd. Descriptor numbers are its own. */
+export interface WatcherOrders {
+  readonly lifeline: number;
+  readonly info: number;
+  readonly sync: number;
+  readonly records: number | null;
+  readonly placeholders: readonly HeldPlaceholder[];
+  /** A fresh `/proc` is mounted inside: then end of file on `sync` proves that the sandbox is gone. */
+  readonly syncIsProof: boolean;
+}
+
+/** Sent through the lifeline: the supervisor has done everything itself. */
+export const DISMISSED = 0x64;
+
+const ORDERS_LIMIT_BYTES = 16 * 1024 * 1024;
+
+/** How long a killed sandbox may take to go. A process in an uninterruptible read of a dead network mount can take for ever. */
+const END_TIMEOUT_MS = 60_000;
+
+/** Runs the watcher. @param ordersFd the sealed memfd */
+export function runWatcher(ordersFd: number): never {
+  const text = readAll(ordersFd, ORDERS_LIMIT_BYTES);
+  if (!text.ok) exitNow(125);
+  close(ordersFd);
+  chdir(ROOT);
+  const orders = JSON.parse(text.value) as WatcherOrders;
+  if (awaitSupervisor(orders.lifeline) === "dismissed") exitNow(0);
+  endSandbox(orders.info, orders.sync);
+  const gone = waitForEnd(orders.sync, END_TIMEOUT_MS);
+  if (gone && orders.syncIsProof && orders.records !== null) {
+    releasePlaceholders(orders.placeholders, orders.records);
+  }
+  exitNow(0);
+}
+
+function awaitSupervisor(lifeline: number): "dismissed" | "died" {
+  const word = stableBytes(1);
+  const count = read(lifeline, word);
+  return count.ok && count.value === 1 && word[0] === DISMISSED
+    ? "dismissed"
+    : "died";
+}
+
+/** Kills the sandbox's first process, and with it all others, if it is still the one that bwrap named. */
+export function endSandbox(info: number, sync: number): void {
+  const text = readAll(info, 65_536);
+  const pid = text.ok ? childPidOf(text.value) : null;
+  if (pid !== null) killInit(pid, sync);
+}
+
+/** The `child-pid` of what bwrap wrote to `--info-fd` or `--json-status-fd`. */
+export function childPidOf(text: string): number | null {
+  const found = /"child-pid"\s*:\s*(\d+)/.exec(text);
+  return found === null ? null : Number(found[1]);
+}
+
+/**
+ * Kills process 1 of a sandbox.
+ *
+ * Pids are reused: the handle is opened first, then the pipe must still be held and the process be the first of a nested PID
+ * namespace.
+ */
+export function killInit(pid: number, sync: number): void {
+  const handle = pidfdOpen(pid);
+  if (!handle.ok) return;
+  if (!isAtEnd(sync) && isNamespaceInit(pid)) {
+    pidfdKill(handle.value, abi.SIGKILL);
+  }
+  close(handle.value);
+}
+
+function isNamespaceInit(pid: number): boolean {
+  const status = readFile(`/proc/${pid}/status`, 65_536);
+  const line = status.ok
+    ? /^NSpid:\s*(.*)$/m.exec(status.value)?.[1]
+    : undefined;
+  const numbers = line?.trim().split(/\s+/) ?? [];
+  return numbers.length > 1 && numbers.at(-1) === "1";
+}
+
+function isAtEnd(fd: number): boolean {
+  const ready = poll([{ fd, events: 1 }], 0);
+  return ready.ok && (ready.value[0] ?? 0) !== 0;
+}
+
+/** Waits until nobody holds the pipe any more. @returns whether that happened in time */
+export function waitForEnd(sync: number, timeoutMs: number): boolean {
+  const deadline = performance.now() + timeoutMs;
+  const word = stableBytes(16);
+  for (;;) {
+    const leftMs = deadline - performance.now();
+    if (leftMs <= 0) return false;
+    const ready = poll([{ fd: sync, events: 1 }], leftMs * 1e6);
+    if (!ready.ok) return false;
+    if ((ready.value[0] ?? 0) === 0) continue;
+    const count = read(sync, word);
+    if (count.ok && count.value === 0) return true;
+  }
+}
