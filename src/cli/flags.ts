@@ -257,6 +257,15 @@ export const FLAGS = [
     commands: ["sandbox"],
   },
   {
+    long: "version",
+    short: "V",
+    value: null,
+    isRepeatable: false,
+    group: "Inspect",
+    help: "Print the version and that of the bundled bwrap",
+    commands: ["root"],
+  },
+  {
     long: "origin",
     value: null,
     isRepeatable: false,
@@ -439,6 +448,12 @@ export const REFUSED_FLAGS: readonly RefusedFlag[] = [
     commands: ["root"],
     message: "'--full-auto' is not an option of `codex` itself",
     hint: AFTER_SANDBOX,
+  },
+  {
+    names: ["--version", "-V"],
+    commands: ["sandbox", "helper"],
+    message: "unexpected argument '--version' found",
+    hint: "codex --version prints the version",
   },
   {
     names: ["--cwd"],
