@@ -83,8 +83,12 @@ if (import.meta.main) {
 }
 
 function main(): void {
+  refuseOtherBun();
   const present = readBuilt();
-  if (present !== null) return report(present);
+  if (present !== null) {
+    if (!process.argv.includes("--quiet")) report(present);
+    return;
+  }
   mkdirSync(outDir, { recursive: true });
   if (
     process.env["CODEX_BUILD_LOCKED"] === undefined &&
@@ -97,16 +101,35 @@ function main(): void {
     ], { stdio: "inherit", env: { ...process.env, CODEX_BUILD_LOCKED: "1" } });
     process.exit(again.status ?? 125);
   }
+  removeAbandonedStages();
   report(buildCodex());
+}
+
+/** The bytes depend on the version: another Bun would build another product. */
+function refuseOtherBun(): void {
+  const locked = readPackage().optionalDependencies["@oven/bun-linux-x64"];
+  const here = process.versions["bun"];
+  if (here !== locked) {
+    throw new Error(
+      `Cannot build with Bun ${here}: package.json has ${locked}; use "npm run build"`,
+    );
+  }
+}
+
+function readPackage(): {
+  version: string;
+  optionalDependencies: Record<string, string>;
+} {
+  return JSON.parse(
+    readFileSync(join(repositoryRoot, "package.json"), "utf8"),
+  );
 }
 
 function buildCodex(): BuiltCodex {
   const bwrap = buildBwrap(outDir, say);
   const runtime = sealedRuntime();
   const key = inputsKey();
-  const version: string =
-    JSON.parse(readFileSync(join(repositoryRoot, "package.json"), "utf8"))
-      .version;
+  const { version } = readPackage();
   const stage = mkdtempSync(join(outDir, "codex-stage-"));
   try {
     say("compiling codex");
@@ -158,6 +181,16 @@ function buildCodex(): BuiltCodex {
     return built;
   } finally {
     rmSync(stage, { recursive: true, force: true });
+  }
+}
+
+/** Under the lock nobody else has a stage, so each one left is that of a killed build. */
+function removeAbandonedStages(): void {
+  if (process.env["CODEX_BUILD_LOCKED"] === undefined) return;
+  for (const name of readdirSync(outDir)) {
+    if (/^(bwrap|codex)-stage-/.test(name)) {
+      rmSync(join(outDir, name), { recursive: true });
+    }
   }
 }
 

@@ -231,6 +231,11 @@ function compile(
     note: (line: string) => void;
   },
 ): void {
+  // The compiler is asked for here, where it is really needed, so that a given binary or a finished one needs none.
+  run(
+    ["node", join(repositoryRoot, "scripts/setup.mjs"), "--compiler"],
+    "set up the compiler",
+  );
   note("compiling bubblewrap");
   const tree = join(stage, "source");
   mkdirSync(tree);

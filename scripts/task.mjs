@@ -1,0 +1,264 @@
+/**
+ * The tasks of package.json and deno.json: each sets up and builds what it needs, then does its work.
+ *
+ * Plain Node without dependencies. Progress goes to stderr; stdout belongs to what is run.
+ *
+ * Usage: node scripts/task.mjs build | sandbox ARGS… | test [PATH…] | ok | bench ARGS… | fuzz
+ *
+ * @module
+ */
+
+// deno-lint-ignore-file explicit-function-return-type -- plain JavaScript has no place for them
+
+import { spawn, spawnSync } from "node:child_process";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
+import { availableParallelism, constants, cpus, tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { outDir, repositoryRoot, setup, toolPath } from "./setup.mjs";
+
+const FILE_TIMEOUT_MS = 900_000;
+const TEST_TIMEOUT_MS = 60_000;
+
+const TASKS = { build, sandbox, test, ok, bench, fuzz };
+
+const [name = "", ...args] = process.argv.slice(2);
+const task = Object.hasOwn(TASKS, name) ? TASKS[name] : undefined;
+if (task === undefined) {
+  process.stderr.write(
+    `task: Unknown task "${name}", must be ${Object.keys(TASKS).join(", ")}\n`,
+  );
+  process.exitCode = 2;
+} else {
+  await task(args);
+}
+
+function build() {
+  setup();
+  compile();
+}
+
+function sandbox(words) {
+  setup();
+  compile("--quiet");
+  return passThrough(join(outDir, "codex"), ["sandbox", ...words]);
+}
+
+function bench(words) {
+  setup();
+  compile("--quiet");
+  return passThrough(toolPath("bun"), [
+    join(repositoryRoot, "scripts/bench.ts"),
+    ...words,
+  ]);
+}
+
+async function test(paths) {
+  setup({ tests: true });
+  compile("--quiet");
+  const counts = await runTests(testFiles(paths));
+  process.exitCode = report(counts);
+}
+
+async function fuzz() {
+  setup({ tests: true });
+  compile("--quiet");
+  const counts = await runTests(testFiles(["tests/fuzz"]), {
+    FUZZ_RUNS: process.env.FUZZ_RUNS || "20000",
+  });
+  process.exitCode = report(counts);
+}
+
+/** The one gate: form, lint, types, tests. All of it runs, so that one pass names all that is wrong. */
+async function ok(paths) {
+  setup({ tests: true });
+  const gates = [["fmt", "--check"], ["lint"], ["check", ...typeScriptFiles()]];
+  const broken = gates.filter((words) => !deno(words)).map(([word]) => word);
+  compile("--quiet");
+  const status = report(await runTests(testFiles(paths)));
+  if (broken.length > 0) {
+    process.stderr.write(`ok: failed: deno ${broken.join(", deno ")}\n`);
+  }
+  process.exitCode = broken.length > 0 ? 1 : status;
+}
+
+function deno(words) {
+  const done = spawnSync(toolPath("deno"), words, {
+    cwd: repositoryRoot,
+    stdio: ["ignore", 2, 2],
+    env: { ...process.env, DENO_NO_UPDATE_CHECK: "1" },
+  });
+  return done.status === 0;
+}
+
+function typeScriptFiles() {
+  const below = ["src", "scripts", "tests"].flatMap((folder) =>
+    filesBelow(join(repositoryRoot, folder))
+  );
+  return [join(repositoryRoot, "main.ts"), ...below].filter((file) =>
+    file.endsWith(".ts")
+  );
+}
+
+function compile(...flags) {
+  const done = spawnSync(toolPath("bun"), [
+    join(repositoryRoot, "scripts/build.ts"),
+    ...flags,
+  ], {
+    stdio: ["ignore", 2, 2],
+  });
+  if (done.status !== 0) process.exit(done.status ?? 125);
+}
+
+/** Runs a program in our place: its standard streams are ours, its end is ours, signals to us are passed on. */
+function passThrough(program, words) {
+  return new Promise((resolve) => {
+    const child = spawn(program, words, { stdio: "inherit" });
+    const ends = ["SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP"];
+    // A terminal sends SIGINT and SIGQUIT to the whole group: the child has them already, we only have to outlive it.
+    const passOn = (signal) => {
+      if (
+        !(process.stdin.isTTY && (signal === "SIGINT" || signal === "SIGQUIT"))
+      ) child.kill(signal);
+    };
+    for (const signal of ends) process.on(signal, passOn);
+    child.on("error", (error) => {
+      process.stderr.write(`task: Cannot run "${program}": ${error.message}\n`);
+      process.exitCode = 125;
+      resolve();
+    });
+    child.on("exit", (status, signal) => {
+      for (const name of ends) process.off(name, passOn);
+      process.exitCode = signal === null
+        ? status
+        : 128 + constants.signals[signal];
+      resolve();
+    });
+  });
+}
+
+function testFiles(paths) {
+  const wanted = paths.map((path) => join(repositoryRoot, path));
+  return filesBelow(join(repositoryRoot, "tests"))
+    .filter((file) => file.endsWith("_test.ts"))
+    .filter((file) =>
+      wanted.length === 0 ||
+      wanted.some((path) => file === path || file.startsWith(`${path}/`))
+    )
+    .sort();
+}
+
+function filesBelow(folder) {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name);
+    return entry.isDirectory()
+      ? filesBelow(path)
+      : entry.isFile()
+      ? [path]
+      : [];
+  });
+}
+
+/** Each file in a process of its own, as many at once as there are cores; the counts of all together. */
+async function runTests(files, environment = {}) {
+  const reports = mkdtempSync(join(tmpdir(), "codex-tests-"));
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  const queue = files.map((file, i) => ({
+    file,
+    out: join(reports, `${i}.xml`),
+  }));
+  const cores = typeof availableParallelism === "function"
+    ? availableParallelism()
+    : cpus().length;
+  const worker = async () => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      const counts = await runTestFile(next.file, next.out, environment);
+      for (const key of Object.keys(total)) total[key] += counts[key];
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: Math.min(cores, 4) }, worker));
+  } finally {
+    rmSync(reports, { recursive: true, force: true });
+  }
+  return total;
+}
+
+async function runTestFile(file, out, environment) {
+  const started = Date.now();
+  const { status, output } = await capture(toolPath("bun"), [
+    "test",
+    `--timeout=${TEST_TIMEOUT_MS}`,
+    "--reporter=junit",
+    `--reporter-outfile=${out}`,
+    file,
+  ], {
+    CODEX_BIN: join(outDir, "codex"),
+    CODEX_BUILD_DIR: outDir,
+    ...environment,
+  });
+  const counts = readCounts(out);
+  // A crash, a time-out or an error outside of any test leaves no failed test behind: the file itself is the failure.
+  if (status !== 0 && counts.failed === 0) counts.failed = 1;
+  const seconds = ((Date.now() - started) / 1000).toFixed(1);
+  const name = file.slice(repositoryRoot.length + 1);
+  const verdict = counts.failed > 0 ? "FAILED" : "ok    ";
+  process.stdout.write(
+    `${verdict} ${name}  ${describe(counts)}  (${seconds} s)\n`,
+  );
+  if (counts.failed > 0) process.stdout.write(`${output}\n`);
+  return counts;
+}
+
+function readCounts(out) {
+  if (!existsSync(out)) return { passed: 0, failed: 0, skipped: 0 };
+  const head = /<testsuites [^>]*>/.exec(readFileSync(out, "utf8"))?.[0] ?? "";
+  const count = (key) =>
+    Number(new RegExp(` ${key}="(\\d+)"`).exec(head)?.[1] ?? 0);
+  const failed = count("failures");
+  const skipped = count("skipped");
+  return { passed: count("tests") - failed - skipped, failed, skipped };
+}
+
+function capture(program, words, environment) {
+  return new Promise((resolve) => {
+    const child = spawn(program, words, {
+      cwd: repositoryRoot,
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...environment },
+    });
+    const chunks = [];
+    const clock = setTimeout(() => child.kill("SIGKILL"), FILE_TIMEOUT_MS);
+    child.stdout.on("data", (chunk) => chunks.push(chunk));
+    child.stderr.on("data", (chunk) => chunks.push(chunk));
+    const end = (status) => {
+      clearTimeout(clock);
+      resolve({ status, output: Buffer.concat(chunks).toString() });
+    };
+    child.on("error", () => end(125));
+    child.on("close", (status) => end(status ?? 125));
+  });
+}
+
+/** The closing line, alone on its line and last; returns the exit status. */
+function report(counts) {
+  process.stdout.write(`${describe(counts)}\n`);
+  if (counts.passed + counts.failed === 0) {
+    process.stderr.write("test: no test was run\n");
+    return 1;
+  }
+  return counts.failed === 0 ? 0 : 1;
+}
+
+function describe({ passed, failed, skipped }) {
+  return `${passed} passed, ${failed} failed${
+    skipped > 0 ? `, ${skipped} skipped` : ""
+  }`;
+}
