@@ -245,7 +245,6 @@ function zshBranch(
     }${operands[verb] ?? ""} ;;`
   );
   return `        ${command})
-          local ${command}_state=
           if (( CURRENT == 2 )); then
             _values 'sub-command' ${verbs.join(" ")}
           else
