@@ -1,0 +1,343 @@
+/**
+ * What the filter denies, as data: rules by syscall, each with its reason.
+ *
+ * Pure. A call belongs to one rule. What no rule names is allowed.
+ *
+ * @module
+ */
+import { unreachable } from "../../result.ts";
+import type { FilterRequest } from "./request.ts";
+import {
+  AF_ALG,
+  AF_INET,
+  AF_INET6,
+  AF_NETLINK,
+  AF_PACKET,
+  AF_UNIX,
+  AF_VSOCK,
+  CLONE_FILES,
+  CLONE_FS,
+  CLONE_NEWCGROUP,
+  CLONE_NEWIPC,
+  CLONE_NEWNET,
+  CLONE_NEWNS,
+  CLONE_NEWPID,
+  CLONE_NEWUSER,
+  CLONE_NEWUTS,
+  CLONE_SYSVSEM,
+  NETLINK_ROUTE,
+  SOCK_PACKET,
+  SOCK_SEQPACKET,
+  SOCK_STREAM,
+  SOCK_TYPE_MASK,
+  type SyscallName,
+  TIOCLINUX,
+  TIOCSTI,
+} from "./syscalls.ts";
+
+/** What becomes of a call; `KILL` is for foreign architectures only and no rule gives it. */
+export type Verdict = "ALLOW" | "EPERM" | "ENOSYS";
+
+/** Compares one half of an argument. The kernel takes an `int` from the low half, whatever stands in the high one. */
+export interface ArgumentTest {
+  readonly arg: 0 | 1 | 2 | 3 | 4 | 5;
+  readonly half: "low" | "high";
+  readonly mask?: number;
+  readonly is: "equal" | "any_bit";
+  readonly value: number;
+}
+
+/** Calls that share a verdict. */
+export interface Rule {
+  readonly calls: readonly SyscallName[];
+  /** In order; the first whose tests all hold decides. */
+  readonly cases: readonly {
+    readonly tests: readonly ArgumentTest[];
+    readonly verdict: Verdict;
+  }[];
+  /** When no case does. */
+  readonly otherwise: Verdict;
+  /** Which of the calls, in words, when there are cases. */
+  readonly what?: string;
+  readonly why: string;
+}
+
+/** The rules of a request, in the order in which the program asks. */
+export function rulesOf(request: FilterRequest): Rule[] {
+  return [
+    ...networkRules(request),
+    TERMINAL_RULE,
+    ...(request.namespaces === "denied" ? NAMESPACE_RULES : []),
+    ...(request.debug ? [] : [DEBUG_RULE]),
+    ...ALWAYS_DENIED,
+  ];
+}
+
+function networkRules({ network }: FilterRequest): Rule[] {
+  switch (network) {
+    case "isolated":
+      return [ISOLATED_SOCKET_RULE, SOCKETPAIR_RULE];
+    case "isolated_tight":
+      return [NO_SOCKET_RULE, SOCKETPAIR_RULE, TIGHT_RULE];
+    case "shared_restricted":
+      return [NO_SOCKET_RULE, SOCKETPAIR_RULE, NO_PEER_RULE, SENDTO_RULE];
+    case "host":
+      return [HOST_SOCKET_RULE];
+    default:
+      return unreachable(network);
+  }
+}
+
+function intEquals(arg: ArgumentTest["arg"], value: number): ArgumentTest {
+  return { arg, half: "low", is: "equal", value };
+}
+
+function maskedEquals(
+  arg: ArgumentTest["arg"],
+  mask: number,
+  value: number,
+): ArgumentTest {
+  return { arg, half: "low", mask, is: "equal", value };
+}
+
+/** `socket(AF_INET, SOCK_PACKET, …)` is an old spelling of AF_PACKET that the kernel still takes (net/socket.c). */
+const OLD_PACKET_SOCKET = {
+  tests: [
+    intEquals(0, AF_INET),
+    maskedEquals(1, SOCK_TYPE_MASK, SOCK_PACKET),
+  ],
+  verdict: "EPERM",
+} as const;
+
+/** A list of what is allowed: families that are not namespaced (vsock, and who knows which next) stay out. */
+const ISOLATED_SOCKET_RULE: Rule = {
+  calls: ["socket"],
+  cases: [
+    OLD_PACKET_SOCKET,
+    { tests: [intEquals(0, AF_INET)], verdict: "ALLOW" },
+    { tests: [intEquals(0, AF_INET6)], verdict: "ALLOW" },
+    {
+      // Protocol 0 is NETLINK_ROUTE itself, no default that could stand for another one.
+      tests: [intEquals(0, AF_NETLINK), intEquals(2, NETLINK_ROUTE)],
+      verdict: "ALLOW",
+    },
+  ],
+  otherwise: "EPERM",
+  what: "but for AF_INET, AF_INET6 and NETLINK_ROUTE",
+  why:
+    "the network namespace bounds internet sockets; an AF_UNIX socket reaches the host's by path",
+};
+
+const NO_SOCKET_RULE: Rule = {
+  calls: ["socket"],
+  cases: [],
+  otherwise: "EPERM",
+  why: "no network, and an AF_UNIX socket reaches the host's by path",
+};
+
+/**
+ * A DGRAM or RAW pair can send to any name with `sendmsg`, which no filter sees. On the two that are left the kernel never looks a
+ * name up (net/unix/af_unix.c): STREAM answers EISCONN or EOPNOTSUPP, SEQPACKET drops the name and answers ENOTCONN when there is no
+ * peer; `connect` answers EISCONN and `listen` EINVAL for a socket that was born connected.
+ */
+const SOCKETPAIR_RULE: Rule = {
+  calls: ["socketpair"],
+  cases: [SOCK_STREAM, SOCK_SEQPACKET].map((type) => ({
+    tests: [intEquals(0, AF_UNIX), maskedEquals(1, SOCK_TYPE_MASK, type)],
+    verdict: "ALLOW",
+  })),
+  otherwise: "EPERM",
+  what: "but for AF_UNIX stream and seqpacket pairs",
+  why: "a datagram pair reaches the host's sockets with sendmsg",
+};
+
+/** The reference's table for a run without network; `sendmsg`, `recvmsg` and `recvfrom` stay open in it. */
+const TIGHT_RULE: Rule = {
+  calls: [
+    "connect",
+    "accept",
+    "accept4",
+    "bind",
+    "listen",
+    "sendto",
+    "shutdown",
+    "getsockname",
+    "getpeername",
+    "setsockopt",
+    "getsockopt",
+    "recvmmsg",
+    "sendmmsg",
+  ],
+  cases: [],
+  otherwise: "EPERM",
+  why: "loopback = false: no socket has an address",
+};
+
+/**
+ * Without a network namespace. Only connected pairs and what the caller passed as a standard stream exist; `send`, `recv`, `shutdown`
+ * and options work on them, and `sendmsg` and `sendmmsg` can't name anybody (see {@linkcode SOCKETPAIR_RULE}). An unconnected socket
+ * that the caller passes as a standard stream is the caller's grant.
+ */
+const NO_PEER_RULE: Rule = {
+  calls: ["connect", "bind", "listen", "accept", "accept4"],
+  cases: [],
+  otherwise: "EPERM",
+  why: "no network, and no namespace that would bound it",
+};
+
+const SENDTO_RULE: Rule = {
+  calls: ["sendto"],
+  cases: [{
+    tests: [
+      { arg: 4, half: "low", is: "equal", value: 0 },
+      { arg: 4, half: "high", is: "equal", value: 0 },
+    ],
+    verdict: "ALLOW",
+  }],
+  otherwise: "EPERM",
+  what: "with an address",
+  why: "only what is connected already may be sent to",
+};
+
+const HOST_SOCKET_RULE: Rule = {
+  calls: ["socket", "socketpair"],
+  cases: [
+    ...[AF_VSOCK, AF_ALG, AF_PACKET].map((family) => ({
+      tests: [intEquals(0, family)],
+      verdict: "EPERM" as const,
+    })),
+    OLD_PACKET_SOCKET,
+  ],
+  otherwise: "ALLOW",
+  what: "of AF_VSOCK, AF_ALG and AF_PACKET",
+  why:
+    "hypervisor, kernel crypto and raw frames are not the network that was enabled",
+};
+
+/** `cmd` is an `unsigned int`: bits above the low half are dropped by the kernel, so they may not help here. */
+const TERMINAL_RULE: Rule = {
+  calls: ["ioctl"],
+  cases: [TIOCSTI, TIOCLINUX].map((command) => ({
+    tests: [intEquals(1, command)],
+    verdict: "EPERM",
+  })),
+  otherwise: "ALLOW",
+  what: "of TIOCSTI and TIOCLINUX",
+  why: "they type into the caller's terminal",
+};
+
+const NEW_NAMESPACE = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS |
+  CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
+
+/** What `unshare` may take apart: all that makes no namespace. A list of what is allowed, because flags are still being added. */
+const PLAIN_UNSHARE = CLONE_FS | CLONE_FILES | CLONE_SYSVSEM;
+
+/**
+ * Where bwrap's `--disable-userns` is not there to do it. The mount calls need CAP_SYS_ADMIN in a namespace, which nobody inside
+ * has; they are denied as well because the Landlock rung can run as uid 0, and because Landlock has no hook for `open_tree`, the
+ * `fs*` calls and `chroot`.
+ */
+const NAMESPACE_RULES: readonly Rule[] = [
+  {
+    calls: ["unshare"],
+    cases: [{
+      tests: [
+        maskedEquals(0, ~PLAIN_UNSHARE >>> 0, 0),
+        { arg: 0, half: "high", is: "equal", value: 0 },
+      ],
+      verdict: "ALLOW",
+    }],
+    otherwise: "EPERM",
+    what: "of a namespace",
+    why: "a nested namespace could undo the sandbox's view",
+  },
+  {
+    // The low byte is the exit signal; CLONE_NEWTIME shares it and is no flag of clone. The high half is dropped (kernel/fork.c).
+    calls: ["clone"],
+    cases: [{
+      tests: [{
+        arg: 0,
+        half: "low",
+        is: "any_bit",
+        value: NEW_NAMESPACE,
+      }],
+      verdict: "EPERM",
+    }],
+    otherwise: "ALLOW",
+    what: "with a namespace flag",
+    why: "a nested namespace could undo the sandbox's view",
+  },
+  {
+    // Never EPERM: C libraries fall back to clone on ENOSYS only, and abort node's and Python's threads on anything else.
+    calls: ["clone3"],
+    cases: [],
+    otherwise: "ENOSYS",
+    why: "its flags lie behind a pointer; clone is used instead",
+  },
+  {
+    calls: [
+      "setns",
+      "mount",
+      "umount2",
+      "pivot_root",
+      "chroot",
+      "move_mount",
+      "open_tree",
+      "open_tree_attr",
+      "fsopen",
+      "fsconfig",
+      "fsmount",
+      "fspick",
+      "mount_setattr",
+    ],
+    cases: [],
+    otherwise: "EPERM",
+    why: "another namespace or another tree is another view",
+  },
+];
+
+/**
+ * Other processes' memory. `process_madvise` belongs to them: since Linux 5.10 it acts on another process's pages. jemalloc, the one
+ * common user, falls back to `madvise`.
+ */
+const DEBUG_RULE: Rule = {
+  calls: [
+    "ptrace",
+    "process_vm_readv",
+    "process_vm_writev",
+    "process_madvise",
+  ],
+  cases: [],
+  otherwise: "EPERM",
+  why: "debug is off: another process can't be read or driven",
+};
+
+/** The kernel gives the last three only to capabilities that nobody inside has: a second lock for runs as uid 0. */
+const ALWAYS_DENIED: readonly Rule[] = [
+  denied(
+    ["io_uring_setup", "io_uring_enter", "io_uring_register"],
+    "work put into a ring is never seen by this filter",
+  ),
+  denied(["pidfd_getfd"], "it takes descriptors out of other processes"),
+  denied(
+    ["add_key", "request_key", "keyctl"],
+    "keyrings are shared with the host",
+  ),
+  denied(
+    ["bpf", "userfaultfd", "perf_event_open"],
+    "kernel interfaces that attacks lean on and builds don't need",
+  ),
+  denied(
+    ["open_by_handle_at"],
+    "it opens files without a path and passes by every mask",
+  ),
+  denied(["kexec_load", "kexec_file_load"], "they replace the kernel"),
+  denied(
+    ["init_module", "finit_module", "delete_module"],
+    "they change the kernel",
+  ),
+];
+
+function denied(calls: readonly SyscallName[], why: string): Rule {
+  return { calls, cases: [], otherwise: "EPERM", why };
+}
