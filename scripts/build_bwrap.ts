@@ -202,7 +202,9 @@ function placeBwrap(
   },
 ): string {
   if (choice.binary !== null) {
-    copyExecutable(choice.binary, file);
+    writeFileSync(file, readGiven("BWRAP_BINARY", choice.binary), {
+      mode: 0o755,
+    });
     return `BWRAP_BINARY ${sha256(readFileSync(file)).slice(0, 12)}`;
   }
   const tarball = findTarball(choice, { outDir, note });

@@ -1,0 +1,246 @@
+/**
+ * The architecture as a test: imports run downhill only, and pure files touch neither the host nor the runtime.
+ *
+ * Reads the import lines and the words of every file in `src/`; the rules are the tables at the top.
+ *
+ * @module
+ */
+
+import { expect, test } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, posix } from "node:path";
+
+/** Files that may touch the host; all others are pure. */
+const EFFECT_FILES: ReadonlySet<string> = new Set([
+  "main.ts",
+  "src/config/load.ts",
+  "src/host/probe.ts",
+  "src/host/glob.ts",
+  "src/host/command.ts",
+  "src/host/origin.ts",
+  "src/host/state_folder.ts",
+  "src/linux/launcher.ts",
+  "src/linux/inner_stage.ts",
+  "src/linux/placeholders.ts",
+  "src/linux/supervisor.ts",
+  "src/linux/watcher.ts",
+  "src/linux/bundled_bwrap.ts",
+  "src/linux/embedded_bwrap.ts",
+  "src/linux/probe_bwrap.ts",
+  "src/linux/run_probe.ts",
+  "src/macos/launcher.ts",
+  "src/windows/launcher.ts",
+  "src/egress/proxy.ts",
+  "src/egress/listeners.ts",
+  "src/egress/dial.ts",
+  "src/egress/dns.ts",
+  "src/egress/relay.ts",
+  "src/egress/network_log.ts",
+  "src/sys/ffi.ts",
+  "src/sys/calls.ts",
+]);
+
+/** The rooms from the bottom up: a file imports from its own room and from those of lower height. */
+const HEIGHT: Readonly<Record<string, number>> = {
+  alphabet: 0,
+  policy: 1,
+  sys: 1,
+  host: 2,
+  cli: 2,
+  config: 3,
+  egress: 3,
+  linux: 4,
+  macos: 4,
+  windows: 4,
+  top: 5,
+};
+
+/** Files of the alphabet, wherever they lie: they import nothing of ours but one another. */
+const ALPHABET: ReadonlySet<string> = new Set([
+  "src/result.ts",
+  "src/bytes.ts",
+  "src/nearest.ts",
+  "src/build_info.ts",
+  "src/policy/path.ts",
+  "src/host/facts.ts", // the shape of answers: the policy's questions and decisions speak of it
+  "src/sys/abi.ts",
+]);
+
+/** Uphill imports that are meant: importer, imported, why. */
+const EXCEPTIONS: readonly (readonly [string, string, string])[] = [
+  [
+    "src/host/command.ts",
+    "src/linux/command.ts",
+    "what is read of a command is defined by the pure file that judges it",
+  ],
+];
+
+/** Platform modules without effect: pure files may use them. */
+const PURE_MODULES: ReadonlySet<string> = new Set([
+  "node:path",
+  "node:path/posix",
+  "node:url",
+  "node:util",
+  "node:net", // only isIP and BlockList: checked below
+  "toml-eslint-parser",
+]);
+
+/** Names that reach the host or the runtime; Buffer is allowed. */
+const IMPURE_NAMES = /(?<![.\w$"'`])(process|Bun|Deno)\s*[.[]/;
+
+type SourceFile = {
+  readonly path: string;
+  readonly text: string;
+  readonly imports: readonly string[];
+};
+
+const ROOT = dirname(import.meta.dir);
+const FILES = sourceFiles();
+
+test("there are source files to look at, and every effect file that exists is found by its name", () => {
+  expect(FILES.length).toBeGreaterThan(5);
+  expect(FILES.some(({ path }) => path === "main.ts")).toBe(true);
+});
+
+test("imports run downhill only", () => {
+  const breaches = FILES.flatMap((file) =>
+    ourImports(file)
+      .filter((target) =>
+        heightOf(target) > heightOf(file.path) || crosses(file.path, target)
+      )
+      .filter((target) => !isException(file.path, target))
+      .map((target) => `${file.path} imports ${target}`)
+  );
+  expect(breaches).toEqual([]);
+});
+
+test("a pure file imports no effect file and no module of the host", () => {
+  const breaches = pureFiles().flatMap((file) => [
+    ...ourImports(file).filter((target) => EFFECT_FILES.has(target))
+      .map((target) => `${file.path} imports ${target}`),
+    ...foreignImports(file).filter((name) => !PURE_MODULES.has(name))
+      .map((name) => `${file.path} imports ${name}`),
+  ]);
+  expect(breaches).toEqual([]);
+});
+
+test("a pure file names neither process nor Bun nor Deno, except Bun.TOML, which is a pure parser", () => {
+  const breaches = pureFiles().flatMap((file) =>
+    withoutComments(file.text).split("\n").map((line) =>
+      line.replaceAll("Bun.TOML", "")
+    )
+      .filter((line) => IMPURE_NAMES.test(line))
+      .map((line) => `${file.path}: ${line.trim()}`)
+  );
+  expect(breaches).toEqual([]);
+});
+
+test("a pure file takes only isIP, isIPv4, isIPv6 and BlockList from node:net", () => {
+  const allowed = new Set([
+    "isIP",
+    "isIPv4",
+    "isIPv6",
+    "BlockList",
+    "SocketAddress",
+  ]);
+  const breaches = pureFiles().flatMap((file) =>
+    [...file.text.matchAll(/import\s+(.+?)\s+from\s+"node:net"/gs)]
+      .filter(([, names]) =>
+        !names!.replace(/[{}\s]|type /g, "").split(",").every((name) =>
+          name === "" || allowed.has(name)
+        )
+      )
+      .map(([line]) => `${file.path}: ${line}`)
+  );
+  expect(breaches).toEqual([]);
+});
+
+test("only src/sys/ffi.ts imports bun:ffi", () => {
+  const importers = FILES.filter((file) => file.imports.includes("bun:ffi"))
+    .map(({ path }) => path);
+  expect(importers.filter((path) => path !== "src/sys/ffi.ts")).toEqual([]);
+});
+
+test("each exception is still needed", () => {
+  const unused = EXCEPTIONS.filter(([importer, imported]) =>
+    !FILES.some((file) =>
+      file.path === importer && ourImports(file).includes(imported)
+    )
+  );
+  expect(unused).toEqual([]);
+});
+
+test("a local import carries its .ts suffix", () => {
+  const breaches = FILES.flatMap((file) =>
+    file.imports.filter((name) => name.startsWith(".") && !name.endsWith(".ts"))
+      .map((name) => `${file.path} imports ${name}`)
+  );
+  expect(breaches).toEqual([]);
+});
+
+function sourceFiles(): SourceFile[] {
+  const names = readdirSync(join(ROOT, "src"), {
+    recursive: true,
+    encoding: "utf8",
+  })
+    .filter((name) => name.endsWith(".ts"))
+    .map((name) => `src/${name}`);
+  return ["main.ts", ...names].map((path) => {
+    const text = readFileSync(join(ROOT, path), "utf8");
+    return { path, text, imports: importNames(text) };
+  });
+}
+
+/** What a file imports: static, `export … from`, `import()`, `require()`. Types count too: they are knowledge. */
+function importNames(text: string): string[] {
+  const code = withoutComments(text);
+  return [
+    ...code.matchAll(
+      /^\s*(?:import|export)\b[^;"']*?\bfrom\s*["']([^"']+)["']/gm,
+    ),
+    ...code.matchAll(/^\s*import\s*["']([^"']+)["']/gm),
+    ...code.matchAll(/\b(?:import|require)\(\s*["']([^"']+)["']/g),
+  ].map(([, name]) => name!);
+}
+
+function withoutComments(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/(^|\s)\/\/.*$/gm, "$1");
+}
+
+function ourImports({ path, imports }: SourceFile): string[] {
+  return imports.filter((name) => name.startsWith("."))
+    .map((name) => posix.join(posix.dirname(path), name));
+}
+
+function foreignImports({ imports }: SourceFile): string[] {
+  return imports.filter((name) => !name.startsWith("."));
+}
+
+function pureFiles(): SourceFile[] {
+  return FILES.filter(({ path }) => !EFFECT_FILES.has(path));
+}
+
+function roomOf(path: string): string {
+  if (ALPHABET.has(path)) return "alphabet";
+  const parts = path.split("/");
+  return parts.length === 3 || parts.length === 4 ? parts[1]! : "top";
+}
+
+function heightOf(path: string): number {
+  const height = HEIGHT[roomOf(path)];
+  if (height === undefined) {
+    throw new Error(`${path} lies in a room without a height`);
+  }
+  return height;
+}
+
+/** Rooms side by side do not know one another. */
+function crosses(from: string, to: string): boolean {
+  return heightOf(from) === heightOf(to) && roomOf(from) !== roomOf(to);
+}
+
+function isException(from: string, to: string): boolean {
+  return EXCEPTIONS.some(([importer, imported]) =>
+    importer === from && imported === to
+  );
+}
