@@ -1,21 +1,144 @@
 /**
  * Wiring and exit status of `codex`, nothing else.
  *
+ * The name under which we were called is looked at before anything else; then each step hands data to the next. Output goes through
+ * the two writers below: stdout belongs to the command wherever one runs.
+ *
  * @module
  */
-
-import process from "node:process";
+import { carryOut, planOf, prepareRun } from "./src/backend.ts";
 import {
   BWRAP_SHA256,
   BWRAP_VERSION,
   CODEX_VERSION,
 } from "./src/build_info.ts";
+import type { ByteString } from "./src/bytes.ts";
+import { dispatch, type Entry } from "./src/cli/dispatch.ts";
+import { completionScript } from "./src/cli/completions.ts";
+import { helpText, versionText } from "./src/cli/help.ts";
+import { parseSandboxOptions } from "./src/cli/options.ts";
+import { describe, exitStatus, type Failure } from "./src/failure.ts";
+import { type Origin, readOrigin, readWords } from "./src/host/origin.ts";
+import { explainJson, explainText } from "./src/linux/explain.ts";
+import { runInnerStage } from "./src/linux/inner_stage.ts";
+import { resolveTemp } from "./src/temp_select.ts";
+import { runWatcher } from "./src/linux/watcher.ts";
+import { unreachable } from "./src/result.ts";
+import { exitNow, writeAll } from "./src/sys/calls.ts";
 
-if (process.argv[2] === "--version") {
-  process.stdout.write(
-    `codex ${CODEX_VERSION}\nbubblewrap ${BWRAP_VERSION} (sha256 ${BWRAP_SHA256})\n`,
+function main(): void {
+  const argv = readWords();
+  if (!argv.ok) return stop({ kind: "origin", error: argv.error });
+  const [argv0 = "" as ByteString, ...words] = argv.value;
+  const entry = dispatch(argv0, words);
+  if (entry.kind === "helper") {
+    // Our own two spellings; a caller who uses them gets a command with fewer rights and nothing else.
+    if (words[0] === "--inner-stage") runInnerStage(Number(words[1]));
+    if (words[0] === "--watcher") runWatcher(Number(words[1]));
+  }
+  const origin = readOrigin(argv.value);
+  if (!origin.ok) return stop({ kind: "origin", error: origin.error });
+  start(entry, origin.value);
+}
+
+function start(entry: Entry, origin: Origin): void {
+  switch (entry.kind) {
+    case "sandbox":
+      return startSandbox(entry.words, entry.rootWords, origin);
+    case "usage_error":
+      return stop({ kind: "usage", error: entry.error });
+    case "version":
+      return print(
+        versionText({
+          version: CODEX_VERSION,
+          bwrapVersion: BWRAP_VERSION ?? "none",
+          bwrapDigest: BWRAP_SHA256 ?? "none",
+        }),
+      );
+    case "help":
+      return print(helpText(entry.topic));
+    case "completions":
+      return print(completionScript(entry.shell));
+    case "helper":
+    case "config":
+    case "policy":
+      return;
+    default:
+      return unreachable(entry);
+  }
+}
+
+function startSandbox(
+  words: readonly ByteString[],
+  rootWords: readonly ByteString[],
+  origin: Origin,
+): void {
+  const timer = new Timer();
+  const options = parseSandboxOptions(words, rootWords);
+  if (!options.ok) return stop({ kind: "usage", error: options.error });
+  if (options.value.kind === "help") {
+    return print(helpText(options.value.topic));
+  }
+  timer.mark("options");
+  const request = resolveTemp(options.value, origin, timer);
+  if (!request.ok) return stop(request.error);
+  timer.mark("config");
+  for (const warning of request.value.warnings) say(`warning: ${warning}`);
+  const prepared = prepareRun(request.value);
+  if (!prepared.ok) return stop(prepared.error);
+  switch (options.value.action) {
+    case "explain_text":
+      return print(explainText(planOf(prepared.value)));
+    case "explain_json":
+      return print(explainJson(planOf(prepared.value)));
+    case "run":
+      if (options.value.printsTimings) timer.printAtLaunch = true;
+      return stop(carryOut(request.value, prepared.value));
+  }
+}
+
+/** Where the milliseconds went, for `--timings`. */
+class Timer {
+  printAtLaunch = false;
+  readonly #marks: [string, number][] = [];
+  mark = (step: string): void => {
+    this.#marks.push([step, performance.now()]);
+    if (step === "launch" && this.printAtLaunch) {
+      let before = 0;
+      for (const [name, at] of this.#marks) {
+        say(`${(at - before).toFixed(2)} ms ${name}`);
+        before = at;
+      }
+    }
+  };
+}
+
+/** Ends with a failure: its one line, its status. */
+function stop(failure: Failure): never {
+  say(describe(failure));
+  exitNow(exitStatus(failure));
+}
+
+/** The one writer to stderr. */
+function say(line: string): void {
+  writeAll(2, Buffer.from(`codex: ${line}\n`, "utf8"));
+}
+
+/** The one writer to stdout, and the end. */
+function print(text: string): never {
+  const written = writeAll(1, Buffer.from(text, "utf8"));
+  exitNow(written.ok ? 0 : 125);
+}
+
+// Last, when every class and constant above exists.
+try {
+  main();
+} catch (error) {
+  // A mistake of ours. The command has not started: nothing after its exec is ours.
+  say(
+    `internal error: ${
+      error instanceof Error ? error.message : error
+    }; please report it`,
   );
-} else {
-  process.stderr.write("codex: not built yet: only --version answers\n");
-  process.exitCode = 125;
+  exitNow(125);
 }

@@ -11,7 +11,7 @@ import { type AbsPath, ancestry, resolvePath } from "../policy/path.ts";
 import * as abi from "../sys/abi.ts";
 import { accessExecutable, close, fstat, open, read } from "../sys/calls.ts";
 import { stableBytes } from "../sys/ffi.ts";
-import { follow, type PathFacts } from "./facts.ts";
+import { follow } from "./facts.ts";
 import { type FactMap, probePath } from "./probe.ts";
 
 /** Who asks, and from where. */
@@ -56,7 +56,7 @@ export function lookUpCommand(facts: FactMap, request: LookUp): Candidate[] {
 
 function lookAt(facts: FactMap, path: AbsPath, euid: number): Candidate {
   probePath(facts, path);
-  const led = follow({ paths: facts } as PathFacts, path);
+  const led = follow({ paths: facts }, path);
   if (led === null) {
     return {
       path,

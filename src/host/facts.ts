@@ -117,7 +117,7 @@ export const MAX_LINKS = 40;
  * the whole of it exists. `null` when links loop or a link leads to a place nobody asked about.
  */
 export function follow(
-  facts: PathFacts,
+  facts: Pick<PathFacts, "paths">,
   path: AbsPath,
 ): {
   readonly resolved: AbsPath;

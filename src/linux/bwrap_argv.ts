@@ -116,6 +116,8 @@ function mountWords(op: MountOp, fd: string | undefined): readonly string[] {
       ];
     case "remount_read_only":
       return ["--remount-ro", op.path];
+    case "symlink":
+      return ["--symlink", op.target, op.path];
     case "dev":
       return ["--dev", "/dev"];
     case "proc":

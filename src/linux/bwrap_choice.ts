@@ -64,7 +64,7 @@ export function judgeBwrap(
   candidate: AbsPath,
   request: TrustRequest,
 ): Trust {
-  const led = follow(facts as PathFacts, candidate);
+  const led = follow(facts, candidate);
   if (led === null || !led.exists) return { kind: "absent" };
   const real = led.resolved;
   const fact = facts.paths.get(real);

@@ -56,13 +56,18 @@ export function runInnerStage(ordersFd: number): never {
   const restored = restoreState(orders.passFds, orders.softNofile);
   if (!restored.ok) return stop(OURS, restored.error.message);
   installFilter(orders.filter);
-  return executeCommand(orders.command, withWorkingDirectory(orders.environment));
+  return executeCommand(
+    orders.command,
+    withWorkingDirectory(orders.environment),
+  );
 }
 
 /** A sandbox whose first program still has capabilities could undo its own mounts: never go on in one. */
 function requireNoCapabilities(): void {
   const status = readFile("/proc/self/status", 65_536);
-  const sets = status.ok ? [...status.value.matchAll(/^Cap(?:Prm|Eff):\s*([0-9a-f]+)$/gm)] : [];
+  const sets = status.ok
+    ? [...status.value.matchAll(/^Cap(?:Prm|Eff):\s*([0-9a-f]+)$/gm)]
+    : [];
   if (sets.length !== 2 || sets.some((set) => !/^0+$/.test(set[1] ?? ""))) {
     stop(OURS, "Linux sandbox retained effective or permitted capabilities");
   }
@@ -70,16 +75,30 @@ function requireNoCapabilities(): void {
 
 function installFilter(filter: string | null): void {
   const privileges = prctl(abi.PR_SET_NO_NEW_PRIVS, 1);
-  if (!privileges.ok) stop(OURS, `Cannot set no_new_privs: ${abi.errnoText(privileges.error.errno)}`);
+  if (!privileges.ok) {
+    stop(
+      OURS,
+      `Cannot set no_new_privs: ${abi.errnoText(privileges.error.errno)}`,
+    );
+  }
   if (filter === null) return;
   const program = stableBytes(filter.length);
   Buffer.from(program.buffer).write(filter, 0, "latin1");
   const installed = seccompSetFilter(program);
-  if (!installed.ok) stop(OURS, `Cannot install the seccomp filter: ${abi.errnoText(installed.error.errno)}`);
+  if (!installed.ok) {
+    stop(
+      OURS,
+      `Cannot install the seccomp filter: ${
+        abi.errnoText(installed.error.errno)
+      }`,
+    );
+  }
 }
 
 /** As bubblewrap does for the programs that it starts itself. */
-function withWorkingDirectory(environment: readonly ByteString[]): ByteString[] {
+function withWorkingDirectory(
+  environment: readonly ByteString[],
+): ByteString[] {
   const cwd = getcwd();
   const others = environment.filter((entry) => !entry.startsWith("PWD="));
   return cwd.ok ? [...others, `PWD=${cwd.value}` as ByteString] : others;
@@ -90,26 +109,55 @@ function withWorkingDirectory(environment: readonly ByteString[]): ByteString[] 
  *
  * Statuses as env(1) has them: 127 when nothing was found, 126 when something was found and can't be executed.
  */
-export function executeCommand(command: readonly ByteString[], environment: readonly ByteString[]): never {
+export function executeCommand(
+  command: readonly ByteString[],
+  environment: readonly ByteString[],
+): never {
   const name = command[0] ?? ("" as ByteString);
-  const path = environment.find((entry) => entry.startsWith("PATH="))?.slice(5) as ByteString | undefined;
-  const places = name === "" ? [] : name.includes("/") ? [name] : searchPath(path ?? null).map((place) => `${place}/${name}`);
+  const path = environment.find((entry) => entry.startsWith("PATH="))?.slice(
+    5,
+  ) as ByteString | undefined;
+  const places = name === ""
+    ? []
+    : name.includes("/")
+    ? [name]
+    : searchPath(path ?? null).map((place) => `${place}/${name}`);
   let refused: number | null = null;
   for (const place of places) {
     let { errno } = execve({ path: place, argv: command, environment });
     if (errno === abi.ENOEXEC) {
-      ({ errno } = execve({ path: "/bin/sh", argv: ["/bin/sh", place, ...command.slice(1)], environment }));
-      return stop(NOT_EXECUTABLE, `Failed to execvp ${toText(name)}: ${abi.errnoText(errno)}`);
+      ({ errno } = execve({
+        path: "/bin/sh",
+        argv: ["/bin/sh", place, ...command.slice(1)],
+        environment,
+      }));
+      return stop(
+        NOT_EXECUTABLE,
+        `Failed to execvp ${toText(name)}: ${abi.errnoText(errno)}`,
+      );
     }
     if (errno === abi.ENOENT && exists(place as ByteString)) {
-      return stop(NOT_FOUND, `Failed to execvp ${toText(name)}: its interpreter or loader is not there (ENOENT)`);
+      return stop(
+        NOT_FOUND,
+        `Failed to execvp ${
+          toText(name)
+        }: its interpreter or loader is not there (ENOENT)`,
+      );
     }
     if (errno === abi.ENOENT || errno === abi.ENOTDIR) continue;
     refused ??= errno;
     if (errno !== abi.EACCES) break;
   }
-  if (refused !== null) return stop(NOT_EXECUTABLE, `Failed to execvp ${toText(name)}: ${abi.errnoText(refused)}`);
-  return stop(NOT_FOUND, `Failed to execvp ${toText(name)}: command not found (ENOENT)`);
+  if (refused !== null) {
+    return stop(
+      NOT_EXECUTABLE,
+      `Failed to execvp ${toText(name)}: ${abi.errnoText(refused)}`,
+    );
+  }
+  return stop(
+    NOT_FOUND,
+    `Failed to execvp ${toText(name)}: command not found (ENOENT)`,
+  );
 }
 
 function exists(path: ByteString): boolean {

@@ -142,6 +142,7 @@ function openFor(op: MountOp): Result<number, LaunchError> | null {
       return high(open(op.source, abi.O_PATH), toText(op.source));
     case "bind_path":
     case "tmpfs":
+    case "symlink":
     case "remount_read_only":
     case "dev":
     case "proc":

@@ -5,7 +5,7 @@
  * 1. The root: the host's read-only or writable, or an empty tmpfs.
  * 2. `/dev`: after the root, because a bind of the root would hide it again.
  * 3. `/sys` read-only, where the root is writable.
- * 4. The layout's mount points, those above before those below: a mount hides what lies under it.
+ * 4. Links into what is granted, where the root is empty; then the layout's mount points, those above before those below: a mount hides what lies under it.
  * 5. Masked directories become read-only once their children have been mounted.
  * 6. `/proc`, and in it what must stay out of reach: a layout entry can't cover the fresh `/proc`.
  * 7. Our executable for the inner stage, in the `/dev` tmpfs that every plan has.
@@ -13,6 +13,7 @@
  *
  * @module
  */
+import type { ByteString } from "../bytes.ts";
 import { type AbsPath, isInside } from "../policy/path.ts";
 import type { MountPoint } from "../policy/decision.ts";
 import type { PathFact } from "../host/facts.ts";
@@ -44,6 +45,12 @@ export type MountOp =
     readonly mode: number;
   }
   | { readonly kind: "remount_read_only"; readonly path: AbsPath }
+  /** A link of the host that an empty root lacks; `target` is readlink(2)'s answer. */
+  | {
+    readonly kind: "symlink";
+    readonly path: AbsPath;
+    readonly target: ByteString;
+  }
   | { readonly kind: "dev" }
   | { readonly kind: "proc" }
   /** A descriptor that the launcher opens itself, bound read-only. */
@@ -65,6 +72,8 @@ export interface MountStep {
 export interface MountRequest {
   /** Of the layout, parents first; the first one is the root. */
   readonly mountPoints: readonly MountPoint[];
+  /** Links crossed by entries: an empty root needs them remade. */
+  readonly links: readonly AbsPath[];
   readonly factAt: (path: AbsPath) => PathFact;
   /** `fresh`: of the sandbox's own PID namespace. `host`: it can't be mounted here, the host's stays, read-only. */
   readonly proc: "fresh" | "host";
@@ -83,22 +92,29 @@ export interface OwnBind {
 
 const ROOT = "/" as AbsPath;
 const PROC = "/proc" as AbsPath;
+const SYS = "/sys" as AbsPath;
 
 /** The ordered mount plan. @throws {Error} when the layout has no root: our mistake */
 export function planMounts(request: MountRequest): MountStep[] {
-  const [root, ...below] = request.mountPoints;
+  const [root, ...others] = request.mountPoints;
+  // /dev and /proc have steps of their own.
+  const below = others.filter(({ decider, path }) =>
+    decider.kind !== "system" || path === SYS
+  );
   if (root === undefined || root.path !== "/") {
     throw new Error("a layout starts with the root");
   }
   return [
     baseStep(root),
     { op: { kind: "dev" }, reason: "a private /dev with the harmless devices" },
-    ...(root.state === "writable" && request.exists("/sys" as AbsPath)
+    ...(root.state === "writable" && !below.some(({ path }) => path === SYS) &&
+        request.exists(SYS)
       ? [{
         op: bindPath("read_only", "/sys"),
         reason: "kernel settings stay read-only below a writable root",
       }]
       : []),
+    ...linkSteps(root, below, request),
     ...layoutSteps(below, request),
     ...procSteps(request, root),
     ...request.own.map((own): MountStep => ({
@@ -138,6 +154,24 @@ function baseStep(root: MountPoint): MountStep {
         reason: "an empty root: only what is granted appears",
       };
   }
+}
+
+/** Only links that stand in the empty root itself: the others come with the directory that holds them. */
+function linkSteps(
+  root: MountPoint,
+  below: readonly MountPoint[],
+  request: MountRequest,
+): MountStep[] {
+  if (root.state !== "masked") return [];
+  return request.links.flatMap((path): MountStep[] => {
+    const { target } = request.factAt(path);
+    const covered = below.some((point) => isInside(path, { root: point.path }));
+    if (target === undefined || covered) return [];
+    return [{
+      op: { kind: "symlink", path, target },
+      reason: "a link that leads to what is granted",
+    }];
+  });
 }
 
 function layoutSteps(

@@ -2,7 +2,7 @@
  * A run that somebody of ours stays for: placeholders to remove, mounts to verify, a caller to outlive.
  *
  * The supervisor starts the watcher, then bubblewrap, checks the mounts while bubblewrap waits, lets it go, and ends with the
- * command's status. Signals are blocked from the first placeholder to the last removal and read one by one; a fatal one ends the whole
+ * command's status. Signals are caught from before the first placeholder to after the last removal; a fatal one ends the whole
  * sandbox, and then the supervisor by the same signal. SIGKILL is the watcher's case.
  *
  * Effects, all synchronous: no event loop is needed.
@@ -15,30 +15,30 @@ import type { AbsPath } from "../policy/path.ts";
 import { fail, ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";
 import {
+  catchSignals,
   type ChildStatus,
   close,
   closeOnExecFrom,
   duplicate,
   exitNow,
+  fstat,
   getpid,
   kill,
+  O_NOFOLLOW,
   open,
+  openAt2,
+  pidfdOpen,
   pipe,
   poll,
   read,
   readFile,
-  readSignal,
   sealedMemfd,
-  setSignalMask,
   setSoftLimit,
   signalDefault,
-  signalfd,
-  signalSet,
   spawn,
   stat,
   type SysError,
   waitFor,
-  waitNoHang,
   writeAll,
 } from "../sys/calls.ts";
 import { stableBytes } from "../sys/ffi.ts";
@@ -119,11 +119,10 @@ export function superviseRun(
   home: SupervisorHome,
 ): Result<RunEnd, LaunchError> {
   // 1. Nothing may interrupt between the first placeholder and the last removal.
-  const watched = signalSet([...FATAL_SIGNALS, abi.SIGCHLD]);
-  const before = setSignalMask(watched);
-  if (!before.ok) return failed("Cannot block signals", before.error);
-  const signals = own(signalfd(watched));
-  if (!signals.ok) return failed("Cannot read signals", signals.error);
+  const signals = pipe(abi.O_NONBLOCK);
+  if (!signals.ok) return failed("Cannot make pipes", signals.error);
+  const caught = catchSignals(FATAL_SIGNALS, signals.value[1]);
+  if (!caught.ok) return failed("Cannot catch signals", caught.error);
   // 2. The mount points.
   const placeholders = launch.plan.placeholders;
   const made = placeholders.length === 0
@@ -137,7 +136,7 @@ export function superviseRun(
   }
   const { held, recordsFd } = made.value;
   // 3. The watcher, then bubblewrap.
-  const run = start(launch, held, recordsFd, signals.value, before.value);
+  const run = start(launch, held, recordsFd, signals.value[0]);
   if (!run.ok) {
     if (recordsFd !== null) releasePlaceholders(held, recordsFd);
     return run;
@@ -155,7 +154,6 @@ export function superviseRun(
 export function endLike(end: RunEnd): never {
   if (end.kind === "exited") exitNow(end.status);
   signalDefault(end.signal);
-  setSignalMask(stableBytes(8));
   kill(getpid(), end.signal);
   exitNow(128 + end.signal);
 }
@@ -198,7 +196,6 @@ function start(
   held: readonly HeldPlaceholder[],
   recordsFd: number | null,
   signals: number,
-  mask: Uint8Array,
 ): Result<Run, LaunchError> {
   // Whatever else is open, the caller's stray descriptors included, reaches neither child.
   const closing = closeOnExecFrom(3);
@@ -259,7 +256,6 @@ function start(
     argv: ["bwrap", ...words],
     environment: launch.environment,
     session: "inherited",
-    signalMask: mask,
     descriptors: keep.map((fd) => [fd, fd] as const),
   });
   for (
@@ -340,10 +336,13 @@ function verify(run: Run, blocked: number): Result<void, LaunchError> {
   }
   const ready = awaitMounts(run, pid);
   if (!ready.ok) return ready;
+  const standing = lookAt(pid);
+  if (!standing.ok) return standing;
   for (const step of run.launch.plan.mounts) {
-    const checked = verifyStep(step, pid);
+    const checked = verifyStep(step, standing.value);
     if (!checked.ok) return checked;
   }
+  close(standing.value.rootFd);
   writeAll(blocked, new Uint8Array([1]));
   close(blocked);
   return ok(undefined);
@@ -372,13 +371,20 @@ function hearStatus(run: Run, timeoutNs: number): boolean {
   return true;
 }
 
-/** Until the sandbox's root is its own and bubblewrap's scaffolding is gone from the mount table. */
+/**
+ * Until the sandbox stands on its own root.
+ *
+ * Every plan has a private `/dev`. At first the child sees the host's; while bubblewrap builds, its root is a scaffold without `/dev`;
+ * only when every mount has been made does it move into the new root.
+ */
 function awaitMounts(run: Run, pid: number): Result<void, LaunchError> {
-  const ours = rootMountOf("self");
+  const host = stat("/dev" as ByteString);
+  if (!host.ok) return failed("Cannot look at /dev", host.error);
+  const inside = `/proc/${pid}/root/dev` as ByteString;
   const deadline = performance.now() + MOUNT_TIMEOUT_MS;
   while (performance.now() < deadline) {
-    const root = rootMountOf(String(pid));
-    if (root !== null && root !== "building" && root !== ours) {
+    const there = stat(inside);
+    if (there.ok && there.value.device !== host.value.device) {
       return ok(undefined);
     }
     // Its death closes the pipe, and so wakes us early.
@@ -396,53 +402,104 @@ function awaitMounts(run: Run, pid: number): Result<void, LaunchError> {
   });
 }
 
-/** The id of the mount at `/` (proc_pid_mountinfo(5)), `building` while bubblewrap's own places are in the table. */
-function rootMountOf(process: string): string | null {
-  const table = readFile(`/proc/${process}/mountinfo`, 64 * 1024 * 1024);
-  if (!table.ok) return null;
-  if (
-    process !== "self" &&
-    /^\S+ \S+ \S+ \S+ \/(newroot|oldroot)[ /]/m.test(table.value)
-  ) return "building";
-  return /^(\d+) \S+ \S+ \S+ \/ /m.exec(table.value)?.[1] ?? null;
+/** The sandbox as it stands, seen from outside. */
+interface Standing {
+  readonly rootFd: number;
+  /** Options of the topmost mount at each place (proc_pid_mountinfo(5)). */
+  readonly mounts: ReadonlyMap<string, readonly string[]>;
 }
 
-/** Whether what is mounted at a path is what was planned, by device and inode, seen through the sandbox's own root. */
-function verifyStep({ op }: MountStep, pid: number): Result<void, LaunchError> {
+function lookAt(pid: number): Result<Standing, LaunchError> {
+  const table = readFile(`/proc/${pid}/mountinfo`, 64 * 1024 * 1024);
+  if (!table.ok) {
+    return failed("Cannot read the sandbox's mount table", table.error);
+  }
+  const rootFd = open(`/proc/${pid}/root` as ByteString, abi.O_PATH);
+  if (!rootFd.ok) return failed("Cannot look into the sandbox", rootFd.error);
+  const mounts = new Map<string, readonly string[]>();
+  for (const line of table.value.split("\n")) {
+    const [, , , , place, options] = line.split(" ");
+    if (place === undefined || options === undefined) continue;
+    // Space, tab, newline and backslash are written as three octal digits.
+    const path = place.replace(
+      /\\([0-7]{3})/g,
+      (_, digits: string) => String.fromCharCode(parseInt(digits, 8)),
+    );
+    mounts.set(path, options.split(","));
+  }
+  return ok({ rootFd: rootFd.value, mounts });
+}
+
+/** Whether a planned mount is there, where it should be, and what it should be. */
+function verifyStep(
+  { op }: MountStep,
+  standing: Standing,
+): Result<void, LaunchError> {
+  const place = op.kind === "dev"
+    ? "/dev"
+    : op.kind === "proc"
+    ? "/proc"
+    : op.path;
+  if (op.kind === "symlink") return ok(undefined);
+  const options = standing.mounts.get(place);
+  if (options === undefined) return swapped(place, "it is not mounted");
+  const readOnly = op.kind === "remount_read_only" ||
+    op.kind === "empty_file" || op.kind === "bind_own" ||
+    ((op.kind === "bind_path" || op.kind === "bind_seen") &&
+      op.access === "read_only");
+  if (readOnly && !options.includes("ro")) {
+    return swapped(place, "it is not read-only");
+  }
   if (op.kind !== "bind_seen") return ok(undefined);
-  const there = stat(
-    `/proc/${pid}/root${op.path === "/" ? "" : op.path}` as ByteString,
+  const relative = place === "/" ? "." : place.slice(1);
+  const fd = openAt2(
+    standing.rootFd,
+    relative,
+    abi.O_PATH | O_NOFOLLOW,
+    abi.RESOLVE_BENEATH | abi.RESOLVE_NO_SYMLINKS,
   );
-  if (
-    there.ok && there.value.device === op.seen.device &&
-    there.value.inode === op.seen.inode
-  ) return ok(undefined);
+  if (!fd.ok) return swapped(place, abi.errnoText(fd.error.errno));
+  const there = fstat(fd.value);
+  close(fd.value);
+  const same = there.ok && there.value.device === op.seen.device &&
+    there.value.inode === op.seen.inode;
+  return same ? ok(undefined) : swapped(place, "something else is mounted");
+}
+
+function swapped(place: string, what: string): Result<void, LaunchError> {
   return fail({
     kind: "launch",
     message: `Cannot verify the mount of ${
-      toText(op.path)
-    }: something was swapped while the sandbox was being set up; run again`,
+      toText(place as ByteString)
+    }: ${what}, something was swapped while the sandbox was being set up; run again`,
   });
 }
 
 /** Waits for the end of bubblewrap, or for a signal that ends everything. */
 function follow(run: Run): RunEnd {
+  const handle = pidfdOpen(run.bwrap);
+  if (!handle.ok) return stop(run);
+  const word = stableBytes(1);
   for (;;) {
-    const ready = poll([{ fd: run.signals, events: 1 }], null);
+    const ready = poll([{ fd: run.signals, events: 1 }, {
+      fd: handle.value,
+      events: 1,
+    }], null);
     if (!ready.ok) return stop(run);
-    for (
-      let signal = readSignal(run.signals);
-      signal !== 0;
-      signal = readSignal(run.signals)
-    ) {
-      if (signal !== abi.SIGCHLD) {
-        stop(run);
-        return { kind: "signalled", signal };
-      }
+    const [signalled = 0, ended = 0] = ready.value;
+    if (signalled !== 0) {
+      const count = read(run.signals, word);
+      const signal = count.ok && count.value === 1
+        ? word[0] ?? abi.SIGTERM
+        : abi.SIGTERM;
+      stop(run);
+      return { kind: "signalled", signal };
     }
-    const ended = waitNoHang(run.bwrap);
-    if (!ended.ok || ended.value === null) continue;
-    return endOf(run, ended.value.status);
+    if (ended === 0) continue;
+    const status = waitFor(run.bwrap);
+    return status.ok && status.value !== null
+      ? endOf(run, status.value.status)
+      : stop(run);
   }
 }
 

@@ -33,8 +33,6 @@ export interface SyscallNumbers {
   readonly execve: number;
   readonly prctl: number;
   readonly rt_sigaction: number;
-  readonly rt_sigprocmask: number;
-  readonly signalfd4: number;
   readonly pipe2: number;
   readonly ppoll: number;
   readonly openat: number;
@@ -92,7 +90,6 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     close: 3,
     fstat: 5,
     rt_sigaction: 13,
-    rt_sigprocmask: 14,
     ioctl: 16,
     getpid: 39,
     socket: 41,
@@ -134,7 +131,6 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     exit_group: 231,
     nanosleep: 35,
     ppoll: 271,
-    signalfd4: 289,
     dup3: 292,
     pipe2: 293,
     prlimit64: 302,
@@ -162,13 +158,11 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     read: 63,
     write: 64,
     ppoll: 73,
-    signalfd4: 74,
     readlinkat: 78,
     newfstatat: 79,
     fstat: 80,
     kill: 129,
     rt_sigaction: 134,
-    rt_sigprocmask: 135,
     setresuid: 147,
     setresgid: 149,
     setsid: 157,
@@ -281,8 +275,6 @@ export const SIGCONT = 18;
 export const SIGTSTP = 20;
 export const SIGXFSZ = 25;
 export const SIGWINCH = 28;
-export const SIG_BLOCK = 0;
-export const SIG_SETMASK = 2;
 export const SIGSET_BYTES = 8;
 
 /** `linux/stat.h`, file types of st_mode. */

@@ -11,6 +11,7 @@ import { fail, ok, type Result } from "../result.ts";
 import * as abi from "./abi.ts";
 import {
   addressOf,
+  executablePage,
   spawnFamily,
   stableBytes,
   syscall,
@@ -586,43 +587,126 @@ export function signalSet(signals: readonly number[]): Uint8Array<ArrayBuffer> {
   return set;
 }
 
-/** rt_sigprocmask(2): replaces this thread's mask of blocked signals. @returns the mask before, as kernel bytes */
-export function setSignalMask(set: Uint8Array): Result<Uint8Array, SysError> {
-  const before = stableBytes(128);
-  const result = syscall(
-    SYS.rt_sigprocmask,
-    abi.SIG_SETMASK,
-    set,
-    before,
-    abi.SIGSET_BYTES,
-  );
-  return result < 0
-    ? fail({ kind: "sys", call: "sigprocmask", errno: -result })
-    : ok(before);
+/**
+ * Code of a signal handler that writes the signal's number, one byte, to `fd`.
+ *
+ * A handler in JavaScript is impossible, and a blocked signal with signalfd(2) is not enough: the runtime has threads of its own that
+ * don't block it, and the kernel would give it to them. A handler runs in whichever thread the kernel picks.
+ */
+export function signalWriterCode(
+  arch: abi.Arch,
+  fd: number,
+): { readonly handler: Uint8Array; readonly restorer: Uint8Array } {
+  if (arch === "x64") {
+    return {
+      // push rdi; mov rsi, rsp; mov edi, fd; mov edx, 1; mov eax, 1 (write); syscall; pop rdi; ret
+      handler: new Uint8Array([
+        0x57,
+        0x48,
+        0x89,
+        0xe6,
+        0xbf,
+        ...littleEndian(fd),
+        0xba,
+        1,
+        0,
+        0,
+        0,
+        0xb8,
+        1,
+        0,
+        0,
+        0,
+        0x0f,
+        0x05,
+        0x5f,
+        0xc3,
+      ]),
+      // mov eax, 15 (rt_sigreturn); syscall
+      restorer: new Uint8Array([0xb8, 15, 0, 0, 0, 0x0f, 0x05]),
+    };
+  }
+  // str x0, [sp, #-16]!; mov x1, sp; movz w0, fd; mov x2, 1; mov x8, 64 (write); svc 0; ldr x0, [sp], #16; ret
+  const words = [
+    0xf81f0fe0,
+    0x910003e1,
+    0x52800000 | (fd << 5),
+    0xd2800022,
+    0xd2800808,
+    0xd4000001,
+    0xf84107e0,
+    0xd65f03c0,
+  ];
+  return {
+    handler: new Uint8Array(words.flatMap(littleEndian)),
+    restorer: new Uint8Array(0),
+  };
 }
 
-/** signalfd4(2). @param set the blocked signals to read */
-export function signalfd(set: Uint8Array): Result<number, SysError> {
-  // SFD_CLOEXEC and SFD_NONBLOCK are O_CLOEXEC and O_NONBLOCK.
-  return outcome(
-    "signalfd",
-    syscall(
-      SYS.signalfd4,
-      0xffffffff,
-      set,
+function littleEndian(word: number): number[] {
+  return [
+    word & 0xff,
+    (word >>> 8) & 0xff,
+    (word >>> 16) & 0xff,
+    (word >>> 24) & 0xff,
+  ];
+}
+
+/** `asm/signal.h`. */
+const SA_RESTORER = 0x04000000;
+const SA_RESTART = 0x10000000;
+const SIG_IGN = 1;
+
+/**
+ * From now on each of `signals` writes its number to `fd` instead of acting; one that the caller had ignored stays ignored.
+ *
+ * exec resets caught signals to their default, so children are not touched by this.
+ *
+ * @param fd below 65,536, non-blocking, kept open as long as the process lives
+ */
+export function catchSignals(
+  signals: readonly number[],
+  fd: number,
+): Result<void, SysError> {
+  const { handler, restorer } = signalWriterCode(ARCH, fd);
+  const code = new Uint8Array(64);
+  code.set(handler);
+  code.set(restorer, 48);
+  const address = executablePage(code);
+  for (const signal of signals) {
+    const before = stableBytes(SIGACTION_BYTES);
+    const asked = syscall(
+      SYS.rt_sigaction,
+      signal,
+      0,
+      before,
       abi.SIGSET_BYTES,
-      abi.O_CLOEXEC | abi.O_NONBLOCK,
-    ),
-  );
-}
-
-/** One pending signal of a signalfd, 0 when none is pending. struct signalfd_siginfo is 128 bytes, ssi_signo first. */
-export function readSignal(fd: number): number {
-  const info = stableBytes(128);
-  const count = read(fd, info);
-  return count.ok && count.value === 128
-    ? new DataView(info.buffer).getUint32(0, true)
-    : 0;
+    );
+    if (asked < 0) {
+      return fail({ kind: "sys", call: `sigaction ${signal}`, errno: -asked });
+    }
+    if (new DataView(before.buffer).getBigUint64(0, true) === BigInt(SIG_IGN)) {
+      continue;
+    }
+    const action = stableBytes(SIGACTION_BYTES);
+    const view = new DataView(action.buffer);
+    view.setBigUint64(0, BigInt(address), true);
+    view.setBigUint64(
+      8,
+      BigInt(restorer.length === 0 ? SA_RESTART : SA_RESTART | SA_RESTORER),
+      true,
+    );
+    view.setBigUint64(
+      16,
+      BigInt(restorer.length === 0 ? 0 : address + 48),
+      true,
+    );
+    const set = syscall(SYS.rt_sigaction, signal, action, 0, abi.SIGSET_BYTES);
+    if (set < 0) {
+      return fail({ kind: "sys", call: `sigaction ${signal}`, errno: -set });
+    }
+  }
+  return ok(undefined);
 }
 
 /** One descriptor to wait for. */
@@ -763,9 +847,8 @@ export function execve(program: Program): SysError {
   return { kind: "sys", call: `execve ${program.path}`, errno: -result };
 }
 
-/** `spawn.h`: POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK, and POSIX_SPAWN_SETSID. */
+/** `spawn.h`: POSIX_SPAWN_SETSIGDEF and POSIX_SPAWN_SETSID. */
 const SPAWN_SETSIGDEF = 0x04;
-const SPAWN_SETSIGMASK = 0x08;
 const SPAWN_SETSID = 0x80;
 
 /** A program with the descriptors it gets. Everything not listed must be close-on-exec already. */
@@ -773,8 +856,6 @@ export interface Spawned extends Program {
   /** Pairs [ours, theirs], done in order; ours ≥ 100 and theirs < 100, so that none overwrites another's source. */
   readonly descriptors: readonly (readonly [from: number, to: number])[];
   readonly session: "own" | "inherited";
-  /** Blocked signals of the child, as {@linkcode setSignalMask} returned them; none when absent. */
-  readonly signalMask?: Uint8Array;
 }
 
 /** Starts a child (posix_spawn(3)) with SIGPIPE and SIGXFSZ, which the runtime ignores, at their defaults. @returns its pid */
@@ -795,14 +876,9 @@ export function spawn(program: Spawned): Result<number, SysError> {
       attributes,
       signalSet([abi.SIGPIPE, abi.SIGXFSZ]),
     );
-    family.posix_spawnattr_setsigmask(
-      attributes,
-      program.signalMask ?? stableBytes(128),
-    );
     family.posix_spawnattr_setflags(
       attributes,
-      SPAWN_SETSIGDEF | SPAWN_SETSIGMASK |
-        (program.session === "own" ? SPAWN_SETSID : 0),
+      SPAWN_SETSIGDEF | (program.session === "own" ? SPAWN_SETSID : 0),
     );
     const argv = stringVector(program.argv);
     const environment = stringVector(program.environment);

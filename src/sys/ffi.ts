@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { dlopen, FFIType, ptr, read } from "bun:ffi";
+import { dlopen, FFIType, ptr, read, toArrayBuffer } from "bun:ffi";
 
 /** A pointer argument: an address, a typed array over an explicit ArrayBuffer, or a plain integer in its place. */
 export type Word = number | Uint8Array | null;
@@ -123,10 +123,6 @@ export interface SpawnSymbols {
     attributes: Uint8Array,
     flags: number,
   ) => number;
-  readonly posix_spawnattr_setsigmask: (
-    attributes: Uint8Array,
-    mask: Uint8Array,
-  ) => number;
   readonly posix_spawnattr_setsigdefault: (
     attributes: Uint8Array,
     set: Uint8Array,
@@ -149,11 +145,48 @@ export function spawnFamily(): SpawnSymbols {
       posix_spawn_file_actions_destroy: { args: [p], returns: i },
       posix_spawnattr_init: { args: [p], returns: i },
       posix_spawnattr_setflags: { args: [p, FFIType.i16], returns: i },
-      posix_spawnattr_setsigmask: { args: [p, p], returns: i },
       posix_spawnattr_setsigdefault: { args: [p, p], returns: i },
       posix_spawnattr_destroy: { args: [p], returns: i },
     })
   );
   spawnSymbols = symbols as unknown as SpawnSymbols;
   return spawnSymbols;
+}
+
+/**
+ * Code that the kernel may call: a page of its own, written first and executable afterwards, never both.
+ *
+ * @returns its address; the page lives as long as the process
+ * @throws {Error} where the host forbids executable memory: the runtime's own compiler needs it too
+ */
+export function executablePage(code: Uint8Array): number {
+  const { symbols } = openFirst((name) =>
+    dlopen(name, {
+      mmap: {
+        args: [
+          FFIType.ptr,
+          FFIType.u64,
+          FFIType.i32,
+          FFIType.i32,
+          FFIType.i32,
+          FFIType.i64,
+        ],
+        returns: FFIType.ptr,
+      },
+      mprotect: {
+        args: [FFIType.ptr, FFIType.u64, FFIType.i32],
+        returns: FFIType.i32,
+      },
+    })
+  );
+  // sys/mman.h: PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4; MAP_PRIVATE 2 | MAP_ANONYMOUS 0x20.
+  const address = symbols.mmap(null, 4096, 3, 0x22, -1, 0);
+  if (address === null || Number(address) < 0) {
+    throw new Error("no memory for a signal handler");
+  }
+  new Uint8Array(toArrayBuffer(address, 0, code.length)).set(code);
+  if (symbols.mprotect(address, 4096, 5) !== 0) {
+    throw new Error("no executable memory for a signal handler");
+  }
+  return Number(address);
 }

@@ -1,0 +1,589 @@
+/**
+ * One run from a resolved policy to its end: probe, plan, choose a bwrap, explain or launch.
+ *
+ * The wiring between the rooms; each decision lives in its own.
+ *
+ * @module
+ */
+import type { ByteString } from "./bytes.ts";
+import { toText } from "./bytes.ts";
+import { canRun, lookUpCommand } from "./host/command.ts";
+import { type GlobMatch, type OwnPaths, type PathFacts } from "./host/facts.ts";
+import { variable } from "./host/origin.ts";
+import { type FactMap, probePath, readSmallFile } from "./host/probe.ts";
+import { stateFolderOf } from "./host/state_folder.ts";
+import { MAX_POINTER_BYTES } from "./host/facts.ts";
+import { loadBundledBwrap } from "./linux/bundled_bwrap.ts";
+import {
+  type BwrapAbility,
+  bwrapCandidates,
+  explainRefusal,
+  judgeBwrap,
+} from "./linux/bwrap_choice.ts";
+import { type CommandVerdict, judgeCommand } from "./linux/command.ts";
+import { executeCommand, type InnerOrders } from "./linux/inner_stage.ts";
+import {
+  INNER_FD,
+  type Launch,
+  launchByExec,
+  restoreState,
+} from "./linux/launcher.ts";
+import { innerStart, ownExecutable } from "./linux/own_files.ts";
+import { completePlan, type Draft, draftPlan } from "./linux/planner.ts";
+import type {
+  DirectPlan,
+  EnvironmentChange,
+  Launcher,
+  Plan,
+  SandboxPlan,
+} from "./linux/plan.ts";
+import { reclaimPlaceholders } from "./linux/placeholders.ts";
+import {
+  abilityOf,
+  type BwrapFile,
+  namespaceFacts,
+} from "./linux/probe_bwrap.ts";
+import { assembledFilter } from "./linux/seccomp/programs.ts";
+import { endLike, superviseRun } from "./linux/supervisor.ts";
+import type { Failure } from "./failure.ts";
+import { layoutOf, mountOf, writableRoots } from "./policy/layout.ts";
+import { type AbsPath, childOf, isInside } from "./policy/path.ts";
+import { METADATA_NAMES, type Policy } from "./policy/policy.ts";
+import { followUp, MAX_FOLLOW_UPS, questions } from "./policy/questions.ts";
+import { policyWarnings, validatePolicy } from "./policy/refusals.ts";
+import { fail, ok, type Result } from "./result.ts";
+import * as abi from "./sys/abi.ts";
+import {
+  close,
+  fileStatusFlags,
+  fstat,
+  getLimit,
+  getppid,
+  hostArch,
+  isCloseOnExec,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  open,
+  readDirectory,
+  stat,
+} from "./sys/calls.ts";
+
+/** What one run was asked for, everything resolved but the host. */
+export interface RunRequest {
+  readonly policy: Policy;
+  readonly command: readonly [ByteString, ...ByteString[]];
+  /** The environment that we were started with: its PATH finds a system bwrap. */
+  readonly callerEnvironment: readonly ByteString[];
+  /** The command's whole environment but PWD. */
+  readonly environment: readonly ByteString[];
+  /** `null`: there is no home; nothing is cached, and what needs records is refused. */
+  readonly codexHome: AbsPath | null;
+  /** Config files that were read. */
+  readonly ownFiles: readonly AbsPath[];
+  readonly uid: number;
+  readonly euid: number;
+  readonly launcher: "auto" | "system" | "bundled";
+  readonly stage: "auto" | "one_start" | "inner";
+  readonly outlivesCaller: boolean;
+  readonly passFds: readonly number[];
+  readonly warnings: readonly string[];
+  readonly mark: (step: string) => void;
+}
+
+/** A plan that is ready to be carried out. */
+export type Prepared =
+  | { readonly kind: "direct"; readonly plan: DirectPlan }
+  | {
+    readonly kind: "sandbox";
+    readonly plan: SandboxPlan;
+    readonly bwrap: BwrapFile;
+    readonly innerWords: readonly string[];
+  };
+
+/** Names that act on the dynamic loader or on malloc: they reach the command and nothing that we start before it. */
+export function isLoaderVariable(entry: string): boolean {
+  return entry.startsWith("LD_") || entry.startsWith("GLIBC_TUNABLES=") ||
+    entry.startsWith("MALLOC_");
+}
+
+/** Everything up to the plan. */
+export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
+  const streams = checkDescriptors(request);
+  if (!streams.ok) return streams;
+  if (request.policy.enforcement === "disabled") {
+    return ok({ kind: "direct", plan: directPlan(request) });
+  }
+  const facts = gatherFacts(request);
+  request.mark("probe");
+  const valid = validatePolicy(request.policy, facts);
+  if (!valid.ok) return fail({ kind: "policy", error: valid.error });
+  const draft = draftRun(request, facts);
+  if (!draft.ok) return draft;
+  request.mark("plan");
+  const chosen = chooseBwrap(request, facts, draft.value.draft);
+  if (!chosen.ok) return chosen;
+  request.mark("bubblewrap");
+  const plan = completePlan(
+    draft.value.draft,
+    chosen.value.launcher,
+    chosen.value.ability,
+  );
+  if (!plan.ok) return fail({ kind: "plan", error: plan.error });
+  return ok({
+    kind: "sandbox",
+    plan: plan.value,
+    bwrap: chosen.value.file,
+    innerWords: draft.value.innerWords,
+  });
+}
+
+/** Carries a plan out. @returns only on failure before the command started */
+export function carryOut(request: RunRequest, prepared: Prepared): Failure {
+  switch (prepared.kind) {
+    case "direct": {
+      const restored = restoreState(request.passFds, callerSoftLimit());
+      if (!restored.ok) return { kind: "launch", error: restored.error };
+      return executeCommand(request.command, request.environment);
+    }
+    case "sandbox": {
+      const launch = launchOf(request, prepared);
+      request.mark("launch");
+      if (prepared.plan.supervisor.length === 0) {
+        return { kind: "launch", error: launchByExec(launch) };
+      }
+      if (request.codexHome === null) {
+        return {
+          kind: "launch",
+          error: {
+            kind: "launch",
+            message:
+              "Cannot keep placeholder records: neither CODEX_HOME nor HOME is set",
+          },
+        };
+      }
+      const end = superviseRun(launch, {
+        codexHome: request.codexHome,
+        euid: request.euid,
+      });
+      return end.ok ? endLike(end.value) : { kind: "launch", error: end.error };
+    }
+  }
+}
+
+/** Standard streams that would be ways out, and descriptors that aren't there. */
+function checkDescriptors(request: RunRequest): Result<void, Failure> {
+  const refuse = (message: string): Result<void, Failure> =>
+    fail({ kind: "launch", error: { kind: "launch", message } });
+  for (const fd of [0, 1, 2]) {
+    const stream = fstat(fd);
+    if (!stream.ok) continue; // closed: the command gets it closed
+    const type = stream.value.mode & abi.S_IFMT;
+    if (type === abi.S_IFDIR || type === abi.S_IFBLK) {
+      const what = type === abi.S_IFDIR ? "a directory" : "a block device";
+      return refuse(
+        `Cannot pass ${what} as descriptor ${fd}: it would open the host's files to the command; redirect it`,
+      );
+    }
+  }
+  for (const fd of request.passFds) {
+    const open = fileStatusFlags(fd);
+    const closes = isCloseOnExec(fd);
+    // Whatever the runtime opened itself is close-on-exec; what the caller passed can't be.
+    if (!open.ok || !closes.ok || closes.value) {
+      return refuse(
+        `Cannot pass descriptor ${fd} of --pass-fd: the caller has not opened it`,
+      );
+    }
+    const type = fstat(fd);
+    if (type.ok && (type.value.mode & abi.S_IFMT) === abi.S_IFDIR) {
+      return refuse(
+        `Cannot pass descriptor ${fd} of --pass-fd: it is a directory, which would open the host's files to the command`,
+      );
+    }
+  }
+  return ok(undefined);
+}
+
+function directPlan(request: RunRequest): DirectPlan {
+  return {
+    kind: "direct",
+    profile: request.policy.name,
+    cwd: request.policy.cwd,
+    environmentChanges: environmentChanges(request, []),
+    passFds: request.passFds,
+    command: request.command,
+    warnings: request.warnings,
+  };
+}
+
+/** Asks the host everything that the policy wants to know. */
+function gatherFacts(
+  request: RunRequest,
+): PathFacts & { readonly paths: FactMap } {
+  const { policy } = request;
+  const paths: FactMap = new Map();
+  const gitPointers = new Map<AbsPath, ByteString>();
+  const own = ownPaths(request);
+  for (const path of questions(policy, own)) probePath(paths, path);
+  const globMatches: GlobMatch[] = [];
+  const facts = { paths, gitPointers, globMatches, own };
+  for (let round = 0; round < MAX_FOLLOW_UPS; round++) {
+    const more = followUp(policy, facts);
+    if (more === null) break;
+    for (const path of more.paths) probePath(paths, path);
+    for (const pointer of more.pointers) {
+      const text = readSmallFile(pointer, MAX_POINTER_BYTES);
+      gitPointers.set(
+        pointer,
+        text.ok && text.value !== null ? text.value : "" as ByteString,
+      );
+    }
+  }
+  return facts;
+}
+
+function ownPaths(request: RunRequest): OwnPaths {
+  const executable = ownExecutable();
+  return {
+    readOnly: [
+      ...(request.codexHome === null ? [] : [request.codexHome]),
+      "/etc/codex" as AbsPath,
+      ...request.ownFiles,
+      ...(executable === null ? [] : [executable]),
+    ],
+    hidden: request.codexHome === null
+      ? []
+      : [stateFolderOf(request.codexHome)],
+  };
+}
+
+function draftRun(
+  request: RunRequest,
+  facts: PathFacts & { readonly paths: FactMap },
+): Result<
+  { readonly draft: Draft; readonly innerWords: readonly string[] },
+  Failure
+> {
+  const { policy } = request;
+  const layout = layoutOf(policy, facts);
+  const shows = (path: AbsPath): boolean => {
+    if (
+      isInside(path, { root: "/proc" as AbsPath }) ||
+      isInside(path, { root: "/dev" as AbsPath })
+    ) return false;
+    const { state } = mountOf(layout, path);
+    return state === "read_only" || state === "writable";
+  };
+  const candidates = lookUpCommand(facts.paths, {
+    name: request.command[0],
+    cwd: policy.cwd,
+    path: variable(request.environment, "PATH"),
+    euid: request.euid,
+  });
+  const verdict = judgeCommand(candidates, {
+    shows,
+    runs: (path) => canRun(facts.paths, path, request.euid),
+    machine: hostArch() === "x64" ? 62 : 183,
+  });
+  const refused = refusalOf(request.command[0], verdict);
+  if (refused !== null) return fail(refused);
+  const inner = innerStart(shows);
+  const draft = draftPlan({
+    policy,
+    mountPoints: layout.mountPoints,
+    links: layout.links,
+    factAt: (path) => facts.paths.get(path) ?? absent(path),
+    exists: (path) => stat(path).ok,
+    emptyMetadata: emptyMetadata(
+      writableRoots(layout).map(({ path }) => path),
+      facts,
+    ),
+    root: request.euid === 0,
+    arch: hostArch() === "x64" ? "x86_64" : "arm64",
+    command: request.command,
+    verdict,
+    forcedStage: request.stage,
+    outlivesCaller: request.outlivesCaller,
+    passFds: request.passFds,
+    environmentChanges: environmentChanges(
+      request,
+      request.environment.filter(isLoaderVariable),
+    ),
+    softNofile: callerSoftLimit(),
+    own: inner.own,
+    warnings: [...request.warnings, ...policyWarnings(policy, facts)],
+  });
+  if (!draft.ok) return fail({ kind: "plan", error: draft.error });
+  return ok({ draft: draft.value, innerWords: inner.words });
+}
+
+function absent(path: AbsPath): never {
+  throw new Error(`no fact about ${path}`);
+}
+
+function refusalOf(name: ByteString, verdict: CommandVerdict): Failure | null {
+  switch (verdict.kind) {
+    case "not_found":
+      return { kind: "command_not_found", name };
+    case "not_executable":
+      return {
+        kind: "command_not_executable",
+        name,
+        why: `${toText(verdict.path)}: ${verdict.why}`,
+      };
+    default:
+      return null;
+  }
+}
+
+/** Metadata directories with nothing in them: they may be another run's placeholders, so their locks are taken as well. */
+function emptyMetadata(roots: readonly AbsPath[], facts: PathFacts): AbsPath[] {
+  return roots.flatMap((root) =>
+    METADATA_NAMES.map((name) => childOf(root, name)).filter((path) => {
+      const fact = facts.paths.get(path);
+      // More than two links means subdirectories on most file systems: not empty, and no need to look.
+      return fact?.kind === "directory" && fact.linkCount <= 2 &&
+        isEmptyDirectory(path);
+    })
+  );
+}
+
+function isEmptyDirectory(path: AbsPath): boolean {
+  const fd = open(path, abi.O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (!fd.ok) return false;
+  const names = readDirectory(fd.value);
+  close(fd.value);
+  return names.ok && names.value.length === 0;
+}
+
+/** A bwrap that may be run, can do what the plan needs, and works here. */
+interface Chosen {
+  readonly file: BwrapFile;
+  readonly launcher: Launcher;
+  readonly ability: BwrapAbility;
+}
+
+function chooseBwrap(
+  request: RunRequest,
+  facts: PathFacts & { readonly paths: FactMap },
+  draft: Draft,
+): Result<Chosen, Failure> {
+  const cache = request.codexHome === null
+    ? null
+    : { codexHome: request.codexHome, euid: request.euid };
+  const reasons: string[] = [];
+  if (request.launcher !== "bundled") {
+    const system = systemBwrap(request, facts, draft, cache, reasons);
+    if (system !== null) return system;
+    if (request.launcher === "system") {
+      return launchFailure(
+        `Cannot use a system bubblewrap: ${reasons.join("; ")}`,
+      );
+    }
+  }
+  const bundled = loadBundledBwrap();
+  if (!bundled.ok) {
+    const why = reasons.length === 0 ? "" : ` (${reasons.join("; ")})`;
+    return launchFailure(`${bundled.error.message}${why}`);
+  }
+  const ability = abilityOf(bundled.value.file, cache);
+  if (!ability.ok) {
+    return launchFailure(
+      `Cannot start the bundled bubblewrap: ${ability.error.call} says ${
+        abi.errnoText(ability.error.errno)
+      }`,
+    );
+  }
+  if (ability.value.trial.kind === "fails") {
+    return launchFailure(
+      explainRefusal(namespaceFacts(request.euid), ability.value.trial.stderr),
+    );
+  }
+  const { version, sha256, file } = bundled.value;
+  const reason = request.launcher === "bundled"
+    ? "--launcher bundled"
+    : reasons.join("; ");
+  return ok({
+    file,
+    launcher: { kind: "bundled", version, sha256, reason },
+    ability: ability.value,
+  });
+}
+
+/** @returns `null` to go on with the bundled one; `reasons` then says why */
+function systemBwrap(
+  request: RunRequest,
+  facts: PathFacts & { readonly paths: FactMap },
+  draft: Draft,
+  cache: { readonly codexHome: AbsPath; readonly euid: number } | null,
+  reasons: string[],
+): Result<Chosen, Failure> | null {
+  for (
+    const candidate of bwrapCandidates(
+      variable(request.callerEnvironment, "PATH"),
+    )
+  ) {
+    probePath(facts.paths, candidate);
+    const trust = judgeBwrap(facts, candidate, {
+      cwd: request.policy.cwd,
+      workspaceRoots: request.policy.workspaceRoots,
+      writableRoots: writableRoots(layoutOf(request.policy, facts)).map((
+        { path },
+      ) => path),
+    });
+    if (trust.kind === "absent") continue;
+    if (trust.kind === "untrusted") {
+      reasons.push(
+        `${toText(candidate)} is not trusted: ${
+          toText(trust.why as ByteString)
+        }`,
+      );
+      continue;
+    }
+    const identity = stat(trust.path);
+    if (!identity.ok) continue;
+    const { device, inode, ctime } = identity.value;
+    const file: BwrapFile = {
+      path: trust.path,
+      keep: [],
+      identity: `${device}:${inode}:${ctime}`,
+    };
+    const ability = abilityOf(file, cache);
+    if (!ability.ok) {
+      reasons.push(
+        `${trust.path} can't be started: ${abi.errnoText(ability.error.errno)}`,
+      );
+      continue;
+    }
+    const missing = draft.needed.filter((option) =>
+      !ability.value.options.includes(option)
+    );
+    if (missing.length > 0) {
+      reasons.push(`${trust.path} lacks ${missing.join(", ")}`);
+      continue;
+    }
+    if (ability.value.trial.kind === "fails") {
+      reasons.push(
+        `${trust.path} does not work here: ${
+          explainRefusal(
+            namespaceFacts(request.euid),
+            ability.value.trial.stderr,
+          )
+        }`,
+      );
+      continue;
+    }
+    const reason = request.launcher === "system"
+      ? "--launcher system"
+      : "trusted, with every option that the plan needs";
+    return ok({
+      file,
+      launcher: {
+        kind: "system",
+        path: trust.path,
+        version: ability.value.version,
+        reason,
+      },
+      ability: ability.value,
+    });
+  }
+  if (reasons.length === 0) reasons.push("no bwrap on PATH");
+  return null;
+}
+
+function launchFailure(
+  message: string,
+): { readonly ok: false; readonly error: Failure } {
+  return fail({ kind: "launch", error: { kind: "launch", message } });
+}
+
+function launchOf(
+  request: RunRequest,
+  prepared: Extract<Prepared, { kind: "sandbox" }>,
+): Launch {
+  const { plan, bwrap } = prepared;
+  const filter = Buffer.from(assembledFilter(plan.filter)).toString("latin1");
+  const softNofile = callerSoftLimit();
+  if (plan.stage.kind === "one_start") {
+    return {
+      plan,
+      bwrap,
+      environment: request.environment.filter((entry) =>
+        !isLoaderVariable(entry)
+      ),
+      lateEnvironment: request.environment.filter((entry) =>
+        isLoaderVariable(entry) && entry.includes("=")
+      ),
+      filter,
+      command: request.command,
+      innerOrders: null,
+      softNofile,
+    };
+  }
+  const orders: InnerOrders = {
+    command: request.command,
+    environment: request.environment,
+    filter: null,
+    softNofile,
+    passFds: request.passFds,
+  };
+  return {
+    plan,
+    bwrap,
+    environment: [],
+    lateEnvironment: [],
+    filter,
+    command: [...prepared.innerWords, "--inner-stage", INNER_FD],
+    innerOrders: JSON.stringify(orders),
+    softNofile,
+  };
+}
+
+/**
+ * The caller's soft limit of open files. The runtime has raised ours at its start, so it is read from our parent, which is right
+ * wherever the parent did not lower it just for us; where the hard limits differ, or the parent can't be asked, the usual 1,024.
+ */
+function callerSoftLimit(): number {
+  const own = getLimit(0, abi.RLIMIT_NOFILE);
+  const parent = getLimit(getppid(), abi.RLIMIT_NOFILE);
+  if (own.ok && parent.ok && parent.value.hard === own.value.hard) {
+    return parent.value.soft;
+  }
+  return own.ok ? Math.min(1_024, own.value.hard) : 1_024;
+}
+
+/** Names of variables that differ from the caller's; values are nobody's business. */
+function environmentChanges(
+  request: RunRequest,
+  late: readonly ByteString[],
+): EnvironmentChange[] {
+  const before = new Set(request.callerEnvironment);
+  const after = new Set(request.environment);
+  const names = (entries: Iterable<string>): Set<string> =>
+    new Set([...entries].map((entry) => entry.split("=", 1)[0] ?? ""));
+  const set = names(
+    [...after].filter((entry) => !before.has(entry as ByteString)),
+  );
+  const kept = names(after);
+  const changes: EnvironmentChange[] = [];
+  for (const name of set) {
+    changes.push({ name: toText(name as ByteString), change: "set" });
+  }
+  for (const name of names(before)) {
+    if (!kept.has(name)) {
+      changes.push({ name: toText(name as ByteString), change: "removed" });
+    }
+  }
+  for (const name of names(late)) {
+    changes.push({
+      name: toText(name as ByteString),
+      change: "kept from all but the command",
+    });
+  }
+  return changes.sort((a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+}
+
+/** What `--explain` and the tests see of a prepared run. */
+export function planOf(prepared: Prepared): Plan {
+  return prepared.plan;
+}

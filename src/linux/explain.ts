@@ -1,0 +1,178 @@
+/**
+ * A plan for people (`--explain`) and for programs (`--explain=json`).
+ *
+ * Pure. Names of environment variables are printed, values never. Descriptors are shown by what they are open on.
+ *
+ * @module
+ */
+import { type ByteString, decodeText, toText } from "../bytes.ts";
+import { bwrapArguments, takesDescriptor } from "./bwrap_argv.ts";
+import type { MountOp } from "./mounts.ts";
+import type { Plan, SandboxPlan } from "./plan.ts";
+import { describeFilter } from "./seccomp/filters.ts";
+
+/** The plan as text, ending in a newline. */
+export function explainText(plan: Plan): string {
+  return `${
+    (plan.kind === "direct" ? directLines(plan) : sandboxLines(plan)).join("\n")
+  }\n`;
+}
+
+function directLines(plan: Plan): string[] {
+  return [
+    `profile      ${plan.profile}`,
+    "sandbox      none: the command runs with all your rights",
+    `directory    ${toText(plan.cwd)}`,
+    `command      ${plan.command.map(quoted).join(" ")}`,
+    ...environmentLines(plan),
+    ...warningLines(plan),
+  ];
+}
+
+function sandboxLines(plan: SandboxPlan): string[] {
+  return [
+    `profile      ${plan.profile}`,
+    `directory    ${toText(plan.cwd)}`,
+    `command      ${plan.command.map(quoted).join(" ")}`,
+    `launcher     ${launcherLine(plan)}`,
+    `stage        ${
+      plan.stage.kind === "one_start" ? "one start" : "inner"
+    }: ${plan.stage.reason}`,
+    `supervisor   ${
+      plan.supervisor.length === 0 ? "none" : plan.supervisor.join(", ")
+    }`,
+    `network      ${networkLine(plan)}`,
+    "mounts",
+    ...plan.mounts.map(({ op, reason }) => `  ${mountLine(op)}  # ${reason}`),
+    ...section(
+      "placeholders",
+      plan.placeholders.map(({ path, node }) =>
+        `${node} ${toText(path)}, removed when the run ends`
+      ),
+    ),
+    "filter",
+    ...describeFilter(plan.filter).map((line) => `  ${line}`),
+    ...environmentLines(plan),
+    ...(plan.passFds.length === 0
+      ? []
+      : [`descriptors  0 1 2 ${plan.passFds.join(" ")}`]),
+    ...warningLines(plan),
+  ];
+}
+
+function launcherLine(plan: SandboxPlan): string {
+  const { launcher } = plan;
+  return launcher.kind === "system"
+    ? `${toText(launcher.path)} ${launcher.version} (${launcher.reason})`
+    : `bundled bubblewrap ${launcher.version}, sha256 ${launcher.sha256} (${launcher.reason})`;
+}
+
+function networkLine(plan: SandboxPlan): string {
+  switch (plan.network) {
+    case "none":
+      return "none: a network namespace with nothing but its own loopback";
+    case "proxied":
+      return "proxied: a network namespace whose only exit is our proxy";
+    case "host":
+      return "the host's, unfiltered";
+  }
+}
+
+function mountLine(op: MountOp): string {
+  switch (op.kind) {
+    case "bind_path":
+    case "bind_seen":
+      return `${op.access === "writable" ? "writable " : "read-only"}  ${
+        toText(op.path)
+      }`;
+    case "tmpfs":
+      return `empty      ${toText(op.path)} (mode ${mode(op.mode)})`;
+    case "empty_file":
+      return `empty file ${toText(op.path)} (mode ${mode(op.mode)})`;
+    case "remount_read_only":
+      return `read-only  ${toText(op.path)}`;
+    case "symlink":
+      return `link       ${toText(op.path)} -> ${toText(op.target)}`;
+    case "dev":
+      return "private    /dev";
+    case "proc":
+      return "fresh      /proc";
+    case "bind_own":
+      return `read-only  ${toText(op.path)} from ${toText(op.source)}`;
+  }
+}
+
+function mode(bits: number): string {
+  return bits.toString(8).padStart(3, "0");
+}
+
+function environmentLines(plan: Plan): string[] {
+  return section(
+    "environment",
+    plan.environmentChanges.map(({ name, change }) => `${change}: ${name}`),
+  );
+}
+
+function warningLines(plan: Plan): string[] {
+  return plan.warnings.map((warning) => `warning: ${warning}`);
+}
+
+function section(title: string, lines: readonly string[]): string[] {
+  return lines.length === 0 ? [] : [title, ...lines.map((line) => `  ${line}`)];
+}
+
+/** A word as a shell would want it. */
+function quoted(word: ByteString): string {
+  const text = toText(word);
+  return /^[A-Za-z0-9_@%+=:,./-]+$/.test(text)
+    ? text
+    : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+/** The plan as JSON, two spaces deep, ending in a newline. Byte strings that are not UTF-8 become `{"base64": …}`. */
+export function explainJson(plan: Plan): string {
+  const shown = plan.kind === "direct" ? plan : {
+    ...plan,
+    filterRules: describeFilter(plan.filter),
+    bwrapArguments: shownArguments(plan),
+  };
+  return `${
+    JSON.stringify(shown, (_, value) =>
+      typeof value === "string" ? shownString(value) : value, 2)
+  }\n`;
+}
+
+function shownString(value: string): unknown {
+  const text = decodeText(value as ByteString);
+  return text === null
+    ? { base64: Buffer.from(value, "latin1").toString("base64") }
+    : text;
+}
+
+/** The argument list with names in place of descriptors; the command follows behind `--`. */
+export function shownArguments(plan: SandboxPlan): string[] {
+  const mounts = new Map<number, string>();
+  plan.mounts.forEach(({ op }, index) => {
+    if (takesDescriptor(op)) {
+      mounts.set(
+        index,
+        op.kind === "empty_file"
+          ? "<empty>"
+          : `<${op.kind === "bind_own" ? op.source : op.path}>`,
+      );
+    }
+  });
+  const verifies = plan.supervisor.includes("mount verification");
+  const supervised = plan.supervisor.length === 0 ? null : {
+    info: "<info>",
+    status: "<status>",
+    sync: "<sync>",
+    block: verifies ? "<block>" : null,
+  };
+  return bwrapArguments(
+    plan,
+    { seccomp: "<filter>", mounts, supervised },
+    [],
+    plan.stage.kind === "inner" ? ["<inner stage>"] : plan.command,
+  );
+}

@@ -1,0 +1,269 @@
+/**
+ * From policy and facts to the plan of a run: everything that can be decided before anything is done.
+ *
+ * Pure. Two steps, because which bwrap is fit depends on the mounts, and whether mounts are verified depends on the bwrap:
+ * {@linkcode draftPlan}, then {@linkcode completePlan}.
+ *
+ * @module
+ */
+import type { ByteString } from "../bytes.ts";
+import type { PathFact } from "../host/facts.ts";
+import type { MountPoint } from "../policy/decision.ts";
+import { type AbsPath, isInside } from "../policy/path.ts";
+import type { Policy } from "../policy/policy.ts";
+import { fail, ok, type Result } from "../result.ts";
+import {
+  MAX_DIRECT_ARGUMENTS,
+  requiredOptions,
+  takesDescriptor,
+} from "./bwrap_argv.ts";
+import type { BwrapAbility } from "./bwrap_choice.ts";
+import type { CommandVerdict } from "./command.ts";
+import { type OwnBind, planMounts } from "./mounts.ts";
+import type {
+  EnvironmentChange,
+  Launcher,
+  Placeholder,
+  SandboxPlan,
+  Stage,
+  SupervisorReason,
+} from "./plan.ts";
+import type { FilterRequest } from "./seccomp/filters.ts";
+
+/** Why no plan can be made. `message` is one line. */
+export interface PlanError {
+  readonly kind: "plan";
+  readonly message: string;
+}
+
+/** Descriptors that a run leaves free below the caller's soft limit. */
+const SPARE_DESCRIPTORS = 64;
+
+/** What the plan is made from, all of it known before a bwrap is chosen. */
+export interface DraftRequest {
+  readonly policy: Policy;
+  readonly mountPoints: readonly MountPoint[];
+  readonly links: readonly AbsPath[];
+  readonly factAt: (path: AbsPath) => PathFact;
+  readonly exists: (path: AbsPath) => boolean;
+  /** Metadata directories that are there and empty: another run's placeholders, perhaps. They are locked like our own. */
+  readonly emptyMetadata: readonly AbsPath[];
+  readonly root: boolean;
+  readonly arch: FilterRequest["arch"];
+  readonly command: readonly ByteString[];
+  readonly verdict: CommandVerdict;
+  readonly forcedStage: "auto" | "one_start" | "inner";
+  readonly outlivesCaller: boolean;
+  readonly passFds: readonly number[];
+  readonly environmentChanges: readonly EnvironmentChange[];
+  readonly softNofile: number;
+  /** What the inner stage needs in the view. */
+  readonly own: readonly OwnBind[];
+  readonly warnings: readonly string[];
+}
+
+/** A plan that lacks only its bwrap and what follows from it. */
+export interface Draft {
+  readonly request: DraftRequest;
+  readonly stage: Stage;
+  readonly placeholders: readonly Placeholder[];
+  readonly filter: FilterRequest;
+  /** Options that any bwrap for this plan must know. */
+  readonly needed: readonly string[];
+  /** Some mount lies below a writable root, where others can move things about. */
+  readonly mountsBelowWritable: boolean;
+}
+
+/** The first half. Refuses only what `--stage` forces and the command forbids. */
+export function draftPlan(request: DraftRequest): Result<Draft, PlanError> {
+  const stage = chooseStage(request);
+  if (!stage.ok) return stage;
+  const placeholders = [
+    ...request.mountPoints.flatMap((point): Placeholder[] =>
+      point.node === "missing"
+        ? [{ path: point.path, node: point.placeholder ?? "file" }]
+        : []
+    ),
+    ...request.emptyMetadata.map((path): Placeholder => ({
+      path,
+      node: "directory",
+    })),
+  ];
+  const filter: FilterRequest = {
+    arch: request.arch,
+    network: request.policy.network === "host"
+      ? "host"
+      : request.policy.options.loopback
+      ? "isolated"
+      : "isolated_tight",
+    debug: request.policy.options.debug,
+    namespaces: "allowed",
+  };
+  const draft = {
+    request,
+    stage: stage.value,
+    placeholders,
+    filter,
+    mountsBelowWritable: request.mountPoints.some((point) =>
+      isBelowWritable(point, request.mountPoints)
+    ),
+  };
+  // The longest variant: a fresh /proc and every option of a supervised run are needed by nobody less.
+  const mounts = mountsOf(draft, "fresh");
+  const needed = requiredOptions({
+    mounts,
+    supervisor: placeholders.length > 0 || request.outlivesCaller
+      ? ["placeholders"]
+      : [],
+    disableUserns: disablesUserns(request.policy),
+    filter,
+  });
+  return ok({ ...draft, needed });
+}
+
+function disablesUserns(policy: Policy): boolean {
+  return !policy.options.nestedNamespaces;
+}
+
+function isBelowWritable(
+  point: MountPoint,
+  all: readonly MountPoint[],
+): boolean {
+  return all.some((other) =>
+    other.state === "writable" && other.path !== point.path &&
+    isInside(point.path, { root: other.path })
+  );
+}
+
+function mountsOf(
+  draft: Pick<Draft, "request" | "stage">,
+  proc: "fresh" | "host",
+): SandboxPlan["mounts"] {
+  const { request, stage } = draft;
+  return planMounts({
+    mountPoints: request.mountPoints,
+    links: request.links,
+    factAt: request.factAt,
+    exists: request.exists,
+    proc,
+    root: request.root,
+    own: stage.kind === "inner" ? request.own : [],
+  });
+}
+
+/** One start wherever its outcome is known beforehand; the inner stage otherwise. */
+function chooseStage(request: DraftRequest): Result<Stage, PlanError> {
+  const inner = innerReason(request);
+  switch (request.forcedStage) {
+    case "inner":
+      return ok({ kind: "inner", reason: "--stage inner" });
+    case "one_start":
+      return inner === null || inner.optional
+        ? ok({ kind: "one_start", reason: "--stage one-start" })
+        : fail({
+          kind: "plan",
+          message: `Cannot use --stage one-start: ${inner.reason}`,
+        });
+    case "auto":
+      return inner === null
+        ? ok({
+          kind: "one_start",
+          reason: "the outcome of starting the command is known beforehand",
+        })
+        : ok({ kind: "inner", reason: inner.reason });
+  }
+}
+
+/** Why the command can't be started by bwrap itself; `optional` when only its exit status would be less exact. */
+function innerReason(
+  request: DraftRequest,
+): { readonly reason: string; readonly optional: boolean } | null {
+  if (request.policy.options.debug) {
+    return { reason: "debug = true", optional: false };
+  }
+  const descriptors = request.mountPoints.length + request.passFds.length;
+  if (descriptors > request.softNofile - SPARE_DESCRIPTORS) {
+    return {
+      reason:
+        `${descriptors} descriptors are more than the limit of open files leaves`,
+      optional: false,
+    };
+  }
+  const words = request.mountPoints.length * 6 + request.command.length;
+  if (words > MAX_DIRECT_ARGUMENTS) {
+    return {
+      reason: `${words} arguments are more than bubblewrap takes`,
+      optional: false,
+    };
+  }
+  return request.verdict.kind === "inner"
+    ? { reason: request.verdict.reason, optional: true }
+    : null;
+}
+
+/** The second half: with the bwrap that was chosen. */
+export function completePlan(
+  draft: Draft,
+  launcher: Launcher,
+  ability: BwrapAbility,
+): Result<SandboxPlan, PlanError> {
+  const { request } = draft;
+  if (ability.trial.kind !== "works") {
+    throw new Error("a plan needs a bwrap that works");
+  }
+  const proc = ability.trial.proc;
+  if (proc === "host" && request.policy.options.require.includes("proc")) {
+    return fail({
+      kind: "plan",
+      message:
+        'Cannot keep the promise "proc": a fresh /proc can\'t be mounted here; leave it out of require = [...]',
+    });
+  }
+  const supervisor: SupervisorReason[] = [];
+  if (draft.placeholders.length > 0) supervisor.push("placeholders");
+  if (draft.mountsBelowWritable && followsLinks(ability.version)) {
+    supervisor.push("mount verification");
+  }
+  if (request.outlivesCaller) supervisor.push("--outlive-caller");
+  const mounts = mountsOf(draft, proc);
+  const descriptors = mounts.filter(({ op }) => takesDescriptor(op)).length;
+  return ok({
+    kind: "bubblewrap",
+    profile: request.policy.name,
+    cwd: request.policy.cwd,
+    chdir: request.policy.cwd,
+    mounts,
+    proc,
+    network: request.policy.network,
+    filter: draft.filter,
+    launcher,
+    stage: draft.stage,
+    supervisor,
+    placeholders: draft.placeholders,
+    disableUserns: disablesUserns(request.policy),
+    passFds: request.passFds,
+    environmentChanges: request.environmentChanges,
+    command: request.command,
+    warnings: [
+      ...request.warnings,
+      ...(proc === "host"
+        ? [
+          "the host's /proc is visible inside, read-only: a fresh one can't be mounted here",
+        ]
+        : []),
+      ...(descriptors > request.softNofile
+        ? [`${descriptors} descriptors are held while the sandbox is set up`]
+        : []),
+    ],
+  });
+}
+
+/** bubblewrap before 0.12 follows a last component that became a link while it makes mount points. Unknown versions count as old. */
+export function followsLinks(version: string): boolean {
+  const [major, minor] = version.split(".").map(Number);
+  if (
+    major === undefined || minor === undefined || Number.isNaN(major) ||
+    Number.isNaN(minor)
+  ) return true;
+  return major === 0 && minor < 12;
+}
