@@ -1,0 +1,386 @@
+/**
+ * What the managed network allows: one pure decision for the proxy, for `policy why connect` and for the tests.
+ *
+ * Order: deny patterns, non-public literals, allow patterns, method; only then is a name resolved, and {@linkcode checkResolved} judges
+ * every address it has. Only addresses that passed may be dialled. Deny beats allow; an empty list allows nothing.
+ *
+ * @module
+ */
+import { fail, ok, type Result } from "../result.ts";
+import {
+  type Address,
+  formatAddress,
+  isMetadataAddress,
+  isPrivateRange,
+  whyNotPublic,
+} from "./address.ts";
+import {
+  type Endpoint,
+  formatEndpoint,
+  formatHost,
+  type Host,
+  parseEndpoint,
+} from "./host.ts";
+import { allows, denies, isLiteral, type Pattern } from "./pattern.ts";
+import type { Origin } from "./policy.ts";
+
+/** One line of `domains`. */
+export interface DomainRule {
+  readonly access: "allow" | "deny";
+  readonly pattern: Pattern;
+  /** As the user wrote it. */
+  readonly written: string;
+  readonly origin: Origin;
+}
+
+/** The rules of one run's proxy. */
+export interface NetworkPolicy {
+  /** The table's name for messages: `[permissions.ci.network]`. */
+  readonly table: string;
+  readonly mode: "full" | "limited";
+  readonly rules: readonly DomainRule[];
+  /** Opens loopback and private targets to every allow pattern. */
+  readonly allowLocalBinding: boolean;
+  /** The caller's own proxy variables apply to what we dial. */
+  readonly allowUpstreamProxy: boolean;
+  readonly socks5: boolean;
+}
+
+/** A policy that allows nothing, to build others from. */
+export const EMPTY_NETWORK_POLICY: NetworkPolicy = {
+  table: "[permissions.NAME.network]",
+  mode: "full",
+  rules: [],
+  allowLocalBinding: false,
+  allowUpstreamProxy: true,
+  socks5: true,
+};
+
+/** How the request came: plain HTTP through the forward proxy, a CONNECT tunnel, a SOCKS5 tunnel. */
+export type Protocol = "http" | "connect" | "socks5";
+
+/** What somebody asks for. `method` and `upgrade` only with `http`. */
+export interface Target extends Endpoint {
+  readonly protocol: Protocol;
+  readonly method?: string;
+  readonly upgrade?: boolean;
+}
+
+/** Codes of refusals, as the reference's block responses have them. */
+export type DenyReason =
+  | "not_allowed"
+  | "not_allowed_local"
+  | "denied"
+  | "method_not_allowed"
+  | "mitm_required";
+
+/** A refusal. `detail` names the rule or its absence, and what would work; one line, no full stop. */
+export interface Denial {
+  readonly verdict: "deny";
+  readonly reason: DenyReason;
+  /** The rule that decided, `null` when it was the lack of one or a built-in. */
+  readonly rule: DomainRule | null;
+  readonly detail: string;
+  /** Line of TOML that would allow it, `null` when no line of `domains` would. */
+  readonly remedy: string | null;
+}
+
+/** A permission by `rule`. */
+export interface Permission {
+  readonly verdict: "allow";
+  readonly rule: DomainRule;
+}
+
+export type Decision = Permission | Denial;
+
+/** Methods of limited mode. Case counts, as in HTTP. */
+const READ_METHODS: readonly string[] = ["GET", "HEAD", "OPTIONS"];
+
+/** Names that only lead to credentials of the machine: no wildcard and no `allow_local_binding` opens them. */
+const METADATA_NAMES: readonly string[] = [
+  "metadata.google.internal",
+  "metadata.goog",
+];
+
+/**
+ * Decides before anything is resolved.
+ *
+ * @param own addresses of the host's interfaces
+ */
+export function decide(
+  policy: NetworkPolicy,
+  target: Target,
+  own: readonly Address[],
+): Decision {
+  const { host, port } = target;
+  const denied = denyRule(policy, host, port);
+  if (denied !== null) return deniedBy(policy, target, denied);
+  const local = decideLocal(policy, target, own);
+  if (local !== null) return local;
+  const rule = allowRule(policy, host, port);
+  if (rule === null) return notAllowed(policy, target);
+  return decideMode(policy, target) ?? { verdict: "allow", rule };
+}
+
+/**
+ * Judges the addresses that an allowed name has, all of them: one bad address refuses the name.
+ *
+ * @param addresses what the resolver answered; for an address literal the address itself
+ */
+export function checkResolved(
+  policy: NetworkPolicy,
+  target: Target,
+  addresses: readonly Address[],
+  own: readonly Address[],
+): Denial | null {
+  const explicit = explicitRule(policy, target.host, target.port) !== null;
+  for (const address of addresses) {
+    const host: Host = { kind: "address", address, usual: true };
+    const denied = denyRule(policy, host, target.port);
+    if (denied !== null) {
+      return deniedBy(policy, { ...target, host }, denied);
+    }
+    const why = whyNotPublic(address, own);
+    const metadata = isMetadataAddress(address);
+    if (why === null && !metadata) continue;
+    if (explicit && mayLead(target.host, address)) continue;
+    if (explicitRule(policy, host, target.port) !== null) continue;
+    if (policy.allowLocalBinding && !metadata) continue;
+    const text = formatAddress(address);
+    return {
+      verdict: "deny",
+      reason: "not_allowed_local",
+      rule: null,
+      detail: `${formatHost(target.host)} leads to ${text} (${
+        metadata ? "cloud metadata" : why
+      }), which must be listed by itself in ${policy.table} domains`,
+      remedy: `"${text}" = "allow"`,
+    };
+  }
+  return null;
+}
+
+/** Decides `HOST[:PORT]` for `policy why connect`. The default port is 443. @returns the failure says why the text is no endpoint */
+export function decideText(
+  policy: NetworkPolicy,
+  text: string,
+  protocol: Protocol,
+  own: readonly Address[],
+): Result<
+  { readonly endpoint: Endpoint; readonly decision: Decision },
+  string
+> {
+  const endpoint = parseEndpoint(text, 443);
+  if (!endpoint.ok) {
+    return fail(`Cannot read "${text}" as HOST[:PORT]: ${endpoint.error}`);
+  }
+  const target: Target = protocol === "http"
+    ? { ...endpoint.value, protocol, method: "GET" }
+    : { ...endpoint.value, protocol };
+  return ok({
+    endpoint: endpoint.value,
+    decision: decide(policy, target, own),
+  });
+}
+
+/** Whether the SNI of a tunnel that was opened to `target` is allowed on its port. */
+export function decideServerName(
+  policy: NetworkPolicy,
+  target: Target,
+  serverName: Host,
+): Decision {
+  const named: Target = { ...target, host: serverName, protocol: "connect" };
+  const denied = denyRule(policy, serverName, target.port);
+  if (denied !== null) return deniedBy(policy, named, denied);
+  if (isMetadataName(serverName)) {
+    const rule = explicitRule(policy, serverName, target.port);
+    return rule === null
+      ? notAllowed(policy, named)
+      : { verdict: "allow", rule };
+  }
+  const rule = allowRule(policy, serverName, target.port);
+  return rule === null ? notAllowed(policy, named) : { verdict: "allow", rule };
+}
+
+/** The fixed text of a reason in block responses. */
+export function reasonMessage(reason: DenyReason): string {
+  switch (reason) {
+    case "not_allowed":
+      return "Domain not in allowlist.";
+    case "not_allowed_local":
+      return "Sandbox policy blocks local/private network addresses.";
+    case "denied":
+      return "Domain denied by the sandbox policy.";
+    case "method_not_allowed":
+      return "Method not allowed in limited mode.";
+    case "mitm_required":
+      return "MITM required for limited HTTPS.";
+  }
+}
+
+/** Where a rule was written, for messages: `"*.x" in /home/a/.codex/config.toml (permissions.ci.network.domains)`. */
+export function describeRule(rule: DomainRule): string {
+  const { origin } = rule;
+  const place = origin.file === null
+    ? origin.key
+    : `${origin.file}${origin.line === undefined ? "" : `:${origin.line}`}`;
+  return `"${rule.written}" = "${rule.access}" in ${place}`;
+}
+
+function decideLocal(
+  policy: NetworkPolicy,
+  target: Target,
+  own: readonly Address[],
+): Decision | null {
+  const { host, port } = target;
+  const name = formatHost(host);
+  const local = localKind(host, own);
+  if (local === null) return null;
+  if (policy.allowLocalBinding && local.kind === "local") return null;
+  const rule = explicitRule(policy, host, port);
+  if (rule !== null) return null;
+  return {
+    verdict: "deny",
+    reason: "not_allowed_local",
+    rule: null,
+    detail:
+      `${name} is ${local.why} and must be listed by itself in ${policy.table} domains, without a wildcard`,
+    remedy: `"${name}" = "allow"`,
+  };
+}
+
+function localKind(
+  host: Host,
+  own: readonly Address[],
+): { readonly kind: "local" | "metadata"; readonly why: string } | null {
+  if (host.kind === "name") {
+    if (host.name === "localhost") return { kind: "local", why: "loopback" };
+    return isMetadataName(host)
+      ? { kind: "metadata", why: "cloud metadata" }
+      : null;
+  }
+  if (isMetadataAddress(host.address)) {
+    return { kind: "metadata", why: "cloud metadata" };
+  }
+  const why = whyNotPublic(host.address, own);
+  return why === null ? null : { kind: "local", why: `not public (${why})` };
+}
+
+function decideMode(policy: NetworkPolicy, target: Target): Denial | null {
+  if (policy.mode === "full") return null;
+  const where = `${policy.table} mode = "limited"`;
+  if (target.protocol !== "http") {
+    return {
+      verdict: "deny",
+      reason: "mitm_required",
+      rule: null,
+      detail: `${where} allows plain HTTP only, no ${
+        target.protocol === "connect" ? "CONNECT" : "SOCKS"
+      } tunnel; set mode = "full" to reach ${formatEndpoint(target)}`,
+      remedy: null,
+    };
+  }
+  if (target.upgrade === true || !READ_METHODS.includes(target.method ?? "")) {
+    return {
+      verdict: "deny",
+      reason: "method_not_allowed",
+      rule: null,
+      detail: target.upgrade === true
+        ? `${where} allows no Upgrade; set mode = "full"`
+        : `${where} allows GET, HEAD and OPTIONS; set mode = "full"`,
+      remedy: null,
+    };
+  }
+  return null;
+}
+
+function denyRule(
+  policy: NetworkPolicy,
+  host: Host,
+  port: number,
+): DomainRule | null {
+  return policy.rules.find((rule) =>
+    rule.access === "deny" && denies(rule.pattern, host, port)
+  ) ?? null;
+}
+
+function allowRule(
+  policy: NetworkPolicy,
+  host: Host,
+  port: number,
+): DomainRule | null {
+  return policy.rules.find((rule) =>
+    rule.access === "allow" && allows(rule.pattern, host, port)
+  ) ?? null;
+}
+
+/** The rule that lists a local host as itself. A range counts when all of it is non-public, but never for metadata services. */
+function explicitRule(
+  policy: NetworkPolicy,
+  host: Host,
+  port: number,
+): DomainRule | null {
+  const metadata = host.kind === "address" && isMetadataAddress(host.address);
+  return policy.rules.find(({ access, pattern }) =>
+    access === "allow" &&
+    (isLiteral(pattern) ||
+      pattern.host.kind === "range" && !metadata &&
+        isPrivateRange(pattern.host.range)) &&
+    allows(pattern, host, port)
+  ) ?? null;
+}
+
+/** Whether a listed host may lead to this non-public address: itself, loopback for localhost, metadata for its names. */
+function mayLead(host: Host, address: Address): boolean {
+  if (host.kind === "address") return true;
+  if (host.name === "localhost") {
+    return whyNotPublic(address, []) === "loopback";
+  }
+  return isMetadataName(host) && isMetadataAddress(address);
+}
+
+function isMetadataName(host: Host): boolean {
+  return host.kind === "name" && METADATA_NAMES.includes(host.name);
+}
+
+function deniedBy(
+  policy: NetworkPolicy,
+  target: Target,
+  rule: DomainRule,
+): Denial {
+  return {
+    verdict: "deny",
+    reason: "denied",
+    rule,
+    detail: `${formatEndpoint(target)} is denied by ${
+      describeRule(rule)
+    } (${policy.table})`,
+    remedy: null,
+  };
+}
+
+function notAllowed(policy: NetworkPolicy, target: Target): Denial {
+  const { host, port } = target;
+  const odd = host.kind === "address" && !host.usual;
+  const name = formatHost(host);
+  // A pattern for the same host with another port is the likeliest reason.
+  const otherPort = policy.rules.find(({ access, pattern }) =>
+    access === "allow" && pattern.port !== null &&
+    allows({ ...pattern, port: null }, host, port)
+  );
+  const detail = odd
+    ? `an unusual spelling of ${name} is not allowed; write ${name}`
+    : otherPort !== undefined
+    ? `${formatEndpoint(target)} is not allowed: ${
+      describeRule(otherPort)
+    } is for another port`
+    : `${formatEndpoint(target)} is not in ${policy.table} domains`;
+  const exact = port === 80 || port === 443 ? name : formatEndpoint(target);
+  return {
+    verdict: "deny",
+    reason: "not_allowed",
+    rule: null,
+    detail,
+    remedy: odd ? null : `"${exact}" = "allow"`,
+  };
+}
