@@ -7,8 +7,10 @@
  *
  * @module
  */
+import type { ByteString } from "../bytes.ts";
 import type { PathFacts } from "../host/facts.ts";
 import type { Decider, MountPoint, MountState } from "./decision.ts";
+import { compileGlob } from "./glob.ts";
 import {
   type AbsPath,
   ancestry,
@@ -292,7 +294,7 @@ function pinnable(
   if (decider.kind !== "glob" || literal) return above;
   if (decider.match.via !== undefined) return above;
   const prefix = placeOf(facts, decider.glob.prefix)?.path ?? ROOT;
-  const fixed = fixedDirectories(decider.glob.pattern, decider.glob.prefix);
+  const fixed = fixedDirectories(decider.glob.pattern);
   return above.filter((path, index) =>
     isInside(prefix, { root: path }) ||
     fixed(index + 1 - depthOf(prefix), depthOf(draft.path) - index - 2)
@@ -306,16 +308,18 @@ function pinnable(
  * @returns a predicate over (components below the prefix, counted from 1; directories between it and the match)
  */
 function fixedDirectories(
-  pattern: string,
-  prefix: AbsPath,
+  pattern: ByteString,
 ): (below: number, aboveMatch: number) => boolean {
-  const rest = pattern.slice(prefix === ROOT ? 1 : prefix.length + 1)
-    .split("/");
-  const first = rest.indexOf("**");
-  if (first === -1) return () => true;
-  const last = rest.lastIndexOf("**");
-  const after = rest.length - 1 - last;
-  return (below, aboveMatch) => below <= first || aboveMatch < after - 1;
+  const glob = compileGlob(pattern);
+  if (!glob.ok) return () => true;
+  return (below, aboveMatch) =>
+    glob.value.alternatives.some((components) => {
+      const kinds = components.map((component) => component.kind);
+      const first = kinds.indexOf("deep");
+      if (first === -1) return true;
+      const after = kinds.length - 1 - kinds.lastIndexOf("deep");
+      return below <= first || aboveMatch < after - 1;
+    });
 }
 
 function finish(draft: Draft, drafts: ReadonlyMap<AbsPath, Draft>): MountPoint {

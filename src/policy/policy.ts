@@ -86,7 +86,7 @@ export interface Grant {
 /** One deny pattern, absolute; its literal prefix directory is what the walker starts from. */
 export interface GlobDeny {
   readonly pattern: ByteString;
-  /** Everything before the first `*`, `?`, `[` or `]`, cut at its last `/`. */
+  /** The directory before the first component that isn't plain text: `globPrefix` of `glob.ts`. */
   readonly prefix: AbsPath;
   readonly origin: Origin;
 }

@@ -10,6 +10,7 @@ import { toText } from "../bytes.ts";
 import type { PathFacts } from "../host/facts.ts";
 import { fail, ok, type Result } from "../result.ts";
 import type { PolicyError } from "./decision.ts";
+import { compileGlob } from "./glob.ts";
 import { type Layout, layoutOf, mountOf } from "./layout.ts";
 import { type AbsPath, isInside, nameOf, parentOf, ROOT } from "./path.ts";
 import {
@@ -99,6 +100,10 @@ function globError(
   facts: PathFacts,
 ): PolicyError | null {
   const { pattern: path, origin } = glob;
+  const compiled = compileGlob(path);
+  if (!compiled.ok) {
+    return { kind: "invalid_glob", path, message: compiled.error, origin };
+  }
   const place = placeOf(facts, glob.prefix);
   const text = toText(path);
   if (place === null) {

@@ -334,6 +334,34 @@ export function readDirectory(fd: number): Result<ByteString[], SysError> {
   }
 }
 
+/**
+ * The same without making a string of each name: `visit` gets the bytes `start` to `end` of `buffer` and d_type (`dirent.h`).
+ *
+ * @param buffer stable bytes, overwritten by the next call; 32 KiB or more read a directory in few calls
+ */
+export function visitDirectory(
+  fd: number,
+  buffer: Uint8Array<ArrayBuffer>,
+  visit: (start: number, end: number, type: number) => void,
+): Result<number, SysError> {
+  for (;;) {
+    const count = syscall(SYS.getdents64, fd, buffer, buffer.length);
+    if (count <= 0) return outcome("getdents64", count);
+    for (let at = 0; at < count;) {
+      const next = at + (buffer[at + 16] ?? 0) + 256 * (buffer[at + 17] ?? 0);
+      const start = at + 19;
+      // Entries are padded to 8 bytes, after the NUL with anything: the name's end is in the last eight.
+      let end = Math.max(start, next - 8);
+      while (buffer[end] !== 0) end++;
+      const dots = buffer[start] === 0x2e &&
+        (end - start === 1 ||
+          (end - start === 2 && buffer[start + 1] === 0x2e));
+      if (!dots) visit(start, end, buffer[at + 18] ?? 0);
+      at = next;
+    }
+  }
+}
+
 /** flock(2). @param operation LOCK_* bits; EAGAIN when LOCK_NB meets another's lock */
 export function flock(fd: number, operation: number): Result<number, SysError> {
   return outcome("flock", syscall(SYS.flock, fd, operation));

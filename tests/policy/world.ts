@@ -14,6 +14,7 @@ import {
   type PathFact,
   type PathFacts,
 } from "../../src/host/facts.ts";
+import { globPrefix } from "../../src/policy/glob.ts";
 import {
   abs,
   type AbsPath,
@@ -111,8 +112,7 @@ export function grantOf(path: string, access: Access): Grant {
 }
 
 export function globOf(pattern: string): GlobDeny {
-  const literal = pattern.slice(0, pattern.search(/[*?[\]]/));
-  const prefix = abs(literal.slice(0, literal.lastIndexOf("/")) || "/");
+  const prefix = globPrefix(fromText(pattern));
   const origin = { file: null, key: pattern };
   return { pattern: fromText(pattern), prefix, origin };
 }

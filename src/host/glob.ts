@@ -1,0 +1,425 @@
+/**
+ * Finds what deny globs hide: one walk for all patterns below a directory.
+ *
+ * Effects: reads directories through a {@linkcode DirectoryReader}, by descriptor and never through a link, so that a directory that
+ * is swapped for a link meanwhile is not entered. Hidden and ignored files count. Cost is bounded; beyond the bound the run is
+ * refused, because a mask that was not looked for is a file left open.
+ *
+ * @module
+ */
+import { type ByteString, toText } from "../bytes.ts";
+import {
+  compileGlob,
+  type Component,
+  type Glob,
+  isAccepted,
+  START,
+  step,
+} from "../policy/glob.ts";
+import {
+  type AbsPath,
+  childOf,
+  depthOf,
+  isInside,
+  ROOT,
+} from "../policy/path.ts";
+import { DEV_SHM, isMadeFresh, placeOf, SYS } from "../policy/places.ts";
+import type { GlobDeny, Policy } from "../policy/policy.ts";
+import { fail, ok, type Result } from "../result.ts";
+import type { GlobMatch, PathFacts, PathKind } from "./facts.ts";
+
+/** Bounds of all walks of a run together. Choices of ours. */
+export interface WalkLimits {
+  readonly entries: number;
+  readonly matches: number;
+  readonly timeMs: number;
+}
+
+/** Two million entries take about a second. The number of matches is that of Codex. */
+export const WALK_LIMITS: WalkLimits = {
+  entries: 2_000_000,
+  matches: 8_192,
+  timeMs: 10_000,
+};
+
+/** Each level keeps a descriptor open. Choice of ours. */
+export const MAX_WALK_DEPTH = 500;
+
+/** How directories are read. The seam for tests; see `directory_reader.ts` for the kernel's. */
+export interface DirectoryReader {
+  /** Opens `name` in the open directory `parent`, or a path when that is `null`; a link is refused. The error is an errno. */
+  readonly open: (
+    parent: number | null,
+    name: ByteString,
+  ) => Result<number, number>;
+  /** Visits each entry but `.` and `..`: bytes `start` to `end` of `buffer`, valid during the visit. @returns errno, 0 for success */
+  readonly read: (directory: number, visit: VisitEntry) => number;
+  readonly close: (directory: number) => void;
+  /** The kind of an entry whose directory doesn't tell. */
+  readonly kindOf: (directory: number, name: ByteString) => PathKind;
+  /** Whether `name` belongs to the caller, who could make it readable again. */
+  readonly isOwn: (parent: number | null, name: ByteString) => boolean;
+  /** Where a link leads in the end, `null` when nowhere. */
+  readonly resolve: (
+    link: AbsPath,
+  ) => { readonly path: AbsPath; readonly kind: PathKind } | null;
+  /** Milliseconds since any fixed moment. */
+  readonly now: () => number;
+}
+
+/** `kind` is `null` when the directory doesn't tell. */
+export type VisitEntry = (
+  buffer: Uint8Array,
+  start: number,
+  end: number,
+  kind: PathKind | null,
+) => void;
+
+/** One pattern to look for. */
+export interface Wanted {
+  readonly deny: GlobDeny;
+  readonly glob: Glob;
+  /** Canonical form of the pattern's prefix. */
+  readonly prefix: AbsPath;
+}
+
+/** Why a walk was given up: one line, no full stop. */
+export interface GlobError {
+  readonly kind: "glob";
+  readonly pattern: ByteString;
+  readonly message: string;
+}
+
+/**
+ * Everything that the patterns hide, bytewise by path, each path once.
+ *
+ * What lies in a directory that matched is not listed: it is hidden with it. A link that matched is listed as its target.
+ *
+ * @param maxDepth levels below a pattern's prefix, 1 for its direct children; `null` for all
+ */
+export function findMatches(
+  wanted: readonly Wanted[],
+  maxDepth: number | null,
+  reader: DirectoryReader,
+  limits: WalkLimits = WALK_LIMITS,
+): Result<readonly GlobMatch[], GlobError> {
+  const walk: Walk = {
+    reader,
+    limits,
+    deadline: reader.now() + limits.timeMs,
+    entries: 0,
+    matches: new Map(),
+    error: null,
+  };
+  for (const [prefix, searches] of searchesByRoot(wanted, maxDepth)) {
+    const opened = reader.open(null, prefix);
+    if (!opened.ok) {
+      const [first] = searches;
+      if (first !== undefined) {
+        closedDirectory(walk, null, prefix, prefix, first, opened.error);
+      }
+    } else {
+      const states = searches.map(() => START);
+      walkDirectory(walk, opened.value, prefix, searches, states, 1);
+    }
+    if (walk.error !== null) return fail(walk.error);
+  }
+  const found = [...walk.matches.values()];
+  return ok(found.sort((a, b) => a.path < b.path ? -1 : 1));
+}
+
+/**
+ * What the globs of `policy` hide on this host.
+ *
+ * Patterns that enforcement refuses anyhow (malformed, below the root, a prefix that loops) are left out: `validatePolicy` names
+ * them.
+ *
+ * @param facts know each glob's prefix
+ */
+export function expandGlobs(
+  policy: Policy,
+  facts: PathFacts,
+  reader: DirectoryReader,
+): Result<readonly GlobMatch[], GlobError> {
+  const wanted: Wanted[] = [];
+  for (const deny of policy.globs) {
+    const glob = compileGlob(deny.pattern);
+    const place = placeOf(facts, deny.prefix);
+    if (!glob.ok || place?.node !== "directory" || place.path === ROOT) {
+      continue;
+    }
+    if (isMadeFresh(place.path) && !isInside(place.path, { root: DEV_SHM })) {
+      continue;
+    }
+    wanted.push({ deny, glob: glob.value, prefix: place.path });
+  }
+  return wanted.length === 0
+    ? ok([])
+    : findMatches(wanted, policy.globScanMaxDepth, reader);
+}
+
+interface Walk {
+  readonly reader: DirectoryReader;
+  readonly limits: WalkLimits;
+  readonly deadline: number;
+  readonly matches: Map<AbsPath, GlobMatch>;
+  entries: number;
+  error: GlobError | null;
+}
+
+/** One alternative of one pattern. */
+interface Search {
+  readonly wanted: Wanted;
+  readonly components: readonly Component[];
+  /** Levels below the walk's root. */
+  readonly maxDepth: number;
+}
+
+/** Walks start at the outermost prefixes; a pattern further in says its way there as plain components. */
+function searchesByRoot(
+  wanted: readonly Wanted[],
+  maxDepth: number | null,
+): ReadonlyMap<AbsPath, readonly Search[]> {
+  const prefixes = wanted.map((one) => one.prefix);
+  const byRoot = new Map<AbsPath, Search[]>();
+  for (const one of wanted) {
+    const root = prefixes.reduce(
+      (outer, prefix) =>
+        isInside(one.prefix, { root: prefix }) &&
+          depthOf(prefix) < depthOf(outer)
+          ? prefix
+          : outer,
+      one.prefix,
+    );
+    const way = one.prefix === root
+      ? []
+      : one.prefix.slice(root === "/" ? 1 : root.length + 1).split("/");
+    const plain = way.map(literalComponent);
+    const depth = maxDepth === null ? Infinity : maxDepth + way.length;
+    const searches = byRoot.get(root) ?? [];
+    byRoot.set(root, searches);
+    for (const rest of one.glob.alternatives) {
+      const components = [...plain, ...rest];
+      searches.push({ wanted: one, components, maxDepth: depth });
+    }
+  }
+  return byRoot;
+}
+
+function literalComponent(name: string): Component {
+  const literal = name as ByteString;
+  return { kind: "name", tokens: [], literal, suffix: literal };
+}
+
+interface SubDirectory {
+  readonly name: ByteString;
+  readonly states: readonly number[];
+}
+
+/** Reads `directory` (and closes it), then what is below. `depth` is that of its entries. */
+function walkDirectory(
+  walk: Walk,
+  directory: number,
+  path: AbsPath,
+  searches: readonly Search[],
+  states: readonly number[],
+  depth: number,
+): void {
+  const below: SubDirectory[] = [];
+  const tests = searches.map((search, index) =>
+    testFor(search, states[index] ?? 0)
+  );
+  const errno = walk.reader.read(directory, (buffer, start, end, kind) => {
+    walk.entries++;
+    // Most entries are files whose last byte already says no.
+    if (kind === "file" && !tests.some((test) => test(buffer, start, end))) {
+      return;
+    }
+    if (walk.error !== null) return;
+    const name = nameFrom(buffer, start, end);
+    visit(walk, directory, path, name, kind, searches, states, depth, below);
+  });
+  const [first] = searches;
+  if (errno !== 0 && first !== undefined) {
+    giveUp(walk, first, `"${toText(path)}" can't be read (errno ${errno})`);
+  }
+  if (first !== undefined) {
+    checkLimits(walk, first, path);
+    if (below.length > 0 && depth >= MAX_WALK_DEPTH) {
+      giveUp(
+        walk,
+        first,
+        `"${
+          toText(path)
+        }" lies ${MAX_WALK_DEPTH} levels deep, set glob_scan_max_depth or use a narrower prefix`,
+      );
+    }
+  }
+  for (const { name, states: inner } of below) {
+    if (walk.error !== null) break;
+    const inside = childOf(path, name);
+    const opened = walk.reader.open(directory, name);
+    if (opened.ok) {
+      walkDirectory(walk, opened.value, inside, searches, inner, depth + 1);
+      continue;
+    }
+    const search = searches.find((_, index) => inner[index] !== 0);
+    if (search !== undefined) {
+      closedDirectory(walk, directory, name, inside, search, opened.error);
+    }
+  }
+  walk.reader.close(directory);
+}
+
+function visit(
+  walk: Walk,
+  directory: number,
+  path: AbsPath,
+  name: ByteString,
+  told: PathKind | null,
+  searches: readonly Search[],
+  states: readonly number[],
+  depth: number,
+  below: SubDirectory[],
+): void {
+  const next = searches.map(({ components, maxDepth }, index) => {
+    const state = states[index] ?? 0;
+    return state === 0 || depth > maxDepth ? 0 : step(components, state, name);
+  });
+  const hit = searches.find(({ components }, index) =>
+    isAccepted(components, next[index] ?? 0)
+  );
+  if (hit === undefined && next.every((state) => state === 0)) return;
+  const kind = told ?? walk.reader.kindOf(directory, name);
+  if (hit !== undefined) {
+    addMatch(walk, hit, childOf(path, name), kind);
+    // Hidden whole, with all that is in it; the target of a link is elsewhere.
+    return;
+  }
+  if (kind !== "directory") return;
+  const inner = next.map((state, index) =>
+    depth < (searches[index]?.maxDepth ?? 0) ? state : 0
+  );
+  if (inner.some((state) => state !== 0)) below.push({ name, states: inner });
+}
+
+function addMatch(
+  walk: Walk,
+  search: Search,
+  at: AbsPath,
+  kind: PathKind,
+): void {
+  const { pattern } = search.wanted.deny;
+  if (kind === "missing" || kind === "unreadable") return;
+  if (kind !== "symlink") {
+    walk.matches.set(at, { path: at, kind, pattern });
+  } else {
+    const target = walk.reader.resolve(at);
+    // What is made afresh in the sandbox holds nothing of the host's to hide.
+    if (target === null || isMadeFresh(target.path)) return;
+    if (isInside(target.path, { root: SYS })) return;
+    if (isInside(search.wanted.prefix, { root: target.path })) {
+      giveUp(
+        walk,
+        search,
+        `"${toText(at)}" matches and is a link to "${
+          toText(target.path)
+        }", which holds the pattern's own directory`,
+      );
+      return;
+    }
+    if (!walk.matches.has(target.path)) {
+      walk.matches.set(target.path, { ...target, pattern, via: at });
+    }
+  }
+  if (walk.matches.size > walk.limits.matches) {
+    giveUp(
+      walk,
+      search,
+      `more than ${walk.limits.matches} matches, deny a directory that holds them instead`,
+    );
+  }
+}
+
+/** A quick test of a file's last byte for one search: false means that it can't match. */
+function testFor(
+  { components }: Search,
+  state: number,
+): (buffer: Uint8Array, start: number, end: number) => boolean {
+  const last = components[components.length - 1];
+  if (state === 0 || last === undefined) return () => false;
+  if (last.kind === "deep" || last.suffix === "") return () => true;
+  const { suffix } = last;
+  const length = suffix.length;
+  const final = suffix.charCodeAt(length - 1);
+  return (buffer, start, end) => {
+    if (buffer[end - 1] !== final || end - start < length) return false;
+    for (let back = 2; back <= length; back++) {
+      if (buffer[end - back] !== suffix.charCodeAt(length - back)) return false;
+    }
+    return true;
+  };
+}
+
+function nameFrom(
+  buffer: Uint8Array,
+  start: number,
+  end: number,
+): ByteString {
+  return Buffer.from(buffer.buffer, buffer.byteOffset + start, end - start)
+    .toString("latin1") as ByteString;
+}
+
+function checkLimits(walk: Walk, search: Search, path: AbsPath): void {
+  const { limits } = walk;
+  const why = walk.entries > limits.entries
+    ? `more than ${limits.entries} entries`
+    : walk.reader.now() > walk.deadline
+    ? `more than ${limits.timeMs} ms of looking`
+    : null;
+  if (why === null) return;
+  giveUp(
+    walk,
+    search,
+    `${why} by "${
+      toText(path)
+    }", set glob_scan_max_depth or use a narrower prefix`,
+  );
+}
+
+const ENOENT = 2;
+const EACCES = 13;
+const ENOTDIR = 20;
+const ELOOP = 40;
+
+/**
+ * A directory that can't be opened. One that is gone, or became a link, is not there to be searched; one that the command can't
+ * open either holds nothing it could read. One of the caller's own could be opened again by the command: that is refused.
+ */
+function closedDirectory(
+  walk: Walk,
+  parent: number | null,
+  name: ByteString,
+  path: AbsPath,
+  search: Search,
+  errno: number,
+): void {
+  if (errno === ENOENT || errno === ENOTDIR || errno === ELOOP) return;
+  if (errno === EACCES && !walk.reader.isOwn(parent, name)) return;
+  giveUp(
+    walk,
+    search,
+    `directory "${toText(path)}" can't be opened (${
+      errno === EACCES ? "its mode forbids it" : `errno ${errno}`
+    })`,
+  );
+}
+
+function giveUp(walk: Walk, { wanted }: Search, why: string): void {
+  const { pattern } = wanted.deny;
+  walk.error ??= {
+    kind: "glob",
+    pattern,
+    message: `Cannot expand glob "${toText(pattern)}": ${why}`,
+  };
+}
