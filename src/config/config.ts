@@ -59,6 +59,8 @@ export interface Layer {
   readonly table: TomlTable;
   /** The text that `table` was read from, for positions; `null` for the session layer. */
   readonly text: string | null;
+  /** Session layer: how a key was really spelled, by its dotted form: `default_permissions` → `-P "ci"`. */
+  readonly spellings?: ReadonlyMap<string, string>;
   /** Project layers: whether it lies in the project root; those below may only narrow. */
   readonly inProjectRoot?: boolean;
 }
