@@ -13,6 +13,7 @@ import { dirname, join, posix } from "node:path";
 /** Files that may touch the host; all others are pure. */
 const EFFECT_FILES: ReadonlySet<string> = new Set([
   "main.ts",
+  "src/config/host_files.ts",
   "src/config/load.ts",
   "src/host/probe.ts",
   "src/host/glob.ts",

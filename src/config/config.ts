@@ -61,6 +61,8 @@ export interface Layer {
   readonly text: string | null;
   /** Session layer: how a key was really spelled, by its dotted form: `default_permissions` → `-P "ci"`. */
   readonly spellings?: ReadonlyMap<string, string>;
+  /** Managed layer: whether root owns its file. */
+  readonly isOwnedByRoot?: boolean;
   /** Project layers: whether it lies in the project root; those below may only narrow. */
   readonly inProjectRoot?: boolean;
 }

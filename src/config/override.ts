@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { nearest } from "../nearest.ts";
+import { nearest as nearestWord } from "../nearest.ts";
 import type { AbsPath } from "../policy/path.ts";
 import { fail, ok, type Result } from "../result.ts";
 import type { ConfigError, ConfigRequest, Layer, TomlValue } from "./config.ts";
@@ -75,7 +75,9 @@ export function parseOverride(
   if (key === null) {
     return fail(refusal(
       "-c",
-      `Invalid override (missing '='): ${JSON.stringify(raw)} has an unclosed quote in its key`,
+      `Invalid override (missing '='): ${
+        JSON.stringify(raw)
+      } has an unclosed quote in its key`,
     ));
   }
   if (key.end === raw.length) {
@@ -264,7 +266,11 @@ function spellOut(
   const before = head.map((part) =>
     /^:[a-z_]+$/.test(part) ? part : keyText([part])
   );
-  return [...before, JSON.stringify(name), ...tail.map((part) => keyText([part]))]
+  return [
+    ...before,
+    JSON.stringify(name),
+    ...tail.map((part) => keyText([part])),
+  ]
     .join(".");
 }
 
@@ -292,7 +298,7 @@ function tryParse(
 }
 
 function unknownFeature(feature: string): string {
-  const meant = nearest(feature, FEATURE_NAMES);
+  const meant = nearestWord(feature, FEATURE_NAMES);
   const hint = meant === null
     ? `known are ${FEATURE_NAMES.join(" and ")}`
     : `did you mean ${meant}?`;

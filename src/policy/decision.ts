@@ -97,7 +97,9 @@ export interface PolicyError {
     | "own_path"
     | "unreadable_component"
     | "not_a_directory"
-    | "device_write";
+    | "device_write"
+    | "unknown_token"
+    | "bad_subpath";
   readonly path: ByteString;
   /** One line, no full stop, without the origin. */
   readonly message: string;

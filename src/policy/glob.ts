@@ -60,11 +60,28 @@ export function isGlob(path: string): boolean {
   return /[*?[\]]/.test(path);
 }
 
-/** The directory before the first component that isn't plain text; braces and `\` count there, since `path` is known to be a glob. */
+/** The directory before the first component that isn't plain text; braces count there, since `path` is known to be a glob. */
 export function globPrefix(pattern: ByteString): AbsPath {
-  const special = pattern.search(/[*?[\]{}\\]/);
-  const plain = special === -1 ? pattern : pattern.slice(0, special);
-  return toAbsPath(plain.slice(0, plain.lastIndexOf("/") + 1)) ?? ROOT;
+  const plain = pattern.slice(0, plainEndOf(pattern));
+  return toAbsPath(plain.replace(/\\(.)/gs, "$1")) ?? ROOT;
+}
+
+/** `path` as the beginning of a pattern: every character stands for itself, and {@linkcode globPrefix} sees through it. */
+export function escapeGlob(path: AbsPath): ByteString {
+  return path.replace(/[*?[\]{}\\]/g, "\\$&") as ByteString;
+}
+
+/** Where the last `/` before the first special character stands; one behind a `\` is not special. */
+function plainEndOf(pattern: ByteString): number {
+  let slash = 0;
+  for (let at = 0; at < pattern.length; at++) {
+    const char = pattern[at]!;
+    if (char === "/") slash = at;
+    // A slash can't be escaped.
+    else if (char === "\\" && pattern[at + 1] !== "/") at++;
+    else if (/[*?[\]{}\\]/.test(char)) return slash;
+  }
+  return slash;
 }
 
 /** The compiled form of an absolute pattern. The error is one line with the fragment `error parsing glob`. */
@@ -76,8 +93,7 @@ export function compileGlob(pattern: ByteString): Result<Glob, string> {
     return bad(`it is longer than ${MAX_GLOB_BYTES} bytes`);
   }
   const prefix = globPrefix(pattern);
-  const plainEnd = pattern.slice(0, pattern.search(/[*?[\]{}\\]|$/))
-    .lastIndexOf("/");
+  const plainEnd = plainEndOf(pattern);
   const units = unitsOf(pattern.slice(plainEnd + 1) as ByteString);
   const parser: Parser = { units, at: 0, error: null };
   const lists = parseSequence(parser, 0);

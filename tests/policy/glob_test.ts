@@ -99,7 +99,7 @@ const PREFIXES = [ // pattern, prefix, why
   ["/w/a*/b", "/w", "a component is plain or not"],
   ["/*", "/", "the root"],
   ["/w/{a,b}/*", "/w", "braces of a glob are no plain text"],
-  ["/w/a\\*b/*", "/w", "nor is a backslash"],
+  ["/w/a\\*b/*", "/w/a*b", "an escaped character is plain text"],
   ["/w/x]/*", "/w", "nor is a bracket"],
 ] as const;
 
