@@ -6,12 +6,7 @@
  *
  * @module
  */
-import {
-  factOf,
-  NO_OWN_PATHS,
-  type OwnPaths,
-  type PathFacts,
-} from "../host/facts.ts";
+import { NO_OWN_PATHS, type OwnPaths, type PathFacts } from "../host/facts.ts";
 import { type AbsPath, childOf, nameOf, ROOT } from "./path.ts";
 import { DEV_SHM, placeOf, PLATFORM_DIRECTORIES, SYS, TMP } from "./places.ts";
 import { METADATA_NAMES, type Policy } from "./policy.ts";
@@ -90,7 +85,8 @@ function addPointer(
   pointers: Set<AbsPath>,
 ): void {
   if (facts.gitPointers.has(path)) return;
-  if (factOf(facts, path).kind === "file") pointers.add(path);
+  // Behind a `.git` that is a link nobody asked: such a root is refused.
+  if (facts.paths.get(path)?.kind === "file") pointers.add(path);
 }
 
 function addMetadata(asked: Set<AbsPath>, root: AbsPath): void {

@@ -1,0 +1,285 @@
+import { expect, test } from "bun:test";
+import { abs } from "../../src/policy/path.ts";
+import type { Access, PolicyOptions } from "../../src/policy/policy.ts";
+import { policyErrors, policyWarnings } from "../../src/policy/refusals.ts";
+import { factsOf, matchOf, policyOf, type Tree } from "./world.ts";
+
+const R = [":root", "read"] as const;
+const W = ["/w", "write"] as const;
+type Lines = readonly (readonly [string, Access])[];
+
+const REFUSED: readonly (readonly [
+  lines: Lines,
+  tree: Tree,
+  message: string,
+  why: string,
+  extra?: {
+    readonly globs?: readonly string[];
+    readonly own?: readonly string[];
+    readonly options?: Partial<PolicyOptions>;
+  },
+])[] = [
+  [
+    [R, W],
+    { "/w/.codex": "-> /x" },
+    "cannot enforce sandbox read-only path /w/.codex because it crosses writable symlink /w/.codex",
+    "metadata that is a link",
+  ],
+  [
+    [R, W],
+    { "/w": "dir", "/w/.git": "-> gone" },
+    "cannot enforce sandbox read-only path /w/.git because it crosses writable symlink /w/.git",
+    "also when it leads nowhere",
+  ],
+  [
+    [R, W, ["/w/l/x", "deny"]],
+    { "/w/l": "-> /y", "/y/x": "file" },
+    "cannot enforce sandbox deny-read path /w/l/x because it crosses writable symlink /w/l",
+    "a deny through a link of the command's",
+  ],
+  [
+    [R, W, ["/w/l", "read"]],
+    { "/w/l": "-> /y", "/y": "dir" },
+    "cannot enforce sandbox read-only path /w/l because it crosses writable symlink /w/l",
+    "a read likewise",
+  ],
+  [
+    [R, W, ["/w/l", "write"]],
+    { "/w/l": "-> /home", "/home": "dir" },
+    "cannot enforce sandbox writable path /w/l because it crosses writable symlink /w/l",
+    "a write would open what the link was turned to",
+  ],
+  [
+    [R, W, ["/w/s/l", "write"]],
+    { "/w/s/l": "-> /home", "/home": "dir" },
+    "cannot enforce sandbox writable path /w/s/l because it crosses writable symlink /w/s/l",
+    "further down too",
+  ],
+  [
+    [R, W],
+    { "/w/l": "-> /y", "/y/a": "file" },
+    "cannot enforce sandbox deny-read path /w/l because it crosses writable symlink /w/l",
+    "a glob below a link of the command's",
+    { globs: ["/w/l/*.env"] },
+  ],
+  [
+    [R, ["/loop", "deny"]],
+    { "/loop": "-> /loop" },
+    'Cannot use "/loop": its symbolic links loop',
+    "a loop hides nothing",
+  ],
+  [
+    [R, W, ["/w/new", "write"]],
+    { "/w": "dir" },
+    `Cannot grant write to "/w/new": it doesn't exist, and it lies in the writable root "/w", create it or remove the entry`,
+    "a missing writable root in a writable one",
+  ],
+  [
+    [R],
+    {},
+    'unreadable glob "/**/*.env" cannot be safely expanded; use a pattern with a non-root directory prefix',
+    "a glob below the root",
+    { globs: ["/**/*.env"] },
+  ],
+  [
+    [R],
+    { "/l": "-> /" },
+    'unreadable glob "/l/*.env" cannot be safely expanded; use a pattern with a non-root directory prefix',
+    "also through a link",
+    { globs: ["/l/*.env"] },
+  ],
+  [
+    [R],
+    { "/w": "dir" },
+    'error parsing glob "/w/[z-a]": invalid range "z-a"',
+    "a malformed glob",
+    { globs: ["/w/[z-a]"] },
+  ],
+  [
+    [R, ["/proc", "deny"]],
+    {},
+    'Cannot apply "deny" to "/proc": /proc is made afresh for each run, remove the entry',
+    "/proc can't be hidden",
+  ],
+  [
+    [R, ["/proc/sys", "write"]],
+    { "/proc/sys": "dir" },
+    'Cannot apply "write" to "/proc/sys": /proc is made afresh for each run, remove the entry',
+    "nor opened",
+  ],
+  [
+    [R, ["/sys", "write"]],
+    { "/sys": "dir" },
+    'Cannot apply "write" to "/sys": /sys is read-only in each run, use "read" or "deny"',
+    "/sys can't be opened",
+  ],
+  [
+    [R, ["/dev/null", "deny"]],
+    { "/dev/null": "device" },
+    'Cannot apply "deny" to "/dev/null": /dev is made afresh for each run with the standard devices, remove the entry',
+    "a standard device can't be hidden",
+  ],
+  [
+    [R, ["/dev/kvm", "write"]],
+    { "/dev/kvm": "device" },
+    'Cannot apply "write" to "/dev/kvm": /dev is made afresh for each run with the standard devices, remove the entry',
+    "a device of the host's can't be opened",
+  ],
+  [
+    [R],
+    { "/proc/x": "dir" },
+    'unreadable glob "/proc/x/*" cannot be safely expanded: /proc and /dev are made afresh for each run, remove the entry',
+    "a glob there",
+    { globs: ["/proc/x/*"] },
+  ],
+  [
+    [R, ["/x/disk", "write"]],
+    { "/x/disk": "device" },
+    'Cannot grant write to "/x/disk": it is a device, and devices are not passed into the sandbox',
+    "devices elsewhere",
+  ],
+  [
+    [R, ["/home/u/.codex", "write"]],
+    { "/home/u/.codex": "dir" },
+    `Cannot grant write to "/home/u/.codex": it is one of the sandbox's own places, which stay read-only`,
+    "our own files",
+    { own: ["/home/u/.codex"] },
+  ],
+  [
+    [R, ["/home/u/.codex/x", "write"]],
+    { "/home/u/.codex/x": "dir" },
+    `Cannot grant write to "/home/u/.codex/x": it is inside "/home/u/.codex", one of the sandbox's own places, which stay read-only`,
+    "and what is in them",
+    { own: ["/home/u/.codex"] },
+  ],
+  [
+    [R, W],
+    { "/w/l": "-> /y", "/y/home": "dir" },
+    "cannot enforce sandbox read-only path /w/l/home because it crosses writable symlink /w/l",
+    "our own files behind a link of the command's",
+    { own: ["/w/l/home"] },
+  ],
+  [
+    [R, W, ["/w/locked/x", "deny"]],
+    { "/w/locked": "locked" },
+    `Cannot enforce the entry for "/w/locked/x": "/w/locked" lies in a writable root and can't be examined, make it searchable`,
+    "what can't be looked at may be opened by the command",
+  ],
+  [
+    [R, W, ["/w/f/x", "deny"]],
+    { "/w/f": "file" },
+    `Cannot enforce the entry for "/w/f/x": "/w/f" lies in a writable root and is no directory, remove it or the entry`,
+    "the command could make a directory of it",
+  ],
+];
+
+for (const [lines, tree, message, why, extra = {}] of REFUSED) {
+  test(`refused: ${why}`, () => {
+    const policy = policyOf(lines, extra);
+    const own = { readOnly: (extra.own ?? []).map(abs), hidden: [] };
+    const facts = factsOf(tree, policy, { own });
+    expect(policyErrors(policy, facts).map((error) => error.message)).toEqual([
+      message,
+    ]);
+  });
+}
+
+const ACCEPTED: readonly (readonly [Lines, Tree, string, string?])[] = [
+  [
+    [R, W, ["/w/.git/hooks", "write"]],
+    { "/w": "dir" },
+    "a write below missing metadata, which stays protected",
+  ],
+  [
+    [R, ["/l", "deny"]],
+    { "/l": "-> /y", "/y": "dir" },
+    "a link in a read-only place stays what it is",
+  ],
+  [
+    [R, W, ["/w/l", "write"]],
+    { "/w/l": "-> a", "/w/a": "dir" },
+    "a write through a link within the root gives nothing new",
+  ],
+  [
+    [R, W, ["/w/.git", "write"]],
+    { "/w": "dir" },
+    "opening missing metadata needs no mount",
+  ],
+  [
+    [R, [":slash_tmp", "write"], [":tmpdir=/tmp/gone", "write"]],
+    {},
+    "a missing $TMPDIR is passed over",
+  ],
+  [
+    [R, ["/gone", "write"]],
+    {},
+    "a missing root in a read-only place is passed over",
+  ],
+  [
+    [R, ["/root/.ssh", "deny"]],
+    { "/root": "locked" },
+    "what nobody can look at in a read-only place is safe",
+  ],
+  [
+    [R, ["/proc", "read"], ["/dev", "read"]],
+    {},
+    "reading /proc and /dev is what every run has",
+  ],
+  [
+    [R, ["/dev/kvm", "deny"]],
+    { "/dev/kvm": "device" },
+    "the host's devices are never there",
+  ],
+  [
+    [R, ["/dev/shm", "write"]],
+    { "/dev/shm": "dir" },
+    "/dev/shm can be the host's",
+  ],
+  [[R, ["/sys", "deny"]], { "/sys": "dir" }, "/sys can be hidden"],
+  [
+    [R, ["/home/u/.codex", "deny"]],
+    { "/home/u/.codex": "dir" },
+    "our own files can be hidden",
+    "/home/u/.codex",
+  ],
+  [
+    [R, ["/home/u", "write"]],
+    { "/home/u/.codex": "dir" },
+    "a write above our own files is carved out",
+    "/home/u/.codex",
+  ],
+];
+
+for (const [lines, tree, why, own] of ACCEPTED) {
+  test(`accepted: ${why}`, () => {
+    const policy = policyOf(lines);
+    const readOnly = own === undefined ? [] : [abs(own)];
+    const facts = factsOf(tree, policy, { own: { readOnly, hidden: [] } });
+    expect(policyErrors(policy, facts)).toEqual([]);
+  });
+}
+
+test("a policy that doesn't confine files is never refused", () => {
+  const policy = policyOf([["/proc", "write"]]);
+  for (const enforcement of ["disabled", "external"] as const) {
+    const free = { ...policy, enforcement };
+    expect(policyErrors(free, factsOf({}, free))).toEqual([]);
+  }
+});
+
+test("a covered file with another name is warned of", () => {
+  const policy = policyOf([R, W, ["/w/key", "deny"]]);
+  const facts = factsOf({ "/w/key": "hard" }, policy);
+  expect(policyWarnings(policy, facts)).toEqual([
+    'Cannot hide every name of "/w/key": it has 2 hard links, and only this name is covered',
+  ]);
+});
+
+test("matches of a pattern that nobody denied are our mistake", () => {
+  const policy = policyOf([R, W]);
+  const facts = factsOf({ "/w/x": "file" }, policy, {
+    matches: [],
+  });
+  const wrong = { ...facts, globMatches: [matchOf("/w/*", "/w/x")] };
+  expect(() => policyErrors(policy, wrong)).toThrow("nobody denied");
+});
