@@ -81,7 +81,7 @@ const CALL_ROWS: readonly (readonly [
 ];
 for (const [name, args, filtered, bare] of CALL_ROWS) {
   liveTest(
-    `the kernel answers ${filtered} to ${name}(${args.join()}), not ${bare}`,
+    `the kernel answers ${filtered} to ${name}(${args.join()}), without the filter ${bare}`,
     () => {
       const words = ["syscall", String(syscallNumber(name, ARCH)), ...args];
       expect(ask(words, strict("isolated"))).toBe(filtered);
