@@ -16,12 +16,19 @@ import type { ByteString } from "./src/bytes.ts";
 import { dispatch, type Entry } from "./src/cli/dispatch.ts";
 import { completionScript } from "./src/cli/completions.ts";
 import { helpText, versionText } from "./src/cli/help.ts";
-import { parseSandboxOptions } from "./src/cli/options.ts";
+import {
+  type HelperOptions,
+  parseHelperOptions,
+  parseSandboxOptions,
+} from "./src/cli/options.ts";
 import { describe, exitStatus, type Failure } from "./src/failure.ts";
 import { type Origin, readOrigin, readWords } from "./src/host/origin.ts";
 import { explainJson, explainText } from "./src/linux/explain.ts";
-import { runInnerStage } from "./src/linux/inner_stage.ts";
-import { resolveTemp } from "./src/temp_select.ts";
+import {
+  runCallersInnerStage,
+  runInnerStage,
+} from "./src/linux/inner_stage.ts";
+import { helperPolicy, helperRequest, sandboxRequest } from "./src/requests.ts";
 import { runWatcher } from "./src/linux/watcher.ts";
 import { unreachable } from "./src/result.ts";
 import { exitNow, writeAll } from "./src/sys/calls.ts";
@@ -60,6 +67,7 @@ function start(entry: Entry, origin: Origin): void {
     case "completions":
       return print(completionScript(entry.shell));
     case "helper":
+      return startHelper(entry.words, origin);
     case "config":
     case "policy":
       return;
@@ -80,7 +88,7 @@ function startSandbox(
     return print(helpText(options.value.topic));
   }
   timer.mark("options");
-  const request = resolveTemp(options.value, origin, timer);
+  const request = sandboxRequest(options.value, origin, timer.mark);
   if (!request.ok) return stop(request.error);
   timer.mark("config");
   for (const warning of request.value.warnings) say(`warning: ${warning}`);
@@ -95,6 +103,34 @@ function startSandbox(
       if (options.value.printsTimings) timer.printAtLaunch = true;
       return stop(carryOut(request.value, prepared.value));
   }
+}
+
+function startHelper(words: readonly ByteString[], origin: Origin): void {
+  const options = parseHelperOptions(words);
+  if (!options.ok) return stop({ kind: "usage", error: options.error });
+  if (options.value.kind === "help") {
+    return print(helpText(options.value.topic));
+  }
+  if (options.value.stage === "inner") {
+    return startCallersInnerStage(options.value, origin);
+  }
+  const request = helperRequest(options.value, origin, () => {});
+  if (!request.ok) return stop(request.error);
+  for (const warning of request.value.warnings) say(`warning: ${warning}`);
+  const prepared = prepareRun(request.value);
+  if (!prepared.ok) return stop(prepared.error);
+  return stop(carryOut(request.value, prepared.value));
+}
+
+/** `--apply-seccomp-then-exec`: the caller has made the namespaces, we add the filter. */
+function startCallersInnerStage(options: HelperOptions, origin: Origin): never {
+  const resolved = helperPolicy(options, origin);
+  if (!resolved.ok) return stop(resolved.error);
+  return runCallersInnerStage(
+    resolved.value.policy,
+    options.command,
+    origin.environment,
+  );
 }
 
 /** Where the milliseconds went, for `--timings`. */

@@ -26,6 +26,7 @@ import {
 } from "../sys/calls.ts";
 import {
   type BwrapAbility,
+  hasOption,
   type NamespaceFacts,
   optionsOfHelp,
 } from "./bwrap_choice.ts";
@@ -109,7 +110,7 @@ function ask(file: BwrapFile): Result<BwrapAbility, SysError> {
 /** A sandbox of the least kind that every plan needs. */
 function trialRun(
   run: (words: readonly string[]) => ReturnType<typeof runProbe>,
-  options: readonly string[],
+  options: string,
   proc: "fresh" | "host",
 ): Result<BwrapAbility["trial"], SysError> {
   const outcome = run([
@@ -120,7 +121,7 @@ function trialRun(
     "--unshare-net",
     "--cap-drop",
     "ALL",
-    ...(options.includes("--disable-userns") ? ["--disable-userns"] : []),
+    ...(hasOption({ options }, "--disable-userns") ? ["--disable-userns"] : []),
     "--ro-bind",
     "/",
     "/",
@@ -184,8 +185,7 @@ function readCache(cache: CachePlace): Record<string, unknown> | null {
 function isAbility(value: unknown): value is BwrapAbility {
   if (typeof value !== "object" || value === null) return false;
   const { options, version, trial } = value as Partial<BwrapAbility>;
-  return Array.isArray(options) &&
-    options.every((option) => typeof option === "string") &&
+  return typeof options === "string" &&
     typeof version === "string" && typeof trial === "object" &&
     trial?.kind === "works" &&
     (trial.proc === "fresh" || trial.proc === "host");
