@@ -55,6 +55,7 @@ import {
   type HeldPlaceholder,
   makePlaceholders,
   type PlaceholderError,
+  reclaimPlaceholders,
   releasePlaceholders,
 } from "./placeholders.ts";
 import {
@@ -141,7 +142,9 @@ export function superviseRun(
     if (recordsFd !== null) releasePlaceholders(held, recordsFd);
     return run;
   }
-  // 4. Look at the mounts before the command starts.
+  // 4. What dead runs left. Only now, while bubblewrap is busy: nobody waits for it, and what this run relies on is locked.
+  if (recordsFd !== null) reclaimPlaceholders(home);
+  // 5. Look at the mounts before the command starts.
   const verified = run.value.blocked === null
     ? ok(undefined)
     : verify(run.value, run.value.blocked);
