@@ -26,7 +26,6 @@ import {
 } from "../sys/calls.ts";
 import {
   type BwrapAbility,
-  hasOption,
   type NamespaceFacts,
   optionsOfHelp,
 } from "./bwrap_choice.ts";
@@ -43,10 +42,8 @@ const CACHE_NAME = "bwrap-abilities.json";
 
 /** A bwrap that can be started. */
 export interface BwrapFile {
-  /** A path, or `/proc/self/fd/N` of the checked bytes. */
+  /** A path, or `/proc/self/fd/N` of the checked bytes: close-on-exec, so that nothing but the exec itself uses N. */
   readonly path: string;
-  /** Descriptors that it is started with: the N above. */
-  readonly keep: readonly number[];
   /** What identifies the file: device, inode and ctime, or the digest. */
   readonly identity: string;
 }
@@ -86,7 +83,6 @@ function ask(file: BwrapFile): Result<BwrapAbility, SysError> {
         argv: ["bwrap", ...words],
         environment: ["PATH=/usr/bin:/bin", "LC_ALL=C"],
       },
-      file.keep,
       PROBE_TIMEOUT_MS,
     );
   const help = run(["--help"]);
@@ -110,7 +106,7 @@ function ask(file: BwrapFile): Result<BwrapAbility, SysError> {
 /** A sandbox of the least kind that every plan needs. */
 function trialRun(
   run: (words: readonly string[]) => ReturnType<typeof runProbe>,
-  options: string,
+  options: readonly string[],
   proc: "fresh" | "host",
 ): Result<BwrapAbility["trial"], SysError> {
   const outcome = run([
@@ -121,7 +117,7 @@ function trialRun(
     "--unshare-net",
     "--cap-drop",
     "ALL",
-    ...(hasOption({ options }, "--disable-userns") ? ["--disable-userns"] : []),
+    ...(options.includes("--disable-userns") ? ["--disable-userns"] : []),
     "--ro-bind",
     "/",
     "/",
@@ -185,7 +181,8 @@ function readCache(cache: CachePlace): Record<string, unknown> | null {
 function isAbility(value: unknown): value is BwrapAbility {
   if (typeof value !== "object" || value === null) return false;
   const { options, version, trial } = value as Partial<BwrapAbility>;
-  return typeof options === "string" &&
+  return Array.isArray(options) &&
+    options.every((option) => typeof option === "string") &&
     typeof version === "string" && typeof trial === "object" &&
     trial?.kind === "works" &&
     (trial.proc === "fresh" || trial.proc === "host");
