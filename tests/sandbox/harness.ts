@@ -1,0 +1,433 @@
+/**
+ * The floor of the live tests: folders of their own, the built executable, runs with a time limit, and a look round at the end.
+ *
+ * Everything is below /var/tmp, because /tmp is itself a writable root of `:workspace`. A test file calls {@linkcode setup} once per
+ * subject or uses {@linkcode matrix}; {@linkcode leaveClean} goes into its `afterAll`. Nothing is ever killed by name: what is ours
+ * carries {@linkcode MARK} in its environment or has its working directory in one of our folders.
+ *
+ * Limits: needs the built executable (`CODEX_BIN`, else build/codex). As root every case runs as root and as uid 65534; an ordinary
+ * user proves only the user's half, and the run says so.
+ *
+ * @module
+ */
+import { expect, test } from "bun:test";
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { probeBinary } from "./probe.ts";
+
+/** Who runs `codex`. */
+export type Actor = "root" | "user";
+
+/** Which bubblewrap: `auto` leaves it to the rule of trust. */
+export type LauncherChoice = "auto" | "system" | "bundled";
+
+/** Who executes the command: `auto` leaves it to the planner. */
+export type StageChoice = "auto" | "one-start" | "inner";
+
+/** One column of the matrix. */
+export interface Variant {
+  readonly actor: Actor;
+  readonly launcher: LauncherChoice;
+  readonly stage: StageChoice;
+}
+
+/** How a run is started, beside its words. */
+export interface RunOptions {
+  /** A shell's line in which `"$@"` is the whole call of codex: redirections, ulimits, traps. Without it codex is started directly. */
+  readonly shell?: string;
+  /** Added to the small environment that every run has; `undefined` removes a name. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Standard input; the null device without it. */
+  readonly input?: Uint8Array;
+  /** Working directory; the subject's `work` without it. */
+  readonly cwd?: string;
+  /** After this the run is killed and the test fails. */
+  readonly timeoutMs?: number;
+}
+
+/** What came of a run. Texts have one char per byte. */
+export interface Outcome {
+  /** The status, or the name of the signal that ended codex itself. */
+  readonly end: number | string;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A run that goes on. */
+export interface Running {
+  readonly pid: number;
+  readonly kill: (signal: number) => void;
+  readonly outcome: Promise<Outcome>;
+}
+
+/** One subject: folders and the ways to start codex in them. */
+export interface Subject {
+  readonly variant: Variant;
+  /** Belongs to root, mode 0755; the next two lie in it and belong to the actor. */
+  readonly dir: string;
+  /** `CODEX_HOME`. */
+  readonly home: string;
+  readonly work: string;
+  /** The executable, where the actor can reach it. */
+  readonly codex: string;
+  /** The static probe, where the actor can reach it. */
+  readonly probe: string;
+  readonly uid: number;
+  /** `codex sandbox` with the variant's launcher and stage, then `words`. */
+  readonly run: (
+    words: readonly string[],
+    options?: RunOptions,
+  ) => Promise<Outcome>;
+  /** `codex` with exactly these words. */
+  readonly codexRun: (
+    words: readonly string[],
+    options?: RunOptions,
+  ) => Promise<Outcome>;
+  /** Any program as the actor, outside of any sandbox. */
+  readonly outside: (
+    words: readonly string[],
+    options?: RunOptions,
+  ) => Promise<Outcome>;
+  /** As {@linkcode Subject.run}, without waiting for the end. */
+  readonly start: (words: readonly string[], options?: RunOptions) => Running;
+}
+
+const ROOT_FOLDER = "/var/tmp";
+const RUN_TIMEOUT_MS = 20_000;
+const OTHER_USER = 65_534;
+const MARK = `CODEX_LIVE_TEST=${process.pid}-${Date.now()}`;
+const SAFE_PATH =
+  "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const METADATA = ["/tmp/.git", "/tmp/.agents", "/tmp/.codex"];
+
+const isRoot = process.getuid?.() === 0;
+const folders: string[] = [];
+let shared: { readonly codex: string; readonly probe: string } | null = null;
+const metadataBefore = new Set(METADATA.filter((path) => existsSync(path)));
+
+/** The actors that this machine lets us be. */
+export const ACTORS: readonly Actor[] = isRoot ? ["root", "user"] : ["user"];
+
+/** The launchers that this machine has. */
+export const LAUNCHERS: readonly LauncherChoice[] = existsSync("/usr/bin/bwrap")
+  ? ["system", "bundled"]
+  : ["bundled"];
+
+/** Both actors, both launchers, both ways to start the command. */
+export const EVERY_VARIANT: readonly Variant[] = variants(
+  ["one-start", "inner"],
+);
+
+/** Both actors and both ways, where the launcher makes no difference. */
+export const BOTH_STAGES: readonly Variant[] = EVERY_VARIANT.filter((
+  { launcher },
+) => launcher === "bundled");
+
+/** Where `--stage one-start` would bend the truth: the planner's own choice instead. */
+export const TRUE_STAGES: readonly Variant[] = variants(["auto", "inner"]);
+
+/** One column for what depends on none of it. */
+export const PLAIN: Variant = {
+  actor: ACTORS[0] ?? "user",
+  launcher: "auto",
+  stage: "auto",
+};
+
+/** As {@linkcode PLAIN}, once for each actor. */
+export const BOTH_ACTORS: readonly Variant[] = ACTORS.map((actor) => ({
+  ...PLAIN,
+  actor,
+}));
+
+function variants(stages: readonly StageChoice[]): readonly Variant[] {
+  return ACTORS.flatMap((actor) =>
+    LAUNCHERS.flatMap((launcher) =>
+      stages.map((stage) => ({ actor, launcher, stage }))
+    )
+  );
+}
+
+/** What this machine can't show. In CI that is a failure: there everything must be shown. */
+export function notProved(what: string, why: string): void {
+  const line = `NOT PROVED: ${what}: ${why}`;
+  if (process.env["CI"] === "true") throw new Error(line);
+  process.stderr.write(`${line}\n`);
+}
+
+/** Runs `body` once for each column; the folders are made for it and taken away after it. */
+export function matrix(
+  title: string,
+  columns: readonly Variant[],
+  body: (subject: Subject) => Promise<void>,
+): void {
+  for (const variant of columns) {
+    const { actor, launcher, stage } = variant;
+    test(`${title} [${actor}, ${launcher}, ${stage}]`, async () => {
+      const subject = setup(variant);
+      try {
+        await body(subject);
+      } finally {
+        remove(subject.dir);
+      }
+    });
+  }
+}
+
+/** Folders for one subject. They go at the latest with {@linkcode leaveClean}. */
+export function setup(variant: Variant = PLAIN): Subject {
+  if (variant.actor === "root" && !isRoot) {
+    throw new Error("root's half needs root");
+  }
+  const { codex, probe } = sharedFiles();
+  const dir = newFolder();
+  const home = `${dir}/home`;
+  const work = `${dir}/work`;
+  const uid = variant.actor === "root" ? 0 : process.getuid?.() || OTHER_USER;
+  for (const folder of [home, work]) {
+    mkdirSync(folder);
+    chownSync(folder, uid, uid === 0 ? 0 : process.getgid?.() || OTHER_USER);
+  }
+  const flags = [
+    ...(variant.launcher === "auto" ? [] : ["--launcher", variant.launcher]),
+    ...(variant.stage === "auto" ? [] : ["--stage", variant.stage]),
+  ];
+  const start = (words: readonly string[], options: RunOptions): Running =>
+    launch(asActor(variant.actor, words, options), { home, work, options });
+  const outside: Subject["outside"] = (words, options = {}) =>
+    start(words, options).outcome;
+  return {
+    variant,
+    dir,
+    home,
+    work,
+    codex,
+    probe,
+    uid,
+    outside,
+    codexRun: (words, options = {}) => outside([codex, ...words], options),
+    run: (words, options = {}) =>
+      outside([codex, "sandbox", ...flags, ...words], options),
+    start: (words, options = {}) =>
+      start([codex, "sandbox", ...flags, ...words], options),
+  };
+}
+
+function newFolder(): string {
+  const folder = mkdtempSync(`${ROOT_FOLDER}/codex-live-`);
+  chmodSync(folder, 0o755);
+  folders.push(folder);
+  return folder;
+}
+
+function remove(folder: string): void {
+  rmSync(folder, { recursive: true, force: true });
+  folders.splice(folders.indexOf(folder), 1);
+}
+
+/** The executable and the probe; copies of them, where their own place is closed to the other user. */
+function sharedFiles(): { readonly codex: string; readonly probe: string } {
+  if (shared !== null) return shared;
+  const built = realpathSync(
+    process.env["CODEX_BIN"] ?? `${import.meta.dirname}/../../build/codex`,
+  );
+  const probe = realpathSync(probeBinary());
+  if (isOpenToAll(built) && isOpenToAll(probe)) {
+    return shared = { codex: built, probe };
+  }
+  const folder = newFolder();
+  copyFileSync(built, `${folder}/codex`);
+  copyFileSync(probe, `${folder}/probe`);
+  for (const name of ["codex", "probe"]) chmodSync(`${folder}/${name}`, 0o755);
+  return shared = { codex: `${folder}/codex`, probe: `${folder}/probe` };
+}
+
+/** Whether others may go down to `path` and read it. */
+function isOpenToAll(path: string): boolean {
+  const parts = path.split("/").slice(1);
+  return parts.every((_, index) =>
+    (statSync(`/${parts.slice(0, index + 1).join("/")}`).mode & 0o005) === 0o005
+  );
+}
+
+function asActor(
+  actor: Actor,
+  words: readonly string[],
+  options: RunOptions,
+): readonly string[] {
+  const wrapped = options.shell === undefined
+    ? words
+    : ["/bin/sh", "-c", options.shell, "sh", ...words];
+  if (actor === "root" || !isRoot) return wrapped;
+  const user = String(OTHER_USER);
+  return [
+    Bun.which("setpriv", { PATH: SAFE_PATH }) ?? "setpriv",
+    ...["--reuid", user, "--regid", user, "--clear-groups", "--"],
+    ...wrapped,
+  ];
+}
+
+function launch(
+  words: readonly string[],
+  place: {
+    readonly home: string;
+    readonly work: string;
+    readonly options: RunOptions;
+  },
+): Running {
+  const { home, work, options } = place;
+  const env: Record<string, string> = {
+    PATH: SAFE_PATH,
+    HOME: home,
+    CODEX_HOME: home,
+    LC_ALL: "C",
+    [MARK.split("=")[0] ?? ""]: MARK.split("=")[1] ?? "",
+  };
+  for (const [name, value] of Object.entries(options.env ?? {})) {
+    if (value === undefined) delete env[name];
+    else env[name] = value;
+  }
+  const child = Bun.spawn([...words], {
+    cwd: options.cwd ?? work,
+    env,
+    stdin: options.input ?? "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const timeoutMs = options.timeoutMs ?? RUN_TIMEOUT_MS;
+  const outcome = async (): Promise<Outcome> => {
+    const limit = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      endOurs();
+      child.kill(9);
+      limit.reject(
+        new Error(`no end after ${timeoutMs} ms: ${words.join(" ")}`),
+      );
+    }, timeoutMs);
+    try {
+      const [stdout, stderr] = await Promise.race([
+        Promise.all([
+          new Response(child.stdout).arrayBuffer(),
+          new Response(child.stderr).arrayBuffer(),
+          child.exited,
+        ]),
+        limit.promise,
+      ]);
+      return {
+        end: child.signalCode ?? child.exitCode ?? "unknown",
+        stdout: Buffer.from(stdout).toString("latin1"),
+        stderr: Buffer.from(stderr).toString("latin1"),
+      };
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+  return {
+    pid: child.pid,
+    kill: (signal) => child.kill(signal),
+    outcome: outcome(),
+  };
+}
+
+/** A process of ours: one that carries our mark, or stands in one of our folders. */
+export interface OurProcess {
+  readonly pid: number;
+  readonly words: string;
+  readonly exe: string;
+}
+
+/** Every process that this test file has started, directly or not, and that is still there. */
+export function ourProcesses(): OurProcess[] {
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap(
+    (name): OurProcess[] => {
+      const pid = Number(name);
+      if (pid === process.pid) return [];
+      const read = (file: string): string => {
+        try {
+          return readFileSync(`/proc/${name}/${file}`, "latin1");
+        } catch {
+          return ""; // gone meanwhile, or not ours
+        }
+      };
+      const link = (file: string): string => {
+        try {
+          return readlinkSync(`/proc/${name}/${file}`);
+        } catch {
+          return "";
+        }
+      };
+      const cwd = link("cwd");
+      const isOurs = read("environ").split("\0").includes(MARK) ||
+        folders.some((folder) => cwd.startsWith(folder));
+      if (!isOurs || /^State:\s*Z/m.test(read("status"))) return [];
+      const words = read("cmdline").replaceAll("\0", " ").trim();
+      return [{ pid, words, exe: link("exe") }];
+    },
+  );
+}
+
+/** Ends what a run that took too long has left. */
+function endOurs(): void {
+  for (const { pid } of ourProcesses()) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // gone meanwhile
+    }
+  }
+}
+
+/** Waits until `holds`, looking every few milliseconds. @throws {Error} after `timeoutMs` */
+export async function until(
+  holds: () => boolean,
+  what: string,
+  timeoutMs = 5_000,
+): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  while (!holds()) {
+    if (Date.now() > deadline) throw new Error(`never came true: ${what}`);
+    await Bun.sleep(5);
+  }
+}
+
+/** Waits until no process of ours is left. */
+export async function untilNobodyIsLeft(timeoutMs = 2_000): Promise<void> {
+  try {
+    await until(() => ourProcesses().length === 0, "nobody left", timeoutMs);
+  } catch {
+    expect(ourProcesses()).toEqual([]);
+  }
+}
+
+/** Whether something lies at `path`, a dangling link included. */
+export function isThere(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+/** For `afterAll`: nobody of ours is left, nor our folders, nor a placeholder in /tmp. */
+export async function leaveClean(): Promise<void> {
+  try {
+    await untilNobodyIsLeft();
+    // Others on this machine may run sandboxes too: a moment without the name is enough.
+    for (const path of METADATA) {
+      if (metadataBefore.has(path)) continue;
+      await until(() => !isThere(path), `${path} is gone`);
+    }
+  } finally {
+    endOurs();
+    for (const folder of [...folders]) remove(folder);
+    shared = null;
+  }
+}

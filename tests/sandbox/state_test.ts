@@ -1,0 +1,389 @@
+/**
+ * What the command gets from its caller, untouched: streams, signals, limits, umask, directory, descriptors, environment, arguments.
+ *
+ * @module
+ */
+import { afterAll, expect, test } from "bun:test";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  BOTH_ACTORS,
+  BOTH_STAGES,
+  EVERY_VARIANT,
+  leaveClean,
+  matrix,
+  notProved,
+  PLAIN,
+  setup,
+} from "./harness.ts";
+
+afterAll(leaveClean);
+
+const BIG = 50 * 1024 * 1024;
+
+matrix(
+  "50 MB go through stdin and stdout byte for byte",
+  BOTH_STAGES,
+  async ({ run }) => {
+    const sent = new Uint8Array(BIG);
+    for (let at = 0; at < BIG; at += 65_536) {
+      crypto.getRandomValues(sent.subarray(at, at + 65_536));
+    }
+    const { end, stdout } = await run(["--", "cat"], { input: sent });
+    expect(end).toBe(0);
+    expect(Buffer.from(sent).equals(Buffer.from(stdout, "latin1"))).toBe(true);
+  },
+);
+
+for (
+  const [fd, redirection] of [[0, "<&-"], [1, ">&-"], [2, "2>&-"]] as const
+) {
+  matrix(
+    `descriptor ${fd} closed by the caller reaches the command closed`,
+    BOTH_STAGES,
+    async ({ run, work }) => {
+      const script = `[ -e /proc/self/fd/${fd} ] && exit 3; exit 4`;
+      const { end } = await run(["--", "sh", "-c", script], {
+        shell: `"$@" ${redirection}`,
+        cwd: work,
+      });
+      expect(end).toBe(4);
+    },
+  );
+}
+
+matrix(
+  "a caller's terminal is not left non-blocking",
+  BOTH_STAGES,
+  async ({ outside, codex, variant, work }) => {
+    const flags = (name: string): string =>
+      `sed -n 's/^flags:[[:space:]]*//p' /proc/self/fdinfo/0 > ${work}/${name}`;
+    const { launcher, stage } = variant;
+    const line = `${
+      flags("before")
+    }; ${codex} sandbox --launcher ${launcher} --stage ${stage} -- true; ${
+      flags("after")
+    }`;
+    await outside(["script", "-qec", line, "/dev/null"]);
+    const after = readFileSync(`${work}/after`, "latin1");
+    expect(after).toMatch(/^0[0-7]+\n$/);
+    expect(after).toBe(readFileSync(`${work}/before`, "latin1"));
+    expect(Number.parseInt(after, 8) & 0o4000).toBe(0);
+  },
+);
+
+matrix(
+  "SIGPIPE ends a writer whose reader is gone",
+  BOTH_STAGES,
+  async ({ run, work }) => {
+    await run(["--", "sh", "-c", "yes; exit $?"], {
+      shell: `{ "$@"; echo $? > ${work}/status; } | head -1`,
+    });
+    expect(readFileSync(`${work}/status`, "latin1")).toBe("141\n");
+  },
+);
+
+/** Sets of /proc/self/status, as bits from signal 1 up. */
+function signals(text: string, name: string): bigint {
+  return BigInt(
+    `0x${new RegExp(`^${name} ([0-9a-f]+)$`, "m").exec(text)?.[1]}`,
+  );
+}
+
+matrix(
+  "no signal is ignored or blocked that the caller did not ignore or block",
+  BOTH_STAGES,
+  async ({ run, probe }) => {
+    const { stdout } = await run(["--", probe, "sigs"]);
+    expect(signals(stdout, "SigIgn")).toBe(0n);
+    expect(signals(stdout, "SigBlk")).toBe(0n);
+    expect(signals(stdout, "SigCgt")).toBe(0n);
+  },
+);
+
+matrix(
+  "SIGINT and SIGHUP that the caller ignores stay ignored",
+  BOTH_STAGES,
+  async ({ run, probe }) => {
+    const { stdout } = await run(["--", probe, "sigs"], {
+      shell: `trap '' INT HUP; "$@"`,
+    });
+    expect(signals(stdout, "SigIgn")).toBe(0b11n);
+  },
+);
+
+matrix(
+  "a signal that the caller blocks stays blocked",
+  BOTH_STAGES,
+  async ({ run, probe }) => {
+    const python =
+      "import os,signal,sys;signal.pthread_sigmask(signal.SIG_BLOCK,[signal.SIGUSR1]);os.execv(sys.argv[1],sys.argv[1:])";
+    const { stdout, stderr } = await run(["--", probe, "sigs"], {
+      shell: `exec /usr/bin/python3 -c '${python}' "$@"`,
+    });
+    expect(stderr).toBe("");
+    expect(signals(stdout, "SigBlk")).toBe(1n << 9n);
+  },
+);
+
+for (const limit of [256, 1_024, 4_096]) {
+  matrix(
+    `a soft limit of ${limit} open files is kept`,
+    BOTH_STAGES,
+    async ({ run, probe }) => {
+      const { stdout } = await run(["--", probe, "nofile"], {
+        shell: `ulimit -Sn ${limit}; "$@"`,
+      });
+      expect(stdout.split(" ")[0]).toBe(String(limit));
+    },
+  );
+}
+
+for (const mask of ["000", "022", "077"]) {
+  matrix(`umask ${mask} is kept`, BOTH_STAGES, async ({ run, probe }) => {
+    const { stdout } = await run(["--", probe, "umask"], {
+      shell: `umask ${mask}; "$@"`,
+    });
+    expect(stdout).toBe(`${mask}\n`);
+  });
+}
+
+matrix("other limits are kept", BOTH_STAGES, async ({ run }) => {
+  const { stdout } = await run([
+    "--",
+    "sh",
+    "-c",
+    "ulimit -c; ulimit -f; ulimit -s",
+  ], {
+    shell: `ulimit -c 0; ulimit -f 12345; ulimit -Ss 4096; "$@"`,
+  });
+  expect(stdout).toBe("0\n12345\n4096\n");
+});
+
+for (
+  const [name, escape] of [
+    ["with spaces", "a b  c"],
+    ["with a newline", "a\\nb"],
+    ["that is not UTF-8", "\\377\\376x"],
+    ["with every quote", 'a"b\\047c`d'],
+  ] as const
+) {
+  matrix(
+    `the working directory ${name} is kept`,
+    BOTH_STAGES,
+    async ({ run, work }) => {
+      const { end, stdout } = await run(
+        ["--", "sh", "-c", "pwd -P; echo end"],
+        {
+          shell:
+            `d="$(printf '${work}/${escape}')"; mkdir "$d" && cd "$d" && "$@"`,
+        },
+      );
+      const expected = Bun.spawnSync(["printf", `${work}/${escape}`]).stdout
+        .toString("latin1");
+      expect({ end, stdout }).toEqual({ end: 0, stdout: `${expected}\nend\n` });
+    },
+  );
+}
+
+matrix(
+  "no descriptor but 0 to 2 reaches the command",
+  EVERY_VARIANT,
+  async ({ run, probe, work }) => {
+    writeFileSync(`${work}/secret`, "secret");
+    const opening = [3, 4, 5, 6, 7, 8, 9].map((fd) => `${fd}<${work}/secret`)
+      .join(" ");
+    for (const profile of [":read-only", ":workspace"]) {
+      const { stdout } = await run(["-P", profile, "--", probe, "fds"], {
+        shell: `exec ${opening}; "$@"`,
+      });
+      expect(stdout.replaceAll(/ .*/g, "")).toBe("0\n1\n2\n");
+    }
+  },
+);
+
+matrix(
+  "a descriptor above a thousand does not reach the command either",
+  BOTH_ACTORS,
+  async ({ run, probe, work }) => {
+    writeFileSync(`${work}/secret`, "secret");
+    const python =
+      `import os,sys,fcntl;f=os.open("${work}/secret",0);os.set_inheritable(fcntl.fcntl(f,fcntl.F_DUPFD,1500),True);os.set_inheritable(fcntl.fcntl(f,fcntl.F_DUPFD,100),True);os.execv(sys.argv[1],sys.argv[1:])`;
+    const { end, stdout } = await run(["--", probe, "fds"], {
+      shell: `ulimit -n 2048; exec /usr/bin/python3 -c '${python}' "$@"`,
+    });
+    expect(end).toBe(0);
+    expect(stdout).not.toContain("secret");
+  },
+);
+
+matrix(
+  "--pass-fd gives the command that descriptor and no other",
+  EVERY_VARIANT,
+  async ({ run, work }) => {
+    writeFileSync(`${work}/given`, "given");
+    writeFileSync(`${work}/secret`, "secret");
+    for (const profile of [":read-only", ":workspace"]) {
+      const { stdout } = await run([
+        ...["-P", profile, "--pass-fd", "7", "--", "sh", "-c"],
+        "cat <&7; [ -e /proc/self/fd/8 ] || echo /no eight",
+      ], { shell: `exec 7<${work}/given 8<${work}/secret; "$@"` });
+      expect(stdout).toBe("given/no eight\n");
+    }
+  },
+);
+
+matrix(
+  "--pass-fd refuses a descriptor that the caller has not opened",
+  BOTH_STAGES,
+  async ({ run, work }) => {
+    const outcomes = [];
+    for (const fd of [3, 5, 8, 11, 200]) {
+      outcomes.push(
+        await run(["--pass-fd", String(fd), "--", "touch", `${work}/ran`], {
+          shell: `exec 9</dev/null; "$@"`,
+        }),
+      );
+    }
+    expect(outcomes.map(({ end }) => end)).toEqual([125, 125, 125, 125, 125]);
+    expect(outcomes[0]?.stderr).toBe(
+      "codex: Cannot pass descriptor 3 of --pass-fd: the caller has not opened it\n",
+    );
+  },
+);
+
+for (
+  const [fd, redirection] of [[0, "</"], [1, "1</"], [2, "2</"]] as const
+) {
+  matrix(
+    `a directory as descriptor ${fd} is refused`,
+    BOTH_STAGES,
+    async ({ run, work }) => {
+      const { end } = await run(["--", "sh", "-c", `ls /proc/self/fd/${fd}/`], {
+        shell: `"$@" ${redirection}`,
+        cwd: work,
+      });
+      expect(end).toBe(125);
+    },
+  );
+}
+
+matrix(
+  "a directory in --pass-fd is refused",
+  BOTH_STAGES,
+  async ({ run }) => {
+    const { end, stdout } = await run(["--pass-fd", "5", "--", "echo", "ran"], {
+      shell: `exec 5</; "$@"`,
+    });
+    expect({ end, stdout }).toEqual({ end: 125, stdout: "" });
+  },
+);
+
+test("a block device as a standard stream is refused", async () => {
+  const device = ["/dev/vda", "/dev/sda", "/dev/nvme0n1", "/dev/loop0"].find((
+    path,
+  ) => Bun.spawnSync(["sh", "-c", `[ -b ${path} ] && exec 0<${path}`]).success);
+  if (device === undefined) {
+    return notProved("a block device as stdin", "none can be opened here");
+  }
+  const { end, stdout } = await setup().run(["--", "echo", "ran"], {
+    shell: `"$@" <${device}`,
+  });
+  expect({ end, stdout }).toEqual({ end: 125, stdout: "" });
+});
+
+const ENTRIES = [
+  "PLAIN=value",
+  "EMPTY=",
+  "TWO=first",
+  "TWO=second",
+  "NO_EQUALS_SIGN",
+  "BYTES=\\xff\\xfe=\\x80",
+  "NEWLINE=a\\x0ab",
+  "=starts with it",
+];
+
+matrix(
+  "the environment reaches the command byte for byte",
+  EVERY_VARIANT,
+  async ({ run, probe, codex }) => {
+    const list = ENTRIES.map((entry) => `b"${entry}"`).join(",");
+    const python = [
+      "import ctypes,sys",
+      "libc=ctypes.CDLL(None)",
+      "words=[w.encode() for w in sys.argv[1:]]",
+      "argv=(ctypes.c_char_p*(len(words)+1))(*words)",
+      `entries=[${list},b"PATH=/usr/bin:/bin",b"CODEX_HOME=/nonexistent-home"]`,
+      "envp=(ctypes.c_char_p*(len(entries)+1))(*entries)",
+      "libc.execve(words[0],argv,envp)",
+    ].join("\n");
+    expect(codex).not.toBe("");
+    const { stdout, stderr } = await run(["--", probe, "environ"], {
+      shell: `exec /usr/bin/python3 -c '${python}' "$@"`,
+    });
+    expect(stderr).toBe("");
+    const lines = stdout.trimEnd().split("\n");
+    expect(lines.filter((line) => ENTRIES.includes(line))).toEqual(ENTRIES);
+    const names = lines.map((line) => line.split("=")[0]);
+    // What the sandbox adds, and nothing else.
+    expect(
+      names.filter((name) =>
+        !ENTRIES.some((entry) => entry.split("=")[0] === name)
+      ).sort(),
+    ).toEqual(["CODEX_HOME", "CODEX_SANDBOX_NETWORK_DISABLED", "PATH", "PWD"]);
+  },
+);
+
+const ARGUMENTS =
+  `"$(printf '\\377\\200')" "$(printf 'a\\nb')" '' -- -x --help '
+' 'a b' '$HOME' '*'`;
+
+matrix(
+  "arguments reach the command byte for byte",
+  EVERY_VARIANT,
+  async ({ run, probe }) => {
+    const { stdout } = await run(["--", probe, "args"], {
+      shell: `"$@" ${ARGUMENTS}`,
+    });
+    expect(stdout).toBe(
+      "\\xff\\x80\na\\x0ab\n\n--\n-x\n--help\n\\x0a\na b\n$HOME\n*\n",
+    );
+  },
+);
+
+matrix(
+  "20,000 arguments reach the command",
+  BOTH_ACTORS,
+  async ({ run, work }) => {
+    mkdirSync(`${work}/x`);
+    const { stdout } = await run(
+      ["--", "sh", "-c", "echo $# $1 $20000", "sh"],
+      {
+        shell: `"$@" $(seq 1 20000)`,
+      },
+    );
+    // $20000 is $2 followed by 0000 in sh.
+    expect(stdout).toBe("20000 1 20000\n");
+  },
+);
+
+matrix(
+  "an argument of 100 kB reaches the command",
+  BOTH_STAGES,
+  async ({ run }) => {
+    const { stdout } = await run([
+      "--",
+      "sh",
+      "-c",
+      "echo ${#1}",
+      "sh",
+      "x".repeat(100_000),
+    ]);
+    expect(stdout).toBe("100000\n");
+  },
+);
+
+test("everything after the first positional word is the command's, -- included", async () => {
+  const { run, probe } = setup(PLAIN);
+  const { stdout } = await run([probe, "args", "-P", ":nope", "--", "--help"]);
+  expect(stdout).toBe("-P\n:nope\n--\n--help\n");
+});
