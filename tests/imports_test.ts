@@ -13,10 +13,13 @@ import { dirname, join, posix } from "node:path";
 /** Files that may touch the host; all others are pure. */
 const EFFECT_FILES: ReadonlySet<string> = new Set([
   "main.ts",
+  "src/commands.ts",
+  "src/own_paths.ts",
   "src/config/host_files.ts",
   "src/config/load.ts",
   "src/host/probe.ts",
-  "src/host/glob.ts",
+  "src/host/directory_reader.ts",
+  "src/host/gather.ts",
   "src/host/command.ts",
   "src/host/origin.ts",
   "src/host/state_folder.ts",
@@ -50,6 +53,7 @@ const HEIGHT: Readonly<Record<string, number>> = {
   cli: 2,
   config: 3,
   egress: 3,
+  commands: 4,
   linux: 4,
   macos: 4,
   windows: 4,

@@ -10,6 +10,7 @@
 import { toText } from "../bytes.ts";
 import { factOf, follow, type PathFacts } from "../host/facts.ts";
 import { unreachable } from "../result.ts";
+import { describeDecider } from "./decider_text.ts";
 import type { Decider, MountPoint } from "./decision.ts";
 import { type Layout, layoutOf, leadsToVisible, mountOf } from "./layout.ts";
 import {
@@ -21,7 +22,7 @@ import {
   parentOf,
   ROOT,
 } from "./path.ts";
-import { DEV, DEVICE_NAMES, PROC } from "./places.ts";
+import { DEV, DEVICE_NAMES } from "./places.ts";
 import type { Policy } from "./policy.ts";
 import { losers, rule } from "./rules.ts";
 
@@ -389,8 +390,16 @@ function verdict(
       ? `"${toText(node.path)}" is a mount point of the sandbox: ${
         because(point)
       }`
-      : describeDecider(decider),
+      : describeDecider(decider) + unmade(view, node, errno),
   };
+}
+
+/** A write entry for what doesn't exist makes nothing: said where it would else look forgotten. */
+function unmade(view: View, node: Node, errno: Errno | null): string {
+  if (errno === null || node.exists) return "";
+  const { state, decider } = rule(view.layout.rules, node.path);
+  if (state !== "writable") return "";
+  return `; ${describeDecider(decider)} has no effect, as nothing is there`;
 }
 
 function because(point: MountPoint): string {
@@ -402,49 +411,4 @@ function because(point: MountPoint): string {
       : describeDecider(point.decider);
   }
   return describeDecider(point.decider);
-}
-
-/** What a rule says, in one clause. */
-export function describeDecider(decider: Decider): string {
-  const at = toText(decider.path);
-  switch (decider.kind) {
-    case "grant":
-      return `${
-        decider.grant.symbol ?? `"${toText(decider.grant.path)}"`
-      } = "${decider.grant.access}"`;
-    case "glob":
-      return `glob "${toText(decider.glob.pattern)}" = "deny" matches "${
-        toText(decider.match.via ?? decider.match.path)
-      }"`;
-    case "platform":
-      return `":minimal" = "read" covers "${at}"`;
-    case "metadata":
-      return `"${toText(decider.name)}" is protected in the writable root "${
-        toText(decider.root)
-      }"`;
-    case "git_pointer":
-      return `"${at}" is the git directory that "${
-        toText(decider.pointer)
-      }" points to`;
-    case "own":
-      return decider.access === "hidden"
-        ? `"${at}" holds the sandbox's own state, which is hidden`
-        : `"${at}" is one of the sandbox's own places, which stay read-only`;
-    case "private_tmp":
-      return `"${at}" is the run's own empty directory (tmp = "private")`;
-    case "system":
-      return decider.path === PROC || decider.path === DEV
-        ? `"${at}" is made afresh for each run`
-        : `"${at}" is read-only in each run`;
-    case "pin":
-      return `"${at}" may not be renamed because "${
-        toText(decider.guards)
-      }" below it is protected`;
-    case "no_entry":
-      return "no entry covers it";
-    case "unconfined":
-      return "the profile does not restrict files";
-    default:
-      return unreachable(decider);
-  }
 }

@@ -1,0 +1,287 @@
+/**
+ * Carries out `codex config` and `codex policy`: loads, gathers, and hands over to the pure commands.
+ *
+ * Effects: those of loading config files and of gathering facts. Loaded by `main` only for these commands.
+ *
+ * @module
+ */
+import { toText } from "./bytes.ts";
+import type {
+  ConfigOptions,
+  PolicyOptions,
+  SessionConfig,
+} from "./cli/options.ts";
+import type {
+  ConfigError,
+  ConfigOrigin,
+  ConfigRequest,
+  Finding,
+  LoadedConfig,
+  RunConfig,
+} from "./config/config.ts";
+import { CONFIG_HOST } from "./config/host_files.ts";
+import { locate, mergeLayers } from "./config/layers.ts";
+import { loadConfig, loadFile } from "./config/load.ts";
+import { listProfiles } from "./config/profile.ts";
+import { checkAll, placesOf, selectRun } from "./config/run.ts";
+import type { Failure } from "./failure.ts";
+import { gatherFacts } from "./host/gather.ts";
+import type { Origin as Caller } from "./host/origin.ts";
+import type { PathFacts } from "./host/facts.ts";
+import { ownPathsOf } from "./own_paths.ts";
+import { type AbsPath, resolvePath } from "./policy/path.ts";
+import type { Origin } from "./policy/policy.ts";
+import { fail, ok, type Result, unreachable } from "./result.ts";
+import { configCheck } from "./commands/config_check.ts";
+import { configSchema } from "./commands/config_schema.ts";
+import { configShow } from "./commands/config_show.ts";
+import type { CommandOutput } from "./commands/output.ts";
+import { policyList } from "./commands/policy_list.ts";
+import { policyWhy } from "./commands/policy_why.ts";
+
+/** What the command says, or why it can't be carried out. */
+export function runConfigCommand(
+  options: ConfigOptions,
+  caller: Caller,
+): Result<CommandOutput, Failure> {
+  switch (options.kind) {
+    case "config_schema":
+      return ok(configSchema());
+    case "config_check":
+      return checkConfig(options, caller);
+    case "config_show":
+      return showConfig(options, caller);
+    default:
+      return unreachable(options);
+  }
+}
+
+/** What the command says, or why it can't be carried out. */
+export function runPolicyCommand(
+  options: PolicyOptions,
+  caller: Caller,
+): Result<CommandOutput, Failure> {
+  switch (options.kind) {
+    case "policy_why":
+      return explainPaths(options, caller);
+    case "policy_list":
+      return listConfigured(options, caller);
+    default:
+      return unreachable(options);
+  }
+}
+
+function checkConfig(
+  { file, config }: Extract<ConfigOptions, { kind: "config_check" }>,
+  caller: Caller,
+): Result<CommandOutput, Failure> {
+  const origin = configOrigin(caller, null);
+  if (!origin.ok) return origin;
+  const request = requestOf(config, null);
+  const path = file === null ? null : resolvePath(origin.value.cwd, file);
+  const loaded = path === null
+    ? loadConfig(request, origin.value)
+    : loadFile(path, origin.value);
+  if (!loaded.ok) {
+    const findings = [findingOf(loaded.error)];
+    const run = null;
+    return ok(configCheck({ findings, run, fileCount: 1, locate: (it) => it }));
+  }
+  const { realPath } = CONFIG_HOST;
+  const findings = checkAll(loaded.value, request, realPath);
+  const selected = path === null && findings.every(isWarning)
+    ? selectRun(loaded.value, request, realPath)
+    : null;
+  const base = {
+    locate: locator(loaded.value),
+    fileCount: loaded.value.files.length,
+  };
+  if (selected === null || !selected.ok) {
+    return ok(configCheck({ ...base, findings, run: null }));
+  }
+  const { policy } = selected.value;
+  const facts = factsFor(selected.value, loaded.value, caller, []);
+  if (!facts.ok) {
+    const error: Finding = {
+      severity: "error",
+      file: null,
+      key: selected.value.name,
+      message: describeGlob(facts.error),
+    };
+    return ok(
+      configCheck({ ...base, findings: [...findings, error], run: null }),
+    );
+  }
+  const run = { policy, facts: facts.value };
+  return ok(configCheck({ ...base, findings, run }));
+}
+
+function showConfig(
+  { showsOrigins, format, config }: Extract<
+    ConfigOptions,
+    { kind: "config_show" }
+  >,
+  caller: Caller,
+): Result<CommandOutput, Failure> {
+  const loaded = loadFor(config, null, null, caller);
+  if (!loaded.ok) return loaded;
+  const { layers } = loaded.value;
+  const run = selectRun(
+    loaded.value,
+    requestOf(config, null),
+    CONFIG_HOST.realPath,
+  );
+  const selected = run.ok ? run.value : null;
+  const place = locator(loaded.value);
+  return ok(
+    configShow({ layers, selected, showsOrigins, format, locate: place }),
+  );
+}
+
+function explainPaths(
+  options: Extract<PolicyOptions, { kind: "policy_why" }>,
+  caller: Caller,
+): Result<CommandOutput, Failure> {
+  const { config, profile, cd, operation, format } = options;
+  const loaded = loadFor(config, profile, cd, caller);
+  if (!loaded.ok) return loaded;
+  const run = selectRun(
+    loaded.value,
+    requestOf(config, profile),
+    CONFIG_HOST.realPath,
+  );
+  if (!run.ok) return fail({ kind: "config", error: run.error });
+  const paths: AbsPath[] = [];
+  for (const typed of options.paths) {
+    const path = resolvePath(run.value.policy.cwd, typed);
+    if (path !== null) paths.push(path);
+  }
+  const facts = factsFor(run.value, loaded.value, caller, paths);
+  if (!facts.ok) return facts;
+  const { policy } = run.value;
+  const place = locator(loaded.value);
+  return ok(
+    policyWhy({
+      policy,
+      facts: facts.value,
+      operation,
+      paths,
+      format,
+      locate: place,
+    }),
+  );
+}
+
+function listConfigured(
+  { config, format }: Extract<PolicyOptions, { kind: "policy_list" }>,
+  caller: Caller,
+): Result<CommandOutput, Failure> {
+  const loaded = loadFor(config, null, null, caller);
+  if (!loaded.ok) return loaded;
+  const { layers } = loaded.value;
+  const profiles = listProfiles(layers, mergeLayers(layers));
+  const run = selectRun(
+    loaded.value,
+    requestOf(config, null),
+    CONFIG_HOST.realPath,
+  );
+  const selected = run.ok ? run.value.name : null;
+  const place = locator(loaded.value);
+  return ok(policyList({ profiles, selected, format, locate: place }));
+}
+
+function requestOf(
+  config: SessionConfig,
+  profile: string | null,
+): ConfigRequest {
+  return {
+    overrides: config.overrides,
+    features: config.features,
+    configProfile: config.configProfile,
+    permissionProfile: profile,
+    legacyMode: "read_only",
+    requirements: "root_owned",
+  };
+}
+
+function configOrigin(
+  caller: Caller,
+  cd: string | null,
+): Result<ConfigOrigin, Failure> {
+  const { cwd, environment, uid } = caller;
+  const refuse = (message: string): Result<ConfigOrigin, Failure> =>
+    fail({ kind: "origin", error: { kind: "origin", message } });
+  if (cwd === null && cd?.startsWith("/") !== true) {
+    return refuse(
+      "Cannot use the working directory: it was removed or can't be reached, cd to another or use -C",
+    );
+  }
+  const at = cd === null ? cwd : resolvePath(cwd ?? ("/" as AbsPath), cd);
+  if (at === null) return refuse("Cannot use -C: its path holds a NUL");
+  return ok({ cwd: at, environment, uid });
+}
+
+function loadFor(
+  config: SessionConfig,
+  profile: string | null,
+  cd: string | null,
+  caller: Caller,
+): Result<LoadedConfig, Failure> {
+  const origin = configOrigin(caller, cd);
+  if (!origin.ok) return origin;
+  const kind = CONFIG_HOST.kindOf(origin.value.cwd, "follow");
+  if (cd !== null && kind !== "directory") {
+    const message = `Cannot use -C "${toText(origin.value.cwd)}": ${
+      kind === "missing"
+        ? "No such file or directory (os error 2)"
+        : "Not a directory (os error 20)"
+    }`;
+    return fail({ kind: "origin", error: { kind: "origin", message } });
+  }
+  const loaded = loadConfig(requestOf(config, profile), origin.value);
+  return loaded.ok ? loaded : fail({ kind: "config", error: loaded.error });
+}
+
+function factsFor(
+  run: RunConfig,
+  loaded: LoadedConfig,
+  caller: Caller,
+  asked: readonly AbsPath[],
+): Result<PathFacts, Failure> {
+  const own = ownPathsOf(loaded.codexHome, run.ownFiles);
+  const { policy } = run;
+  const facts = gatherFacts({ policy, own, asked, euid: caller.euid });
+  if (facts.ok) return facts;
+  const { message, pattern } = facts.error;
+  const glob = policy.globs.find((it) => it.pattern === pattern);
+  const origin = glob?.origin ?? null;
+  return fail({
+    kind: "policy",
+    error: { kind: "invalid_glob", path: pattern, message, origin },
+  });
+}
+
+function describeGlob(failure: Failure): string {
+  return failure.kind === "policy" ? failure.error.message : "";
+}
+
+function locator(loaded: LoadedConfig): (origin: Origin) => Origin {
+  const places = placesOf(loaded);
+  return (origin) => locate(places, origin);
+}
+
+function isWarning(finding: Finding): boolean {
+  return finding.severity === "warning";
+}
+
+function findingOf(error: ConfigError): Finding {
+  const { file, line, column, key, message } = error;
+  return {
+    severity: "error",
+    file,
+    key,
+    message,
+    ...(line === undefined ? {} : { line }),
+    ...(column === undefined ? {} : { column }),
+  };
+}

@@ -1,0 +1,52 @@
+/**
+ * Asks the host everything that a policy wants to know there: places, git's pointers, and what deny globs find.
+ *
+ * Effects: those of the probe and of the directory reader. The only way to whole facts: facts without the globs' matches would
+ * leave open what a glob hides.
+ *
+ * @module
+ */
+import type { ByteString } from "../bytes.ts";
+import type { AbsPath } from "../policy/path.ts";
+import type { Policy } from "../policy/policy.ts";
+import { followUp, MAX_FOLLOW_UPS, questions } from "../policy/questions.ts";
+import { ok, type Result } from "../result.ts";
+import { kernelDirectoryReader } from "./directory_reader.ts";
+import { MAX_POINTER_BYTES, type OwnPaths, type PathFacts } from "./facts.ts";
+import { expandGlobs, type GlobError } from "./glob.ts";
+import { type FactMap, probePath, readSmallFile } from "./probe.ts";
+
+/** What is asked beside the policy's own questions. */
+export interface GatherRequest {
+  readonly policy: Policy;
+  readonly own: OwnPaths;
+  /** Paths that `access` will be asked about. */
+  readonly asked?: readonly AbsPath[];
+  readonly euid: number;
+}
+
+/** The facts, complete for `layoutOf`, `validatePolicy` and `access`; `paths` may be added to. */
+export function gatherFacts(
+  { policy, own, asked = [], euid }: GatherRequest,
+): Result<PathFacts & { readonly paths: FactMap }, GlobError> {
+  const paths: FactMap = new Map();
+  const gitPointers = new Map<AbsPath, ByteString>();
+  const facts = { paths, gitPointers, globMatches: [], own };
+  for (const path of questions(policy, own)) probePath(paths, path);
+  for (const path of asked) probePath(paths, path);
+  for (let round = 0; round < MAX_FOLLOW_UPS; round++) {
+    const more = followUp(policy, facts);
+    if (more === null) break;
+    for (const path of more.paths) probePath(paths, path);
+    for (const pointer of more.pointers) {
+      const text = readSmallFile(pointer, MAX_POINTER_BYTES);
+      const known = text.ok ? text.value : null;
+      gitPointers.set(pointer, known ?? ("" as ByteString));
+    }
+  }
+  if (policy.globs.length === 0) return ok(facts);
+  const globMatches = expandGlobs(policy, facts, kernelDirectoryReader(euid));
+  return globMatches.ok
+    ? ok({ ...facts, globMatches: globMatches.value })
+    : globMatches;
+}

@@ -1,0 +1,95 @@
+/**
+ * Entries that are allowed and probably not meant: for `codex config check`.
+ *
+ * Pure.
+ *
+ * @module
+ */
+import { toText } from "../bytes.ts";
+import type { PathFacts } from "../host/facts.ts";
+import { describeDecider } from "./decider_text.ts";
+import { compileGlob } from "./glob.ts";
+import { layoutOf, writableRoots } from "./layout.ts";
+import type { GlobDeny, Origin, Policy } from "./policy.ts";
+import { rule } from "./rules.ts";
+
+/** One doubt, with the entry it is about. The message is one line without the place. */
+export interface PolicyDoubt {
+  readonly origin: Origin | null;
+  readonly message: string;
+}
+
+/** Every doubt about `policy` on the host that `facts` describe. */
+export function policyDoubts(
+  policy: Policy,
+  facts: PathFacts,
+): readonly PolicyDoubt[] {
+  if (policy.enforcement !== "managed") return [];
+  return [
+    ...deadEntries(policy, facts),
+    ...policy.globs.flatMap((glob) => globDoubts(glob, facts)),
+    ...openRoots(policy, facts),
+  ];
+}
+
+/** Entries that a stronger rule for the same place, or a mask around it, leaves without any effect. */
+function deadEntries(policy: Policy, facts: PathFacts): PolicyDoubt[] {
+  const { rules } = layoutOf(policy, facts);
+  const doubts: PolicyDoubt[] = [];
+  for (const [path, entries] of rules.entries) {
+    const { decider: winner } = rule(rules, path);
+    for (const { access, decider } of entries) {
+      if (decider.kind !== "grant" || decider === winner) continue;
+      const { origin } = decider.grant;
+      // Built-in entries are nobody's slip, and a symbol may well fall on another's place.
+      if (origin.file === null || decider.grant.symbol !== undefined) continue;
+      if (winner.kind === "grant" && winner.grant.access === access) continue;
+      doubts.push({
+        origin,
+        message: `${describeDecider(decider)} has no effect: ${
+          describeDecider(winner)
+        }`,
+      });
+    }
+  }
+  return doubts;
+}
+
+function globDoubts(glob: GlobDeny, facts: PathFacts): PolicyDoubt[] {
+  const { pattern, origin } = glob;
+  const text = toText(pattern);
+  const doubts: PolicyDoubt[] = [];
+  if (!facts.globMatches.some((match) => match.pattern === pattern)) {
+    doubts.push({ origin, message: `glob "${text}" matches nothing now` });
+  }
+  const compiled = compileGlob(pattern);
+  const isOneLevel = compiled.ok &&
+    compiled.value.alternatives.every((components) => components.length === 1);
+  const last = pattern.slice(pattern.lastIndexOf("/") + 1);
+  if (isOneLevel && last.startsWith("*.")) {
+    const directory = toText(glob.prefix);
+    const deep = `${directory === "/" ? "" : directory}/**/${last}`;
+    doubts.push({
+      origin,
+      message:
+        `glob "${text}" matches in "${directory}" only, not below: "${deep}" matches at any depth`,
+    });
+  }
+  return doubts;
+}
+
+/** Writable roots that every user of the machine can write, without the sticky bit that protects `/tmp`. */
+function openRoots(policy: Policy, facts: PathFacts): PolicyDoubt[] {
+  const doubts: PolicyDoubt[] = [];
+  for (const { path, decider } of writableRoots(layoutOf(policy, facts))) {
+    const mode = facts.paths.get(path)?.mode ?? 0;
+    if ((mode & 0o1002) !== 0o002 || decider.kind !== "grant") continue;
+    doubts.push({
+      origin: decider.grant.origin,
+      message: `writable root "${
+        toText(path)
+      }" can be written by every user of this machine: chmod o-w it`,
+    });
+  }
+  return doubts;
+}
