@@ -186,8 +186,13 @@ function decideLayers(
       network: final.built.networkTable,
       environment: environment.policy,
     },
-    warnings: [allowed.warning, final.warning, ...resolved.value.warnings]
-      .filter((warning) => warning !== null),
+    warnings: [
+      allowed.warning,
+      final.warning,
+      ...resolved.value.warnings.map(({ message, origin }) =>
+        origin.file === null ? message : `${toText(origin.file)}: ${message}`
+      ),
+    ].filter((warning) => warning !== null),
   });
 }
 
@@ -350,14 +355,10 @@ function profileFaults(loaded: LoadedConfig): readonly Fault[] {
       faults.push(resolved.error);
       continue;
     }
-    for (const message of resolved.value.warnings) {
+    for (const { message, origin } of resolved.value.warnings) {
       // What the caller's TMPDIR is today is no fault of a file.
       if (message.startsWith('":tmpdir"')) continue;
-      faults.push({
-        severity: "warning",
-        origin: { file: null, key: `permissions.${name}` },
-        message: `profile "${name}": ${message}`,
-      });
+      faults.push({ severity: "warning", origin, message });
     }
   }
   return faults;

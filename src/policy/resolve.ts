@@ -40,7 +40,13 @@ export interface PolicyContext {
 /** A policy, and one line per thing that was ignored. */
 export interface ResolvedPolicy {
   readonly policy: Policy;
-  readonly warnings: readonly string[];
+  readonly warnings: readonly PolicyWarning[];
+}
+
+/** Something that an entry says and that counts for nothing here. */
+export interface PolicyWarning {
+  readonly message: string;
+  readonly origin: Origin;
 }
 
 /** The tokens of a profile that mean something. `:project_roots` is the older name of `:workspace_roots`. */
@@ -88,14 +94,14 @@ export function resolvePolicy(
     workspaceRoots: context.workspaceRoots,
     options: context.options,
   };
-  return ok({ policy, warnings: [...new Set(warnings)] });
+  return ok({ policy, warnings });
 }
 
 interface Resolving {
   readonly context: PolicyContext;
   readonly grants: Grant[];
   readonly globs: GlobDeny[];
-  readonly warnings: string[];
+  readonly warnings: PolicyWarning[];
   minimal: boolean;
 }
 
@@ -169,9 +175,12 @@ function addSpecial(
           entry.origin,
         );
       }
-      warnings.push(
-        `":tmpdir" is ignored: TMPDIR is "${toText(tmpdir)}", ${usable}`,
-      );
+      warnings.push({
+        message: `":tmpdir" is ignored: TMPDIR is "${
+          toText(tmpdir)
+        }", ${usable}`,
+        origin: entry.origin,
+      });
       return null;
     }
     case "unknown": {
@@ -188,7 +197,10 @@ function addSpecial(
           entry.origin,
         );
       }
-      warnings.push(`unknown symbol "${token}" is ignored (${hint})`);
+      warnings.push({
+        message: `unknown symbol "${token}" is ignored (${hint})`,
+        origin: entry.origin,
+      });
       return null;
     }
   }
