@@ -34,7 +34,7 @@ import { outDir, repositoryRoot } from "./build_files.ts";
 import { writeSealedRuntime } from "./seal_runtime.ts";
 
 /** Changing one of these changes the product; see `docs/decisions.md` and design "Sealed runtime". */
-const COMPILE_FLAGS = [
+export const COMPILE_FLAGS = [
   "--compile",
   "--bytecode",
   "--format=esm",

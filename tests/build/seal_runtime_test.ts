@@ -1,0 +1,213 @@
+import { expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import {
+  encodeStub,
+  planSeal,
+  writeSealedRuntime,
+} from "../../scripts/seal_runtime.ts";
+
+const EM_X86_64 = 62;
+const EM_AARCH64 = 183;
+
+type Shape = {
+  readonly machine: number;
+  readonly entry: number;
+  readonly textOffset: number;
+  readonly textAddress: number;
+  readonly readOnlyBytes: number;
+  readonly textFlags: number;
+  readonly secondText: boolean;
+  readonly overlap: boolean;
+  readonly gapByte: number;
+};
+
+/** A small executable of the real one's shape: a read-only segment, a gap of zeroes, an executable segment. */
+const GOOD: Shape = {
+  machine: EM_X86_64,
+  entry: 0x402d40,
+  textOffset: 0x1d00,
+  textAddress: 0x402d00,
+  readOnlyBytes: 0x1764,
+  textFlags: 5,
+  secondText: false,
+  overlap: false,
+  gapByte: 0,
+};
+
+test("the stub of x86-64 is 18 bytes: argc, NULL into envp[0], a jump back to the entry", () => {
+  expect(encodeStub(EM_X86_64, 0x1a40770, 0x1a40d00)).toEqual({
+    ok: true,
+    value: bytes("48 8b 04 24  48 c7 44 c4 10 00 00 00 00  e9 7e 05 00 00"),
+  });
+});
+
+test("the stub of arm64 is four instructions: ldr, add, str, b", () => {
+  expect(encodeStub(EM_AARCH64, 0x10000, 0x1100c)).toEqual({
+    ok: true,
+    value: bytes("e9 03 40 f9  e9 6f 29 8b  3f 09 00 f9  00 04 00 14"),
+  });
+  expect(encodeStub(EM_AARCH64, 0x11000, 0x10ffc)).toEqual({
+    ok: true,
+    value: bytes("e9 03 40 f9  e9 6f 29 8b  3f 09 00 f9  fc ff ff 17"),
+  });
+});
+
+const STUB_REFUSALS = [ // machine, address, target, error
+  [
+    EM_X86_64,
+    0x1000,
+    0x1000 + 2 ** 32,
+    "its entry point is too far for a jump",
+  ],
+  [
+    EM_AARCH64,
+    0x1000,
+    0x1000 + 2 ** 28,
+    "its entry point is too far for a branch",
+  ],
+  [EM_AARCH64, 0x1000, 0x2002, "its entry point is too far for a branch"],
+  [40, 0, 0, "its machine is 40, must be 62 (x86-64) or 183 (arm64)"],
+] as const;
+for (const [machine, address, target, error] of STUB_REFUSALS) {
+  test(`no stub for machine ${machine} from ${address} to ${target}: ${error}`, () => {
+    expect(encodeStub(machine, address, target)).toEqual({ ok: false, error });
+  });
+}
+
+test("the stub lies after the last used byte, aligned to 16, at the address the kernel maps it to", () => {
+  const plan = planSeal(synthetic(GOOD));
+  expect(plan).toMatchObject({
+    ok: true,
+    value: { stubOffset: 0x1770, stubAddress: 0x402770, oldEntry: 0x402d40 },
+  });
+});
+
+const REFUSALS: readonly (readonly [Partial<Shape>, string, string])[] = [ // change, part of the error, why
+  [{ gapByte: 1 }, "are not all zero", "somebody uses the gap"],
+  [{ readOnlyBytes: 0x1cfc }, "bytes are free before", "the gap is too small"],
+  [
+    { textOffset: 0x2000, textAddress: 0x403000, entry: 0x403000 },
+    "0 bytes are free",
+    "the segment begins a page",
+  ],
+  [{ entry: 0x402770 }, "is sealed already", "a second seal, or another shape"],
+  [
+    { entry: 0x500000 },
+    "outside the executable segment",
+    "the entry is elsewhere",
+  ],
+  [{ textFlags: 4 }, "0 executable segments", "nothing is executable"],
+  [{ secondText: true }, "2 executable segments", "two are executable"],
+  [
+    { textAddress: 0x402e00, entry: 0x402e00 },
+    "differ within the page",
+    "the kernel would not map it",
+  ],
+  [
+    { overlap: true },
+    "another segment is mapped over",
+    "the stub's page is shared",
+  ],
+  [{ machine: 3 }, "its machine is 3", "i386"],
+];
+for (const [change, part, why] of REFUSALS) {
+  test(`an executable is refused with "${part}": ${why}`, () => {
+    const plan = planSeal(synthetic({ ...GOOD, ...change }));
+    expect(plan.ok ? "sealed" : plan.error).toContain(part);
+  });
+}
+
+test("what is no 64-bit ELF file is refused", () => {
+  expect(planSeal(new Uint8Array(10))).toEqual({
+    ok: false,
+    error: "it is not an ELF file",
+  });
+  expect(planSeal(new TextEncoder().encode("#!/bin/sh\n".repeat(10)))).toEqual({
+    ok: false,
+    error: "it is not an ELF file",
+  });
+  const elf32 = synthetic(GOOD);
+  elf32[4] = 1;
+  expect(planSeal(elf32)).toMatchObject({ ok: false });
+});
+
+test("only the entry and the stub change, the sealed copy runs, and a second seal is refused", () => {
+  const folder = mkdtempSync(join(tmpdir(), "codex-seal-"));
+  try {
+    const to = join(folder, "runtime");
+    const seal = writeSealedRuntime({ from: process.execPath, to });
+    const before = readFileSync(process.execPath);
+    const after = readFileSync(to);
+    before.set(after.subarray(24, 32), 24);
+    before.set(seal.stub, seal.stubOffset);
+    expect(before.equals(after)).toBe(true);
+
+    const done = Bun.spawnSync([
+      to,
+      "-e",
+      "console.log(Object.keys(process.env).length)",
+    ], {
+      env: { A: "1" },
+      cwd: folder,
+    });
+    expect(done.stdout.toString()).toBe("0\n");
+    expect(() => writeSealedRuntime({ from: to, to: join(folder, "twice") }))
+      .toThrow("is sealed already");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("a runtime that can't be sealed leaves no file behind", () => {
+  const folder = mkdtempSync(join(tmpdir(), "codex-seal-"));
+  try {
+    const from = join(folder, "odd");
+    writeFileSync(from, synthetic({ ...GOOD, gapByte: 1 }));
+    expect(() => writeSealedRuntime({ from, to: join(folder, "runtime") }))
+      .toThrow(
+        `Cannot seal the runtime "${from}": the bytes before its executable segment`,
+      );
+    expect([...new Bun.Glob("*").scanSync(folder)]).toEqual(["odd"]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+function synthetic(shape: Shape): Uint8Array {
+  const elf = new Uint8Array(0x4000);
+  const view = new DataView(elf.buffer);
+  view.setUint32(0, 0x7f454c46);
+  elf.set([2, 1, 1], 4); // 64-bit, little-endian, version 1
+  view.setUint16(16, 2, true); // ET_EXEC
+  view.setUint16(18, shape.machine, true);
+  view.setBigUint64(24, BigInt(shape.entry), true);
+  view.setBigUint64(32, 64n, true); // program headers follow the header
+  view.setUint16(54, 56, true);
+  const segments = [
+    [4, 0, 0x400000, shape.readOnlyBytes],
+    [shape.textFlags, shape.textOffset, shape.textAddress, 0x1000],
+    ...(shape.secondText ? [[5, 0x3800, 0x407800, 0x100]] : []),
+    ...(shape.overlap ? [[6, 0x3000, 0x402000, 0x100]] : []),
+  ] as const;
+  view.setUint16(56, segments.length, true);
+  segments.forEach(([flags, offset, address, size], i) => {
+    const at = 64 + i * 56;
+    view.setUint32(at, 1, true); // PT_LOAD
+    view.setUint32(at + 4, flags!, true);
+    view.setBigUint64(at + 8, BigInt(offset!), true);
+    view.setBigUint64(at + 16, BigInt(address!), true);
+    view.setBigUint64(at + 32, BigInt(size!), true);
+    view.setBigUint64(at + 40, BigInt(size!), true);
+  });
+  elf[shape.textOffset - 4] = shape.gapByte;
+  return elf;
+}
+
+function bytes(hex: string): Uint8Array {
+  return new Uint8Array(
+    hex.trim().split(/\s+/).map((byte) => parseInt(byte, 16)),
+  );
+}
