@@ -39,7 +39,8 @@ import {
 import type { ByteString } from "../../src/bytes.ts";
 
 /**
- * Nodes by path: `dir`, `file`, `file: TEXT`, `exe`, `-> TARGET`, `locked` (lstat fails), `fifo`, `device`, `hard` (two links).
+ * Nodes by path: `dir`, `file`, `file: TEXT`, `exe`, `-> TARGET`, `locked` (lstat fails), `fifo`, `device`, `hard` (two links), `open`
+ * (a directory of mode 777), `sticky` (1777).
  * Directories above are made.
  */
 export type Tree = Readonly<Record<string, string>>;
@@ -170,6 +171,10 @@ function factFor(spec: string): PathFact {
   switch (spec) {
     case "dir":
       return { ...PLAIN, kind: "directory", mode: 0o755 };
+    case "open":
+      return { ...PLAIN, kind: "directory", mode: 0o777 };
+    case "sticky":
+      return { ...PLAIN, kind: "directory", mode: 0o1777 };
     case "exe":
       return { ...PLAIN, mode: 0o755 };
     case "hard":
