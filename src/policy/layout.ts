@@ -295,8 +295,8 @@ function pinnable(
   if (decider.match.via !== undefined) return above;
   const prefix = placeOf(facts, decider.glob.prefix)?.path ?? ROOT;
   const fixed = fixedDirectories(decider.glob.pattern);
-  return above.filter((path, index) =>
-    isInside(prefix, { root: path }) ||
+  // Directories of the prefix count 0 and less below it: they are plain text, and fixed.
+  return above.filter((_, index) =>
     fixed(index + 1 - depthOf(prefix), depthOf(draft.path) - index - 2)
   );
 }

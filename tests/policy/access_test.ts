@@ -199,6 +199,13 @@ const ROWS: readonly Row[] = [
   [[R, W], "remove", "/w/.git", "EBUSY", "metadata can't be removed"],
   [
     [[":root", "write"]],
+    "create",
+    "/.git",
+    null,
+    "full write protects none in the root either",
+  ],
+  [
+    [[":root", "write"]],
     "write",
     "/w/.git/config",
     null,
