@@ -8,7 +8,9 @@
 import type { ByteString } from "./bytes.ts";
 import { toText } from "./bytes.ts";
 import { canRun, lookUpCommand } from "./host/command.ts";
-import { type GlobMatch, type OwnPaths, type PathFacts } from "./host/facts.ts";
+import { follow, type OwnPaths, type PathFacts } from "./host/facts.ts";
+import { kernelDirectoryReader } from "./host/directory_reader.ts";
+import { expandGlobs } from "./host/glob.ts";
 import { variable } from "./host/origin.ts";
 import { type FactMap, probePath, readSmallFile } from "./host/probe.ts";
 import { stateFolderOf } from "./host/state_folder.ts";
@@ -18,17 +20,23 @@ import {
   type BwrapAbility,
   bwrapCandidates,
   explainRefusal,
+  hasOption,
   judgeBwrap,
 } from "./linux/bwrap_choice.ts";
 import { type CommandVerdict, judgeCommand } from "./linux/command.ts";
 import { executeCommand, type InnerOrders } from "./linux/inner_stage.ts";
 import {
+  callerSoftLimit,
   INNER_FD,
   type Launch,
   launchByExec,
   restoreState,
 } from "./linux/launcher.ts";
-import { innerStart, ownExecutable } from "./linux/own_files.ts";
+import {
+  type InnerStart,
+  innerStart,
+  ownExecutable,
+} from "./linux/own_files.ts";
 import { completePlan, type Draft, draftPlan } from "./linux/planner.ts";
 import type {
   DirectPlan,
@@ -53,17 +61,16 @@ import { policyWarnings, validatePolicy } from "./policy/refusals.ts";
 import { fail, ok, type Result } from "./result.ts";
 import * as abi from "./sys/abi.ts";
 import {
+  chdir,
   close,
   fileStatusFlags,
   fstat,
-  getLimit,
-  getppid,
   hostArch,
+  isCloseOnExec,
   O_DIRECTORY,
   O_NOFOLLOW,
   open,
   readDirectory,
-  readlink,
   stat,
 } from "./sys/calls.ts";
 
@@ -86,6 +93,12 @@ export interface RunRequest {
   readonly outlivesCaller: boolean;
   readonly passFds: readonly number[];
   readonly warnings: readonly string[];
+  /** `none`: the helper was told not to mount a fresh `/proc`. */
+  readonly proc: "fresh" | "none";
+  /** Where the command starts, canonical; `null`: in the policy's directory. */
+  readonly chdir: AbsPath | null;
+  /** The plan is going to be printed: everything in it is worked out, also what a run needs not. */
+  readonly explains: boolean;
   readonly mark: (step: string) => void;
 }
 
@@ -99,11 +112,12 @@ export type Prepared =
     readonly innerWords: readonly string[];
   };
 
-/** Names that act on the dynamic loader or on malloc: they reach the command and nothing that we start before it. */
-export function isLoaderVariable(entry: string): boolean {
-  return entry.startsWith("LD_") || entry.startsWith("GLIBC_TUNABLES=") ||
-    entry.startsWith("MALLOC_");
+/** Entries whose names act on the dynamic loader or on malloc: they reach the command and nothing that we start before it. */
+function isLoaderEntry(entry: ByteString): boolean {
+  return LOADER_ENTRY.test(entry);
 }
+
+const LOADER_ENTRY = /^(?:LD_|MALLOC_|GLIBC_TUNABLES=)/;
 
 /** Everything up to the plan. */
 export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
@@ -112,7 +126,9 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
   if (request.policy.enforcement === "disabled") {
     return ok({ kind: "direct", plan: directPlan(request) });
   }
-  const facts = gatherFacts(request);
+  const gathered = gatherFacts(request);
+  if (!gathered.ok) return gathered;
+  const facts = gathered.value;
   request.mark("probe");
   const valid = validatePolicy(request.policy, facts);
   if (!valid.ok) return fail({ kind: "policy", error: valid.error });
@@ -140,6 +156,14 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
 export function carryOut(request: RunRequest, prepared: Prepared): Failure {
   switch (prepared.kind) {
     case "direct": {
+      const moved = chdir(request.policy.cwd);
+      if (!moved.ok) {
+        const why = abi.errnoText(moved.error.errno);
+        return {
+          kind: "request",
+          message: `Cannot run in ${toText(request.policy.cwd)}: ${why}`,
+        };
+      }
       const restored = restoreState(request.passFds, callerSoftLimit());
       if (!restored.ok) return { kind: "launch", error: restored.error };
       return executeCommand(request.command, request.environment);
@@ -174,8 +198,11 @@ function checkDescriptors(request: RunRequest): Result<void, Failure> {
   const refuse = (message: string): Result<void, Failure> =>
     fail({ kind: "launch", error: { kind: "launch", message } });
   for (const fd of [0, 1, 2]) {
-    const what = wayOut(fd);
-    if (what !== null) {
+    const stream = fstat(fd);
+    if (!stream.ok) continue; // closed: the command gets it closed
+    const type = stream.value.mode & abi.S_IFMT;
+    if (type === abi.S_IFDIR || type === abi.S_IFBLK) {
+      const what = type === abi.S_IFDIR ? "a directory" : "a block device";
       return refuse(
         `Cannot pass ${what} as descriptor ${fd}: it would open the host's files to the command; redirect it`,
       );
@@ -183,38 +210,21 @@ function checkDescriptors(request: RunRequest): Result<void, Failure> {
   }
   for (const fd of request.passFds) {
     const open = fileStatusFlags(fd);
-    if (!open.ok || isOfRuntime(fd)) {
+    const closes = isCloseOnExec(fd);
+    // Whatever the runtime opened itself is close-on-exec; what the caller passed can't be.
+    if (!open.ok || !closes.ok || closes.value) {
       return refuse(
         `Cannot pass descriptor ${fd} of --pass-fd: the caller has not opened it`,
       );
     }
-    const what = wayOut(fd);
-    if (what !== null) {
+    const type = fstat(fd);
+    if (type.ok && (type.value.mode & abi.S_IFMT) === abi.S_IFDIR) {
       return refuse(
-        `Cannot pass descriptor ${fd} of --pass-fd: it is ${what}, which would open the host's files to the command`,
+        `Cannot pass descriptor ${fd} of --pass-fd: it is a directory, which would open the host's files to the command`,
       );
     }
   }
   return ok(undefined);
-}
-
-/** What a descriptor is that would open the host's files; `null` for anything else, a closed one included. */
-function wayOut(fd: number): string | null {
-  const stat = fstat(fd);
-  if (!stat.ok) return null;
-  const type = stat.value.mode & abi.S_IFMT;
-  if (type === abi.S_IFDIR) return "a directory";
-  return type === abi.S_IFBLK ? "a block device" : null;
-}
-
-/**
- * Whether the runtime opened the descriptor: at its start it makes an event queue and an event counter and nothing that stays open
- * besides. It marks everything from 4 up close-on-exec, so that flag tells nothing. A caller's own counter is refused with them.
- */
-function isOfRuntime(fd: number): boolean {
-  const target = readlink(`/proc/self/fd/${fd}` as ByteString);
-  return !target.ok || target.value === "anon_inode:[eventpoll]" ||
-    target.value === "anon_inode:[eventfd]";
 }
 
 function directPlan(request: RunRequest): DirectPlan {
@@ -232,14 +242,18 @@ function directPlan(request: RunRequest): DirectPlan {
 /** Asks the host everything that the policy wants to know. */
 function gatherFacts(
   request: RunRequest,
-): PathFacts & { readonly paths: FactMap } {
+): Result<PathFacts & { readonly paths: FactMap }, Failure> {
   const { policy } = request;
   const paths: FactMap = new Map();
   const gitPointers = new Map<AbsPath, ByteString>();
   const own = ownPaths(request);
   for (const path of questions(policy, own)) probePath(paths, path);
-  const globMatches: GlobMatch[] = [];
-  const facts = { paths, gitPointers, globMatches, own };
+  let facts: PathFacts & { readonly paths: FactMap } = {
+    paths,
+    gitPointers,
+    globMatches: [],
+    own,
+  };
   for (let round = 0; round < MAX_FOLLOW_UPS; round++) {
     const more = followUp(policy, facts);
     if (more === null) break;
@@ -252,7 +266,17 @@ function gatherFacts(
       );
     }
   }
-  return facts;
+  if (policy.globs.length === 0) return ok(facts);
+  const matches = expandGlobs(
+    policy,
+    facts,
+    kernelDirectoryReader(request.euid),
+  );
+  if (!matches.ok) {
+    return fail({ kind: "request", message: matches.error.message });
+  }
+  facts = { ...facts, globMatches: matches.value };
+  return ok(facts);
 }
 
 function ownPaths(request: RunRequest): OwnPaths {
@@ -300,7 +324,7 @@ function draftRun(
   });
   const refused = refusalOf(request.command[0], verdict);
   if (refused !== null) return fail(refused);
-  const inner = innerStart(shows);
+  let inner: InnerStart | null = null;
   const draft = draftPlan({
     policy,
     mountPoints: layout.mountPoints,
@@ -317,17 +341,37 @@ function draftRun(
     verdict,
     forcedStage: request.stage,
     outlivesCaller: request.outlivesCaller,
+    proc: request.proc,
+    chdir: startDirectory(request, facts, shows),
     passFds: request.passFds,
     environmentChanges: environmentChanges(
       request,
-      request.environment.filter(isLoaderVariable),
+      request.environment.filter(isLoaderEntry),
     ),
     softNofile: callerSoftLimit(),
-    own: inner.own,
+    own: () => (inner ??= innerStart(shows)).own,
     warnings: [...request.warnings, ...policyWarnings(policy, facts)],
   });
   if (!draft.ok) return fail({ kind: "plan", error: draft.error });
-  return ok({ draft: draft.value, innerWords: inner.words });
+  return ok({
+    draft: draft.value,
+    innerWords: inner === null ? [] : (inner as InnerStart).words,
+  });
+}
+
+/** The command's directory, canonical, or `null` where the view doesn't show it: bwrap then falls back to $HOME and `/`. */
+function startDirectory(
+  request: RunRequest,
+  facts: Pick<PathFacts, "paths">,
+  shows: (path: AbsPath) => boolean,
+): AbsPath | null {
+  if (request.chdir !== null) {
+    return shows(request.chdir) ? request.chdir : null;
+  }
+  const led = follow(facts, request.policy.cwd);
+  return led !== null && led.exists && shows(led.resolved)
+    ? led.resolved
+    : null;
 }
 
 function absent(path: AbsPath): never {
@@ -436,6 +480,8 @@ function systemBwrap(
       variable(request.callerEnvironment, "PATH"),
     )
   ) {
+    // Most places of PATH have none: one call instead of a walk.
+    if (!stat(candidate).ok) continue;
     probePath(facts.paths, candidate);
     const trust = judgeBwrap(facts, candidate, {
       cwd: request.policy.cwd,
@@ -455,10 +501,11 @@ function systemBwrap(
     }
     const identity = stat(trust.path);
     if (!identity.ok) continue;
-    const { device, inode, ctime } = identity.value;
+    const { device, inode, ctimeSeconds, ctimeNanoseconds } = identity.value;
     const file: BwrapFile = {
       path: trust.path,
-      identity: `${device}:${inode}:${ctime}`,
+      keep: [],
+      identity: `${device}:${inode}:${ctimeSeconds}.${ctimeNanoseconds}`,
     };
     const ability = abilityOf(file, cache);
     if (!ability.ok) {
@@ -468,7 +515,7 @@ function systemBwrap(
       continue;
     }
     const missing = draft.needed.filter((option) =>
-      !ability.value.options.includes(option)
+      !hasOption(ability.value, option)
     );
     if (missing.length > 0) {
       reasons.push(`${trust.path} lacks ${missing.join(", ")}`);
@@ -520,11 +567,9 @@ function launchOf(
     return {
       plan,
       bwrap,
-      environment: request.environment.filter((entry) =>
-        !isLoaderVariable(entry)
-      ),
+      environment: request.environment.filter((entry) => !isLoaderEntry(entry)),
       lateEnvironment: request.environment.filter((entry) =>
-        isLoaderVariable(entry) && entry.includes("=")
+        isLoaderEntry(entry) && entry.includes("=")
       ),
       filter,
       command: request.command,
@@ -551,24 +596,12 @@ function launchOf(
   };
 }
 
-/**
- * The caller's soft limit of open files. The runtime has raised ours at its start, so it is read from our parent, which is right
- * wherever the parent did not lower it just for us; where the hard limits differ, or the parent can't be asked, the usual 1,024.
- */
-function callerSoftLimit(): number {
-  const own = getLimit(0, abi.RLIMIT_NOFILE);
-  const parent = getLimit(getppid(), abi.RLIMIT_NOFILE);
-  if (own.ok && parent.ok && parent.value.hard === own.value.hard) {
-    return parent.value.soft;
-  }
-  return own.ok ? Math.min(1_024, own.value.hard) : 1_024;
-}
-
 /** Names of variables that differ from the caller's; values are nobody's business. */
 function environmentChanges(
   request: RunRequest,
   late: readonly ByteString[],
 ): EnvironmentChange[] {
+  if (!request.explains) return [];
   const before = new Set(request.callerEnvironment);
   const after = new Set(request.environment);
   const names = (entries: Iterable<string>): Set<string> =>

@@ -25,6 +25,8 @@ export type Failure =
   | { readonly kind: "policy"; readonly error: PolicyError }
   | { readonly kind: "plan"; readonly error: PlanError }
   | { readonly kind: "launch"; readonly error: LaunchError }
+  /** What was asked for can't be had, before any host was looked at. */
+  | { readonly kind: "request"; readonly message: string }
   | { readonly kind: "command_not_found"; readonly name: ByteString }
   | {
     readonly kind: "command_not_executable";
@@ -35,7 +37,12 @@ export type Failure =
 /** The line for stderr, without our name and without a newline. */
 export function describe(failure: Failure): string {
   switch (failure.kind) {
-    case "usage":
+    case "usage": {
+      const { message, hint } = failure.error;
+      return hint === undefined ? message : `${message}; ${hint}`;
+    }
+    case "request":
+      return failure.message;
     case "origin":
     case "plan":
     case "launch":
@@ -74,6 +81,7 @@ export function exitStatus(failure: Failure): number {
       return 126;
     case "command_not_found":
       return 127;
+    case "request":
     case "origin":
     case "config":
     case "policy":

@@ -10,6 +10,7 @@ import {
   type AbsPath,
   ancestry,
   childOf,
+  parentOf,
   ROOT,
   toAbsPath,
 } from "../policy/path.ts";
@@ -58,6 +59,13 @@ export function factFromStat(stat: Stat, target?: ByteString): PathFact {
 
 /** Adds what lies at `path`, at each component above it, and at every component of each link met on the way. */
 export function probePath(facts: FactMap, path: AbsPath): void {
+  if (facts.has(path)) return;
+  // The usual case: the directory is known to be one, only the name in it is new.
+  if (facts.get(parentOf(path))?.kind === "directory") {
+    const fact = ask(path);
+    facts.set(path, fact);
+    if (fact.kind !== "symlink") return;
+  }
   const pending: AbsPath[] = [path];
   let links = 0;
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {

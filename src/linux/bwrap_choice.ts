@@ -18,8 +18,8 @@ import {
 
 /** What one bwrap can do here, from its `--help` and one trial run. */
 export interface BwrapAbility {
-  /** Option names of `--help`, such as `--bind-fd`. */
-  readonly options: readonly string[];
+  /** Option names of `--help`, each between spaces: one string, because a list costs start-up time to read and to search. */
+  readonly options: string;
   /** Of `--version`, `0.8.0`; empty when it didn't say. */
   readonly version: string;
   /** The trial run: a sandbox with a fresh `/proc`, one with the host's, or none. */
@@ -107,9 +107,19 @@ export function judgeBwrap(
   return { kind: "trusted", path: real };
 }
 
-/** The options that a bwrap's help lists. */
-export function optionsOfHelp(help: string): string[] {
-  return [...new Set(help.match(/--[a-z][a-z0-9-]*/g) ?? [])].sort();
+/** The options that a bwrap's help lists, as {@linkcode BwrapAbility} keeps them. */
+export function optionsOfHelp(help: string): string {
+  return ` ${
+    [...new Set(help.match(/--[a-z][a-z0-9-]*/g) ?? [])].sort().join(" ")
+  } `;
+}
+
+/** Whether a bwrap has an option. */
+export function hasOption(
+  ability: Pick<BwrapAbility, "options">,
+  option: string,
+): boolean {
+  return ability.options.includes(` ${option} `);
 }
 
 /** What the host says about user namespaces, for telling one refusal from another. */

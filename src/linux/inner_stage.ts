@@ -17,6 +17,7 @@ import {
   execve,
   exitNow,
   getcwd,
+  hostArch,
   open,
   prctl,
   readAll,
@@ -26,7 +27,9 @@ import {
 } from "../sys/calls.ts";
 import { stableBytes } from "../sys/ffi.ts";
 import { searchPath } from "./command.ts";
-import { restoreState } from "./launcher.ts";
+import type { Policy } from "../policy/policy.ts";
+import { callerSoftLimit, restoreState } from "./launcher.ts";
+import { assembledFilter } from "./seccomp/programs.ts";
 
 /** What the inner stage is told. Strings are byte strings. */
 export interface InnerOrders {
@@ -60,6 +63,30 @@ export function runInnerStage(ordersFd: number): never {
     orders.command,
     withWorkingDirectory(orders.environment),
   );
+}
+
+/**
+ * The inner stage of a caller who made the namespaces himself (`--apply-seccomp-then-exec`).
+ *
+ * Whether he gave the command a network namespace of its own can't be known here: without network the tight table applies, which is
+ * right in either case.
+ */
+export function runCallersInnerStage(
+  policy: Policy,
+  command: readonly ByteString[],
+  environment: readonly ByteString[],
+): never {
+  requireNoCapabilities();
+  const restored = restoreState([], callerSoftLimit());
+  if (!restored.ok) return stop(OURS, restored.error.message);
+  const filter = assembledFilter({
+    arch: hostArch() === "x64" ? "x86_64" : "arm64",
+    network: policy.network === "host" ? "host" : "isolated_tight",
+    debug: false,
+    namespaces: "allowed",
+  });
+  installFilter(Buffer.from(filter).toString("latin1"));
+  return executeCommand(command, environment);
 }
 
 /** A sandbox whose first program still has capabilities could undo its own mounts: never go on in one. */

@@ -17,6 +17,8 @@ import {
   duplicate,
   execve,
   fstat,
+  getLimit,
+  getppid,
   open,
   openAt2,
   sealedMemfd,
@@ -70,7 +72,7 @@ export interface Opened {
 
 /** Opens every descriptor that the plan needs; nothing has been changed when it fails. */
 export function openPlan(launch: Launch): Result<Opened, LaunchError> {
-  const keep: number[] = [...launch.plan.passFds];
+  const keep: number[] = [...launch.bwrap.keep, ...launch.plan.passFds];
   const mounts = new Map<number, string>();
   for (const [index, step] of launch.plan.mounts.entries()) {
     const fd = openFor(step.op);
@@ -217,4 +219,17 @@ export function restoreState(
   return limit.ok
     ? ok(undefined)
     : failed("Cannot restore the limit of open files", limit.error);
+}
+
+/**
+ * The caller's soft limit of open files. The runtime has raised ours at its start, so it is read from our parent, which is right
+ * wherever the parent did not lower it just for us; where the hard limits differ, or the parent can't be asked, the usual 1,024.
+ */
+export function callerSoftLimit(): number {
+  const own = getLimit(0, abi.RLIMIT_NOFILE);
+  const parent = getLimit(getppid(), abi.RLIMIT_NOFILE);
+  if (own.ok && parent.ok && parent.value.hard === own.value.hard) {
+    return parent.value.soft;
+  }
+  return own.ok ? Math.min(1_024, own.value.hard) : 1_024;
 }

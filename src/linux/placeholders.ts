@@ -377,7 +377,8 @@ function isLeftover({ text, record, recordsFd, fd }: Leftover): boolean {
   // The owner died between making it and recording its inode: then it was made right after the record.
   const written = lstatAt(recordsFd, record);
   if (!written.ok) return false;
-  const seconds = Number(stat.value.ctime) - Number(written.value.ctime);
+  const seconds = stat.value.ctimeSeconds - written.value.ctimeSeconds +
+    (stat.value.ctimeNanoseconds - written.value.ctimeNanoseconds) / 1e9;
   return seconds >= -0.1 && seconds <= PENDING_WINDOW_SECONDS;
 }
 

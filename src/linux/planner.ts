@@ -54,11 +54,13 @@ export interface DraftRequest {
   readonly verdict: CommandVerdict;
   readonly forcedStage: "auto" | "one_start" | "inner";
   readonly outlivesCaller: boolean;
+  readonly proc: "fresh" | "none";
+  readonly chdir: AbsPath | null;
   readonly passFds: readonly number[];
   readonly environmentChanges: readonly EnvironmentChange[];
   readonly softNofile: number;
-  /** What the inner stage needs in the view. */
-  readonly own: readonly OwnBind[];
+  /** What the inner stage needs in the view; asked only where there is one, because it costs 0.4 ms to find out. */
+  readonly own: () => readonly OwnBind[];
   readonly warnings: readonly string[];
 }
 
@@ -70,6 +72,8 @@ export interface Draft {
   readonly filter: FilterRequest;
   /** Options that any bwrap for this plan must know. */
   readonly needed: readonly string[];
+  /** The mount plan with a fresh `/proc`, which nearly every host can have. */
+  readonly mounts: SandboxPlan["mounts"];
   /** Some mount lies below a writable root, where others can move things about. */
   readonly mountsBelowWritable: boolean;
 }
@@ -118,7 +122,7 @@ export function draftPlan(request: DraftRequest): Result<Draft, PlanError> {
     disableUserns: disablesUserns(request.policy),
     filter,
   });
-  return ok({ ...draft, needed });
+  return ok({ ...draft, needed, mounts });
 }
 
 function disablesUserns(policy: Policy): boolean {
@@ -147,7 +151,7 @@ function mountsOf(
     exists: request.exists,
     proc,
     root: request.root,
-    own: stage.kind === "inner" ? request.own : [],
+    own: stage.kind === "inner" ? request.own() : [],
   });
 }
 
@@ -211,7 +215,7 @@ export function completePlan(
   if (ability.trial.kind !== "works") {
     throw new Error("a plan needs a bwrap that works");
   }
-  const proc = ability.trial.proc;
+  const proc = request.proc === "none" ? "host" : ability.trial.proc;
   if (proc === "host" && request.policy.options.require.includes("proc")) {
     return fail({
       kind: "plan",
@@ -225,13 +229,13 @@ export function completePlan(
     supervisor.push("mount verification");
   }
   if (request.outlivesCaller) supervisor.push("--outlive-caller");
-  const mounts = mountsOf(draft, proc);
+  const mounts = proc === "fresh" ? draft.mounts : mountsOf(draft, proc);
   const descriptors = mounts.filter(({ op }) => takesDescriptor(op)).length;
   return ok({
     kind: "bubblewrap",
     profile: request.policy.name,
     cwd: request.policy.cwd,
-    chdir: request.policy.cwd,
+    chdir: request.chdir,
     mounts,
     proc,
     network: request.policy.network,

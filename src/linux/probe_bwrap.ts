@@ -26,6 +26,7 @@ import {
 } from "../sys/calls.ts";
 import {
   type BwrapAbility,
+  hasOption,
   type NamespaceFacts,
   optionsOfHelp,
 } from "./bwrap_choice.ts";
@@ -42,8 +43,10 @@ const CACHE_NAME = "bwrap-abilities.json";
 
 /** A bwrap that can be started. */
 export interface BwrapFile {
-  /** A path, or `/proc/self/fd/N` of the checked bytes: close-on-exec, so that nothing but the exec itself uses N. */
+  /** A path, or `/proc/self/fd/N` of the checked bytes. */
   readonly path: string;
+  /** Descriptors that it is started with: the N above. */
+  readonly keep: readonly number[];
   /** What identifies the file: device, inode and ctime, or the digest. */
   readonly identity: string;
 }
@@ -83,6 +86,7 @@ function ask(file: BwrapFile): Result<BwrapAbility, SysError> {
         argv: ["bwrap", ...words],
         environment: ["PATH=/usr/bin:/bin", "LC_ALL=C"],
       },
+      file.keep,
       PROBE_TIMEOUT_MS,
     );
   const help = run(["--help"]);
@@ -106,7 +110,7 @@ function ask(file: BwrapFile): Result<BwrapAbility, SysError> {
 /** A sandbox of the least kind that every plan needs. */
 function trialRun(
   run: (words: readonly string[]) => ReturnType<typeof runProbe>,
-  options: readonly string[],
+  options: string,
   proc: "fresh" | "host",
 ): Result<BwrapAbility["trial"], SysError> {
   const outcome = run([
@@ -117,7 +121,7 @@ function trialRun(
     "--unshare-net",
     "--cap-drop",
     "ALL",
-    ...(options.includes("--disable-userns") ? ["--disable-userns"] : []),
+    ...(hasOption({ options }, "--disable-userns") ? ["--disable-userns"] : []),
     "--ro-bind",
     "/",
     "/",
@@ -181,8 +185,7 @@ function readCache(cache: CachePlace): Record<string, unknown> | null {
 function isAbility(value: unknown): value is BwrapAbility {
   if (typeof value !== "object" || value === null) return false;
   const { options, version, trial } = value as Partial<BwrapAbility>;
-  return Array.isArray(options) &&
-    options.every((option) => typeof option === "string") &&
+  return typeof options === "string" &&
     typeof version === "string" && typeof trial === "object" &&
     trial?.kind === "works" &&
     (trial.proc === "fresh" || trial.proc === "host");

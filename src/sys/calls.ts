@@ -47,6 +47,29 @@ export function cString(text: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
+/** Where one path at a time is spelled for the kernel: paths are at most PATH_MAX (4,096 bytes) long, the NUL included. */
+const PATH_BYTES = 4096;
+let pathScratch: {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly text: Buffer;
+} | undefined;
+
+/**
+ * A path for one call, valid until the next: a buffer of its own for each would cost more than the call.
+ *
+ * A path that is too long gets a buffer of its own, and the kernel's ENAMETOOLONG.
+ */
+function pathArgument(path: string): Uint8Array<ArrayBuffer> {
+  if (path.length >= PATH_BYTES) return cString(path);
+  if (pathScratch === undefined) {
+    const bytes = stableBytes(PATH_BYTES);
+    pathScratch = { bytes, text: Buffer.from(bytes.buffer) };
+  }
+  pathScratch.text.write(path, 0, "latin1");
+  pathScratch.bytes[path.length] = 0;
+  return pathScratch.bytes;
+}
+
 function outcome(call: string, result: number): Result<number, SysError> {
   return result < 0 ? fail({ kind: "sys", call, errno: -result }) : ok(result);
 }
@@ -71,7 +94,7 @@ export function openAt(
     const result = syscall(
       SYS.openat,
       dirfd,
-      cString(path),
+      pathArgument(path),
       flags | abi.O_CLOEXEC,
       mode,
     );
@@ -92,7 +115,7 @@ export function openAt2(
   view.setUint32(16, resolve, true);
   return outcome(
     `openat2 ${path}`,
-    syscall(SYS.openat2, dirfd, cString(path), how, abi.OPEN_HOW_BYTES),
+    syscall(SYS.openat2, dirfd, pathArgument(path), how, abi.OPEN_HOW_BYTES),
   );
 }
 
@@ -115,13 +138,18 @@ export function readAll(
   limitBytes: number,
 ): Result<ByteString, SysError> {
   let text = "";
-  const chunk = stableBytes(Math.min(limitBytes + 1, 65_536));
-  const view = Buffer.from(chunk.buffer);
+  // Most files are small; a large buffer wakes the collector of garbage.
+  let chunk = stableBytes(Math.min(limitBytes + 1, 8_192));
+  let view = Buffer.from(chunk.buffer);
   for (;;) {
     const count = read(fd, chunk);
     if (!count.ok) return count;
     if (count.value === 0) return ok(text as ByteString);
     text += view.toString("latin1", 0, count.value);
+    if (count.value === chunk.length && chunk.length < 1_048_576) {
+      chunk = stableBytes(chunk.length * 8);
+      view = Buffer.from(chunk.buffer);
+    }
     if (text.length > limitBytes) {
       return fail({ kind: "sys", call: "read", errno: 27 });
     }
@@ -169,11 +197,14 @@ export interface Stat {
   readonly uid: number;
   readonly gid: number;
   readonly sizeBytes: number;
-  /** Seconds since the epoch as `seconds.nanoseconds`, nine digits after the dot. */
-  readonly ctime: string;
+  readonly ctimeSeconds: number;
+  readonly ctimeNanoseconds: number;
 }
 
-const STAT_BUFFER: { bytes: Uint8Array<ArrayBuffer> | null } = { bytes: null };
+let statScratch: {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly view: DataView;
+} | undefined;
 
 function statAt(
   call: string,
@@ -181,26 +212,30 @@ function statAt(
   path: Word,
   flags: number,
 ): Result<Stat, SysError> {
-  const bytes = (STAT_BUFFER.bytes ??= stableBytes(STAT.bytes));
+  if (statScratch === undefined) {
+    const bytes = stableBytes(STAT.bytes);
+    statScratch = { bytes, view: new DataView(bytes.buffer) };
+  }
+  const { bytes, view } = statScratch;
   const result = syscall(SYS.newfstatat, dirfd, path, bytes, flags);
   if (result < 0) return fail({ kind: "sys", call, errno: -result });
-  const view = new DataView(bytes.buffer);
-  const wide = (at: number): number =>
-    view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
   return ok({
-    device: wide(STAT.dev),
-    inode: wide(STAT.ino),
+    device: wide(view, STAT.dev),
+    inode: wide(view, STAT.ino),
     mode: view.getUint32(STAT.mode, true),
     linkCount: STAT.nlinkBytes === 8
-      ? wide(STAT.nlink)
+      ? wide(view, STAT.nlink)
       : view.getUint32(STAT.nlink, true),
     uid: view.getUint32(STAT.uid, true),
     gid: view.getUint32(STAT.gid, true),
-    sizeBytes: wide(STAT.size),
-    ctime: `${wide(STAT.ctimeSeconds)}.${
-      String(wide(STAT.ctimeNanoseconds)).padStart(9, "0")
-    }`,
+    sizeBytes: wide(view, STAT.size),
+    ctimeSeconds: wide(view, STAT.ctimeSeconds),
+    ctimeNanoseconds: wide(view, STAT.ctimeNanoseconds),
   });
+}
+
+function wide(view: DataView, at: number): number {
+  return view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
 }
 
 const EMPTY_PATH: { bytes: Uint8Array<ArrayBuffer> | null } = { bytes: null };
@@ -220,26 +255,31 @@ export function lstat(path: ByteString): Result<Stat, SysError> {
   return statAt(
     `lstat ${path}`,
     abi.AT_FDCWD,
-    cString(path),
+    pathArgument(path),
     abi.AT_SYMLINK_NOFOLLOW,
   );
 }
 
 /** stat(2): links are followed. */
 export function stat(path: ByteString): Result<Stat, SysError> {
-  return statAt(`stat ${path}`, abi.AT_FDCWD, cString(path), 0);
+  return statAt(`stat ${path}`, abi.AT_FDCWD, pathArgument(path), 0);
 }
 
 /** fstatat(2) without following a final link. */
 export function lstatAt(dirfd: number, name: string): Result<Stat, SysError> {
-  return statAt(`lstat ${name}`, dirfd, cString(name), abi.AT_SYMLINK_NOFOLLOW);
+  return statAt(
+    `lstat ${name}`,
+    dirfd,
+    pathArgument(name),
+    abi.AT_SYMLINK_NOFOLLOW,
+  );
 }
 
 /** faccessat(2) with X_OK, by the real ids: EACCES also on a mount without exec. */
 export function accessExecutable(path: ByteString): Result<number, SysError> {
   return outcome(
     `access ${path}`,
-    syscall(SYS.faccessat, abi.AT_FDCWD, cString(path), 1),
+    syscall(SYS.faccessat, abi.AT_FDCWD, pathArgument(path), 1),
   );
 }
 
@@ -249,7 +289,7 @@ export function readlink(path: ByteString): Result<ByteString, SysError> {
   const result = syscall(
     SYS.readlinkat,
     abi.AT_FDCWD,
-    cString(path),
+    pathArgument(path),
     buffer,
     buffer.length,
   );
@@ -274,7 +314,7 @@ export function getcwd(): Result<ByteString, SysError> {
 
 /** chdir(2). */
 export function chdir(path: ByteString): Result<number, SysError> {
-  return outcome(`chdir ${path}`, syscall(SYS.chdir, cString(path)));
+  return outcome(`chdir ${path}`, syscall(SYS.chdir, pathArgument(path)));
 }
 
 /** mkdirat(2). */
@@ -285,7 +325,7 @@ export function mkdirAt(
 ): Result<number, SysError> {
   return outcome(
     `mkdir ${name}`,
-    syscall(SYS.mkdirat, dirfd, cString(name), mode),
+    syscall(SYS.mkdirat, dirfd, pathArgument(name), mode),
   );
 }
 
@@ -297,7 +337,7 @@ export function unlinkAt(
 ): Result<number, SysError> {
   return outcome(
     `unlink ${name}`,
-    syscall(SYS.unlinkat, dirfd, cString(name), flags),
+    syscall(SYS.unlinkat, dirfd, pathArgument(name), flags),
   );
 }
 
@@ -515,6 +555,15 @@ export function pidfdKill(
     "pidfd_send_signal",
     syscall(SYS.pidfd_send_signal, pidfd, signal, 0, 0),
   );
+}
+
+/** Whether exec would close the descriptor; EBADF when it isn't open. */
+export function isCloseOnExec(fd: number): Result<boolean, SysError> {
+  const flags = outcome(
+    `F_GETFD ${fd}`,
+    syscall(SYS.fcntl, fd, abi.F_GETFD, 0),
+  );
+  return flags.ok ? ok((flags.value & abi.FD_CLOEXEC) !== 0) : flags;
 }
 
 /** setsid(2): a session of one's own, without a controlling terminal. */

@@ -1,0 +1,406 @@
+/**
+ * From options and surroundings to one run's request: config files or wire formats become a policy and an environment.
+ *
+ * The wiring of the rooms `cli`, `config` and `policy`. Effects: reads config files, looks at the working directory.
+ *
+ * @module
+ */
+import type { RunRequest } from "./backend.ts";
+import { type ByteString, fromText, toText } from "./bytes.ts";
+import type { HelperOptions, SandboxOptions } from "./cli/options.ts";
+import {
+  type ConfigRequest,
+  type EnvironmentPolicy,
+  type LoadedConfig,
+  type RunConfig,
+} from "./config/config.ts";
+import { commandEnvironment } from "./config/environment.ts";
+import { CONFIG_HOST } from "./config/host_files.ts";
+import { loadConfig } from "./config/load.ts";
+import { selectRun } from "./config/run.ts";
+import type { Failure } from "./failure.ts";
+import { homeOf, type Origin, variable } from "./host/origin.ts";
+import {
+  type AbsPath,
+  childOf,
+  resolvePath,
+  toAbsPath,
+} from "./policy/path.ts";
+import {
+  DEFAULT_POLICY_OPTIONS,
+  type PermissionProfile,
+  type Policy,
+} from "./policy/policy.ts";
+import { resolvePolicy } from "./policy/resolve.ts";
+import { parseProfile } from "./policy/wire.ts";
+import { profileFromSplit } from "./policy/wire_split.ts";
+import { adjustProfile, parseSandboxState } from "./policy/wire_state.ts";
+import { fail, ok, type Result, unreachable } from "./result.ts";
+import * as abi from "./sys/abi.ts";
+import { stat } from "./sys/calls.ts";
+
+/** The request of `codex sandbox`. */
+export function sandboxRequest(
+  options: SandboxOptions,
+  origin: Origin,
+  mark: RunRequest["mark"],
+): Result<RunRequest, Failure> {
+  const { policy: choice } = options;
+  const named = choice.kind === "named" ? choice : null;
+  const cwd = workingDirectory(origin, named?.cd ?? null);
+  if (!cwd.ok) return cwd;
+  const asked: ConfigRequest = {
+    overrides: options.config.overrides,
+    features: options.config.features,
+    configProfile: options.config.configProfile,
+    permissionProfile: named?.profile ?? null,
+    legacyMode: choice.kind === "configured" ? choice.legacyMode : "read_only",
+    requirements: named?.requirements ?? "all",
+  };
+  const loaded = loadConfig(asked, {
+    cwd: cwd.value,
+    environment: origin.environment,
+    uid: origin.uid,
+  });
+  if (!loaded.ok) return fail({ kind: "config", error: loaded.error });
+  const run = selectRun(loaded.value, asked, CONFIG_HOST.realPath);
+  if (!run.ok) return fail({ kind: "config", error: run.error });
+  const chosen = choice.kind === "state"
+    ? stateRun(choice, run.value, origin)
+    : ok({
+      policy: run.value.policy,
+      warnings: run.value.warnings,
+      usesLandlock: run.value.features.useLegacyLandlock,
+    });
+  if (!chosen.ok) return chosen;
+  const checked = checkBackEnd(chosen.value.policy, chosen.value.usesLandlock);
+  if (!checked.ok) return checked;
+  return ok({
+    ...surroundings(
+      origin,
+      loaded.value,
+      run.value.environment,
+      chosen.value.policy,
+    ),
+    command: options.command,
+    launcher: options.launcher,
+    stage: options.stage,
+    outlivesCaller: options.lifetime === "outlives_caller",
+    passFds: options.passedFds,
+    warnings: chosen.value.warnings,
+    explains: options.action !== "run",
+    proc: "fresh",
+    chdir: null,
+    mark,
+  });
+}
+
+/** The request of the helper's outer stage. No config file is read: the caller has decided. */
+export function helperRequest(
+  options: HelperOptions,
+  origin: Origin,
+  mark: RunRequest["mark"],
+): Result<RunRequest, Failure> {
+  const resolved = helperPolicy(options, origin);
+  if (!resolved.ok) return resolved;
+  const { policy, warnings } = resolved.value;
+  const checked = checkBackEnd(
+    policy,
+    options.enforcement === "legacy_landlock",
+  );
+  if (!checked.ok) return checked;
+  const home = homeOf(origin.environment, origin.uid);
+  return ok({
+    policy,
+    callerEnvironment: origin.environment,
+    // What the caller passes is the command's environment already.
+    environment: origin.environment,
+    codexHome: helperHome(origin, home),
+    ownFiles: [],
+    uid: origin.uid,
+    euid: origin.euid,
+    command: options.command,
+    launcher: "auto",
+    stage: "auto",
+    outlivesCaller: false,
+    passFds: [],
+    warnings,
+    explains: false,
+    proc: options.proc,
+    chdir: helperDirectory(options.commandCwd, origin),
+    mark,
+  });
+}
+
+/** The policy that the helper's flags carry. */
+export function helperPolicy(
+  options: HelperOptions,
+  origin: Origin,
+): Result<
+  { readonly policy: Policy; readonly warnings: readonly string[] },
+  Failure
+> {
+  const base = origin.cwd ?? "/" as AbsPath;
+  const cwd = resolvePath(base, options.policyCwd);
+  if (cwd === null) {
+    return wrong(
+      `Cannot use --sandbox-policy-cwd ${
+        toText(options.policyCwd)
+      }: it holds a NUL`,
+    );
+  }
+  if (options.proxy.kind !== "none") {
+    return wrong(noProxyYet("the helper was called for a managed proxy"));
+  }
+  const profile = helperProfile(options, cwd);
+  if (!profile.ok) return profile;
+  return wirePolicy(profile.value, "--permission-profile", cwd, origin);
+}
+
+function helperProfile(
+  options: HelperOptions,
+  cwd: AbsPath,
+): Result<PermissionProfile, Failure> {
+  const { policy } = options;
+  switch (policy.kind) {
+    case "profile": {
+      const parsed = parseProfile(
+        fromText(policy.json),
+        "--permission-profile",
+      );
+      return parsed.ok ? parsed : usage(
+        `invalid value for '--permission-profile': ${parsed.error.message}`,
+      );
+    }
+    case "legacy":
+    case "split": {
+      const isSplit = policy.kind === "split";
+      const legacy = isSplit ? policy.legacyJson : policy.json;
+      const parsed = profileFromSplit({
+        sandboxPolicy: legacy === null ? null : fromText(legacy),
+        fileSystemPolicy: isSplit ? fromText(policy.fileSystemJson) : null,
+        networkPolicy: isSplit ? fromText(policy.networkJson) : null,
+      }, cwd);
+      if (parsed.ok) return parsed;
+      return parsed.error.kind === "usage"
+        ? usage(parsed.error.message)
+        : wrong(parsed.error.message);
+    }
+    default:
+      return unreachable(policy);
+  }
+}
+
+/** Where the helper's command starts: only a directory that is spelled through links is entered, by its real path. */
+function helperDirectory(
+  commandCwd: ByteString | null,
+  origin: Origin,
+): AbsPath | null {
+  if (commandCwd === null) return origin.cwd;
+  const spelled = resolvePath(origin.cwd ?? "/" as AbsPath, commandCwd);
+  const real = spelled === null ? null : CONFIG_HOST.realPath(spelled);
+  return real !== null && real !== commandCwd ? real : origin.cwd;
+}
+
+/** `$CODEX_HOME` of the helper: nothing is refused over it, it only serves caches and records. */
+function helperHome(origin: Origin, home: AbsPath | null): AbsPath | null {
+  const set = variable(origin.environment, "CODEX_HOME");
+  if (set !== null && set !== "") return toAbsPath(set);
+  return home === null ? null : childOf(home, ".codex");
+}
+
+/** A profile off the wire, with the symbols that the caller's surroundings give it. */
+function wirePolicy(
+  profile: PermissionProfile,
+  name: string,
+  cwd: AbsPath,
+  origin: Origin,
+): Result<
+  { readonly policy: Policy; readonly warnings: readonly string[] },
+  Failure
+> {
+  const network = profile.kind === "disabled" || profile.network === "enabled"
+    ? "host"
+    : "none";
+  const resolved = resolvePolicy(profile, {
+    name,
+    cwd,
+    workspaceRoots: [cwd],
+    home: homeOf(origin.environment, origin.uid),
+    tmpdir: variable(origin.environment, "TMPDIR"),
+    network,
+    options: DEFAULT_POLICY_OPTIONS,
+  });
+  return resolved.ok
+    ? resolved
+    : fail({ kind: "policy", error: resolved.error });
+}
+
+/** `--sandbox-state-json`: the state decides about permissions, config files only about the environment. */
+function stateRun(
+  choice: Extract<SandboxOptions["policy"], { kind: "state" }>,
+  run: RunConfig,
+  origin: Origin,
+): Result<
+  {
+    readonly policy: Policy;
+    readonly warnings: readonly string[];
+    readonly usesLandlock: boolean;
+  },
+  Failure
+> {
+  const state = parseSandboxState(fromText(choice.json));
+  if (!state.ok) return wrong(state.error.message);
+  const own = CONFIG_HOST.realPath("/proc/self/exe" as AbsPath);
+  const { helper } = state.value;
+  if (helper !== null && CONFIG_HOST.realPath(helper) !== own) {
+    return wrong(
+      `Cannot use codexLinuxSandboxExe ${
+        toText(helper)
+      } of --sandbox-state-json: this executable is its own helper; leave it out`,
+    );
+  }
+  const directory = isDirectory(state.value.cwd);
+  if (!directory.ok) return directory;
+  const readableRoots: AbsPath[] = [];
+  for (const root of choice.readableRoots) {
+    const path = resolvePath(origin.cwd ?? "/" as AbsPath, root);
+    if (path === null) {
+      return wrong(
+        `Cannot use --sandbox-state-readable-root ${
+          toText(root)
+        }: it holds a NUL`,
+      );
+    }
+    readableRoots.push(path);
+  }
+  const tmpdir = variable(origin.environment, "TMPDIR");
+  const profile = adjustProfile(
+    state.value,
+    { readableRoots, disableNetwork: choice.network === "restricted" },
+    tmpdir === null ? null : toAbsPath(tmpdir),
+  );
+  if (!profile.ok) return wrong(profile.error.message);
+  const resolved = wirePolicy(
+    profile.value,
+    "--sandbox-state-json",
+    state.value.cwd,
+    origin,
+  );
+  if (!resolved.ok) return resolved;
+  return ok({
+    policy: resolved.value.policy,
+    warnings: [...run.warnings, ...resolved.value.warnings],
+    usesLandlock: state.value.useLegacyLandlock,
+  });
+}
+
+/** What this version can't enforce is refused by name; a weaker sandbox is never chosen instead. */
+function checkBackEnd(
+  policy: Policy,
+  usesLandlock: boolean,
+): Result<void, Failure> {
+  for (
+    const [key, isOn] of [["debug", policy.options.debug], [
+      "nested_namespaces",
+      policy.options.nestedNamespaces,
+    ]] as const
+  ) {
+    if (isOn) {
+      return wrong(
+        `Cannot honour ${key} = true of profile ${policy.name}: this version can't do it safely yet; leave it out`,
+      );
+    }
+  }
+  if (policy.network === "proxied") {
+    return wrong(noProxyYet(`profile ${policy.name}`));
+  }
+  if (
+    usesLandlock && policy.enforcement === "managed" && !policy.unrestricted
+  ) {
+    return wrong(
+      "filesystem-restricted execution requires bubblewrap: leave use_legacy_landlock out",
+    );
+  }
+  return ok(undefined);
+}
+
+function noProxyYet(who: string): string {
+  return `Cannot give ${who} a managed network: this version has no proxy yet; set network.enabled = false and leave domains out`;
+}
+
+/** What is the same for every run of ours. */
+function surroundings(
+  origin: Origin,
+  loaded: LoadedConfig,
+  environment: EnvironmentPolicy,
+  policy: Policy,
+): Pick<
+  RunRequest,
+  | "policy"
+  | "callerEnvironment"
+  | "environment"
+  | "codexHome"
+  | "ownFiles"
+  | "uid"
+  | "euid"
+> {
+  return {
+    policy,
+    callerEnvironment: origin.environment,
+    environment: commandEnvironment(environment, origin.environment, {
+      network: policy.network,
+      sandbox: policy.enforcement === "disabled" ? null : "bubblewrap",
+    }),
+    codexHome: loaded.codexHome,
+    ownFiles: loaded.files,
+    uid: origin.uid,
+    euid: origin.euid,
+  };
+}
+
+/** `-C`, or where we are. Literal: the real place is the planner's matter. */
+function workingDirectory(
+  origin: Origin,
+  cd: ByteString | null,
+): Result<AbsPath, Failure> {
+  if (cd === null) {
+    if (origin.cwd !== null) return ok(origin.cwd);
+    return wrong(
+      "Cannot run here: the working directory was removed or is outside the root; go to another or use -C DIR",
+    );
+  }
+  const path = cd.startsWith("/")
+    ? toAbsPath(cd)
+    : origin.cwd === null
+    ? null
+    : resolvePath(origin.cwd, cd);
+  if (path === null) {
+    return wrong(`Cannot use -C ${toText(cd)}: it is no path from here`);
+  }
+  const directory = isDirectory(path);
+  return directory.ok ? ok(path) : directory;
+}
+
+function isDirectory(path: AbsPath): Result<void, Failure> {
+  const there = stat(path);
+  if (!there.ok) {
+    return wrong(
+      `Cannot run in ${toText(path)}: ${abi.errnoText(there.error.errno)}`,
+    );
+  }
+  if ((there.value.mode & abi.S_IFMT) === abi.S_IFDIR) return ok(undefined);
+  return wrong(`Cannot run in ${toText(path)}: ${abi.errnoText(abi.ENOTDIR)}`);
+}
+
+function wrong(
+  message: string,
+): { readonly ok: false; readonly error: Failure } {
+  return fail({ kind: "request", message });
+}
+
+function usage(
+  message: string,
+): { readonly ok: false; readonly error: Failure } {
+  return fail({ kind: "usage", error: { kind: "usage", message } });
+}
