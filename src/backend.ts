@@ -66,11 +66,11 @@ import {
   fileStatusFlags,
   fstat,
   hostArch,
-  isCloseOnExec,
   O_DIRECTORY,
   O_NOFOLLOW,
   open,
   readDirectory,
+  readlink,
   stat,
 } from "./sys/calls.ts";
 
@@ -198,11 +198,8 @@ function checkDescriptors(request: RunRequest): Result<void, Failure> {
   const refuse = (message: string): Result<void, Failure> =>
     fail({ kind: "launch", error: { kind: "launch", message } });
   for (const fd of [0, 1, 2]) {
-    const stream = fstat(fd);
-    if (!stream.ok) continue; // closed: the command gets it closed
-    const type = stream.value.mode & abi.S_IFMT;
-    if (type === abi.S_IFDIR || type === abi.S_IFBLK) {
-      const what = type === abi.S_IFDIR ? "a directory" : "a block device";
+    const what = wayOut(fd);
+    if (what !== null) {
       return refuse(
         `Cannot pass ${what} as descriptor ${fd}: it would open the host's files to the command; redirect it`,
       );
@@ -210,21 +207,38 @@ function checkDescriptors(request: RunRequest): Result<void, Failure> {
   }
   for (const fd of request.passFds) {
     const open = fileStatusFlags(fd);
-    const closes = isCloseOnExec(fd);
-    // Whatever the runtime opened itself is close-on-exec; what the caller passed can't be.
-    if (!open.ok || !closes.ok || closes.value) {
+    if (!open.ok || isOfRuntime(fd)) {
       return refuse(
         `Cannot pass descriptor ${fd} of --pass-fd: the caller has not opened it`,
       );
     }
-    const type = fstat(fd);
-    if (type.ok && (type.value.mode & abi.S_IFMT) === abi.S_IFDIR) {
+    const what = wayOut(fd);
+    if (what !== null) {
       return refuse(
-        `Cannot pass descriptor ${fd} of --pass-fd: it is a directory, which would open the host's files to the command`,
+        `Cannot pass descriptor ${fd} of --pass-fd: it is ${what}, which would open the host's files to the command`,
       );
     }
   }
   return ok(undefined);
+}
+
+/** What a descriptor is that would open the host's files; `null` for anything else, a closed one included. */
+function wayOut(fd: number): string | null {
+  const stat = fstat(fd);
+  if (!stat.ok) return null;
+  const type = stat.value.mode & abi.S_IFMT;
+  if (type === abi.S_IFDIR) return "a directory";
+  return type === abi.S_IFBLK ? "a block device" : null;
+}
+
+/**
+ * Whether the runtime opened the descriptor: at its start it makes an event queue and an event counter and nothing that stays open
+ * besides. It marks everything from 4 up close-on-exec, so that flag tells nothing. A caller's own counter is refused with them.
+ */
+function isOfRuntime(fd: number): boolean {
+  const target = readlink(`/proc/self/fd/${fd}` as ByteString);
+  return !target.ok || target.value === "anon_inode:[eventpoll]" ||
+    target.value === "anon_inode:[eventfd]";
 }
 
 function directPlan(request: RunRequest): DirectPlan {
@@ -504,7 +518,6 @@ function systemBwrap(
     const { device, inode, ctimeSeconds, ctimeNanoseconds } = identity.value;
     const file: BwrapFile = {
       path: trust.path,
-      keep: [],
       identity: `${device}:${inode}:${ctimeSeconds}.${ctimeNanoseconds}`,
     };
     const ability = abilityOf(file, cache);

@@ -231,9 +231,9 @@ function wirePolicy(
     network,
     options: DEFAULT_POLICY_OPTIONS,
   });
-  return resolved.ok
-    ? resolved
-    : fail({ kind: "policy", error: resolved.error });
+  if (!resolved.ok) return fail({ kind: "policy", error: resolved.error });
+  const warnings = resolved.value.warnings.map(({ message }) => message);
+  return ok({ policy: resolved.value.policy, warnings });
 }
 
 /** `--sandbox-state-json`: the state decides about permissions, config files only about the environment. */

@@ -64,7 +64,6 @@ export function loadBundledBwrap(): Result<BundledBwrap, LaunchError> {
   return ok({
     file: {
       path: `/proc/self/fd/${fd.value}`,
-      keep: [fd.value],
       identity: `sha256:${digest}`,
     },
     version: BWRAP_VERSION ?? "",

@@ -153,7 +153,7 @@ function shownString(value: string): unknown {
 export function shownArguments(plan: SandboxPlan): string[] {
   const mounts = new Map<number, string>();
   plan.mounts.forEach(({ op }, index) => {
-    if (takesDescriptor(op)) {
+    if (takesDescriptor(op) && op.kind !== "dev" && op.kind !== "proc") {
       mounts.set(
         index,
         op.kind === "empty_file"

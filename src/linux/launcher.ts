@@ -72,7 +72,7 @@ export interface Opened {
 
 /** Opens every descriptor that the plan needs; nothing has been changed when it fails. */
 export function openPlan(launch: Launch): Result<Opened, LaunchError> {
-  const keep: number[] = [...launch.bwrap.keep, ...launch.plan.passFds];
+  const keep: number[] = [...launch.plan.passFds];
   const mounts = new Map<number, string>();
   for (const [index, step] of launch.plan.mounts.entries()) {
     const fd = openFor(step.op);

@@ -43,10 +43,8 @@ const CACHE_NAME = "bwrap-abilities.json";
 
 /** A bwrap that can be started. */
 export interface BwrapFile {
-  /** A path, or `/proc/self/fd/N` of the checked bytes. */
+  /** A path, or `/proc/self/fd/N` of the checked bytes: close-on-exec, so that nothing but the exec itself uses N. */
   readonly path: string;
-  /** Descriptors that it is started with: the N above. */
-  readonly keep: readonly number[];
   /** What identifies the file: device, inode and ctime, or the digest. */
   readonly identity: string;
 }
@@ -86,7 +84,6 @@ function ask(file: BwrapFile): Result<BwrapAbility, SysError> {
         argv: ["bwrap", ...words],
         environment: ["PATH=/usr/bin:/bin", "LC_ALL=C"],
       },
-      file.keep,
       PROBE_TIMEOUT_MS,
     );
   const help = run(["--help"]);

@@ -11,6 +11,7 @@ import { O_NONBLOCK, O_RDWR, SIGKILL } from "../sys/abi.ts";
 import {
   type ChildStatus,
   close,
+  closeOnExecFrom,
   duplicate,
   kill,
   open,
@@ -39,15 +40,16 @@ const HIGH_FD = 100;
 /**
  * Runs `program` with stdin from `/dev/null`.
  *
- * @param keep descriptors that the program gets under the same numbers
  * @param timeoutMs after which it is killed
  */
 export function runProbe(
   program: Program,
-  keep: readonly number[],
   timeoutMs: number,
 ): Result<ProbeOutcome, SysError> {
   const opened: number[] = [];
+  // The runtime has done so from 4 up; 3 may be the caller's.
+  const closing = closeOnExecFrom(3);
+  if (!closing.ok) return closing;
   try {
     const ends = pipe(O_NONBLOCK);
     if (!ends.ok) return ends;
@@ -68,7 +70,6 @@ export function runProbe(
         [input.value, 0],
         [output.value, 1],
         [output.value, 2],
-        ...keep.map((fd) => [fd, fd] as const),
       ],
     });
     if (!child.ok) return child;
@@ -93,7 +94,8 @@ function collect(
   for (;;) {
     const leftMs = deadline - performance.now();
     if (leftMs <= 0) {
-      kill(pid, SIGKILL);
+      // Its session is its own: whatever it started goes with it.
+      kill(-pid, SIGKILL);
       waitFor(pid);
       return ok({
         status: { kind: "timed_out" },

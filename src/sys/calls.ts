@@ -557,15 +557,6 @@ export function pidfdKill(
   );
 }
 
-/** Whether exec would close the descriptor; EBADF when it isn't open. */
-export function isCloseOnExec(fd: number): Result<boolean, SysError> {
-  const flags = outcome(
-    `F_GETFD ${fd}`,
-    syscall(SYS.fcntl, fd, abi.F_GETFD, 0),
-  );
-  return flags.ok ? ok((flags.value & abi.FD_CLOEXEC) !== 0) : flags;
-}
-
 /** setsid(2): a session of one's own, without a controlling terminal. */
 export function setsid(): Result<number, SysError> {
   return outcome("setsid", syscall(SYS.setsid));
