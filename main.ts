@@ -18,9 +18,14 @@ import { completionScript } from "./src/cli/completions.ts";
 import { helpText, versionText } from "./src/cli/help.ts";
 import {
   type HelperOptions,
+  type HelpRequest,
+  parseConfigOptions,
   parseHelperOptions,
+  parsePolicyOptions,
   parseSandboxOptions,
 } from "./src/cli/options.ts";
+import type { UsageError } from "./src/cli/usage.ts";
+import type { CommandOutput } from "./src/commands/output.ts";
 import { describe, exitStatus, type Failure } from "./src/failure.ts";
 import { type Origin, readOrigin, readWords } from "./src/host/origin.ts";
 import { explainJson, explainText } from "./src/linux/explain.ts";
@@ -30,7 +35,7 @@ import {
 } from "./src/linux/inner_stage.ts";
 import { helperPolicy, helperRequest, sandboxRequest } from "./src/requests.ts";
 import { runWatcher } from "./src/linux/watcher.ts";
-import { unreachable } from "./src/result.ts";
+import { type Result, unreachable } from "./src/result.ts";
 import { exitNow, writeAll } from "./src/sys/calls.ts";
 
 function main(): void {
@@ -68,12 +73,45 @@ function start(entry: Entry, origin: Origin): void {
       return print(completionScript(entry.shell));
     case "helper":
       return startHelper(entry.words, origin);
-    case "config":
-    case "policy":
-      return;
+    case "config": {
+      const options = parseConfigOptions(entry.words, entry.rootWords);
+      return answer(options, (it) => commands().runConfigCommand(it, origin));
+    }
+    case "policy": {
+      const options = parsePolicyOptions(entry.words, entry.rootWords);
+      return answer(options, (it) => commands().runPolicyCommand(it, origin));
+    }
     default:
       return unreachable(entry);
   }
+}
+
+/** Loaded on demand: a run never pays for what explains it. */
+function commands(): typeof import("./src/commands.ts") {
+  return require("./src/commands.ts");
+}
+
+/** Prints what a command that only answers has to say, and ends with its status. */
+function answer<T extends { readonly kind: string }>(
+  options: Result<T | HelpRequest, UsageError>,
+  run: (options: T) => Result<CommandOutput, Failure>,
+): never {
+  if (!options.ok) return stop({ kind: "usage", error: options.error });
+  const asked = options.value;
+  if (isHelp(asked)) return print(helpText(asked.topic));
+  const output = run(asked);
+  if (!output.ok) return stop(output.error);
+  if (output.value.stderr !== "") {
+    writeAll(2, Buffer.from(output.value.stderr, "utf8"));
+  }
+  const written = writeAll(1, Buffer.from(output.value.stdout, "utf8"));
+  exitNow(written.ok ? output.value.status : 125);
+}
+
+function isHelp(
+  options: { readonly kind: string },
+): options is HelpRequest {
+  return options.kind === "help";
 }
 
 function startSandbox(

@@ -24,7 +24,7 @@ import { locate, mergeLayers } from "./config/layers.ts";
 import { loadConfig, loadFile } from "./config/load.ts";
 import { listProfiles } from "./config/profile.ts";
 import { checkAll, placesOf, selectRun } from "./config/run.ts";
-import type { Failure } from "./failure.ts";
+import { type Failure, globFailure } from "./failure.ts";
 import { gatherFacts } from "./host/gather.ts";
 import type { Origin as Caller } from "./host/origin.ts";
 import type { PathFacts } from "./host/facts.ts";
@@ -252,13 +252,7 @@ function factsFor(
   const { policy } = run;
   const facts = gatherFacts({ policy, own, asked, euid: caller.euid });
   if (facts.ok) return facts;
-  const { message, pattern } = facts.error;
-  const glob = policy.globs.find((it) => it.pattern === pattern);
-  const origin = glob?.origin ?? null;
-  return fail({
-    kind: "policy",
-    error: { kind: "invalid_glob", path: pattern, message, origin },
-  });
+  return fail(globFailure(facts.error, policy));
 }
 
 function describeGlob(failure: Failure): string {

@@ -10,11 +10,12 @@ import type { ByteString } from "./bytes.ts";
 import { toText } from "./bytes.ts";
 import type { UsageError } from "./cli/usage.ts";
 import { type ConfigError, describeConfigError } from "./config/config.ts";
+import type { GlobError } from "./host/glob.ts";
 import type { OriginError } from "./host/origin.ts";
 import type { LaunchError } from "./linux/launcher.ts";
 import type { PlanError } from "./linux/planner.ts";
 import type { PolicyError } from "./policy/decision.ts";
-import type { Origin } from "./policy/policy.ts";
+import type { Origin, Policy } from "./policy/policy.ts";
 import { unreachable } from "./result.ts";
 
 /** Why a run did not start, or why a question can't be answered. */
@@ -62,6 +63,20 @@ export function describe(failure: Failure): string {
     default:
       return unreachable(failure);
   }
+}
+
+/** A glob that could not be expanded, with the place of its entry. */
+export function globFailure(error: GlobError, policy: Policy): Failure {
+  const glob = policy.globs.find((it) => it.pattern === error.pattern);
+  return {
+    kind: "policy",
+    error: {
+      kind: "invalid_glob",
+      path: error.pattern,
+      message: error.message,
+      origin: glob?.origin ?? null,
+    },
+  };
 }
 
 function describeOrigin(origin: Origin | null): string {
