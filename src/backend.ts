@@ -13,7 +13,7 @@ import { kernelDirectoryReader } from "./host/directory_reader.ts";
 import { expandGlobs } from "./host/glob.ts";
 import { variable } from "./host/origin.ts";
 import { type FactMap, probePath, readSmallFile } from "./host/probe.ts";
-import { stateFolderOf } from "./host/state_folder.ts";
+import { openStateFolder, stateFolderOf } from "./host/state_folder.ts";
 import { MAX_POINTER_BYTES } from "./host/facts.ts";
 import { loadBundledBwrap } from "./linux/bundled_bwrap.ts";
 import {
@@ -126,6 +126,7 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
   if (request.policy.enforcement === "disabled") {
     return ok({ kind: "direct", plan: directPlan(request) });
   }
+  makeStateFolder(request);
   const gathered = gatherFacts(request);
   if (!gathered.ok) return gathered;
   const facts = gathered.value;
@@ -251,6 +252,16 @@ function directPlan(request: RunRequest): DirectPlan {
     command: request.command,
     warnings: request.warnings,
   };
+}
+
+/**
+ * The first run makes the state folder before it looks: a folder that came afterwards would be seen inside. Where it can't be made
+ * nothing is kept in it either.
+ */
+function makeStateFolder({ codexHome, euid }: RunRequest): void {
+  if (codexHome === null || stat(stateFolderOf(codexHome)).ok) return;
+  const made = openStateFolder(codexHome, [], { create: true, euid });
+  if (made.ok) close(made.value);
 }
 
 /** Asks the host everything that the policy wants to know. */
