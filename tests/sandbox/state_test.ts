@@ -305,18 +305,17 @@ const ENTRIES = [
 matrix(
   "the environment reaches the command byte for byte",
   EVERY_VARIANT,
-  async ({ run, probe, codex }) => {
+  async ({ run, probe, home }) => {
     const list = ENTRIES.map((entry) => `b"${entry}"`).join(",");
     const python = [
       "import ctypes,sys",
       "libc=ctypes.CDLL(None)",
       "words=[w.encode() for w in sys.argv[1:]]",
       "argv=(ctypes.c_char_p*(len(words)+1))(*words)",
-      `entries=[${list},b"PATH=/usr/bin:/bin",b"CODEX_HOME=/nonexistent-home"]`,
+      `entries=[${list},b"PATH=/usr/bin:/bin",b"CODEX_HOME=${home}"]`,
       "envp=(ctypes.c_char_p*(len(entries)+1))(*entries)",
       "libc.execve(words[0],argv,envp)",
     ].join("\n");
-    expect(codex).not.toBe("");
     const { stdout, stderr } = await run(["--", probe, "environ"], {
       shell: `exec /usr/bin/python3 -c '${python}' "$@"`,
     });
@@ -329,7 +328,13 @@ matrix(
       names.filter((name) =>
         !ENTRIES.some((entry) => entry.split("=")[0] === name)
       ).sort(),
-    ).toEqual(["CODEX_HOME", "CODEX_SANDBOX_NETWORK_DISABLED", "PATH", "PWD"]);
+    ).toEqual([
+      "CODEX_HOME",
+      "CODEX_SANDBOX",
+      "CODEX_SANDBOX_NETWORK_DISABLED",
+      "PATH",
+      "PWD",
+    ]);
   },
 );
 

@@ -1,0 +1,213 @@
+/**
+ * `:workspace` and `:danger-full-access`: what may be written, and what stays protected below it.
+ *
+ * @module
+ */
+import { afterAll, expect } from "bun:test";
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import {
+  BOTH_ACTORS,
+  BOTH_STAGES,
+  EVERY_VARIANT,
+  isThere,
+  leaveClean,
+  matrix,
+  type Subject,
+} from "./harness.ts";
+
+afterAll(leaveClean);
+
+const WORKSPACE = ["-P", ":workspace", "--", "sh", "-c"];
+const NAMES = [".git", ".agents", ".codex"];
+
+function own(subject: Subject, path: string): void {
+  chownSync(path, subject.uid, subject.uid === 0 ? 0 : 65_534);
+}
+
+matrix(
+  "the workspace and /tmp can be written, nothing else",
+  EVERY_VARIANT,
+  async ({ run, work, dir, home }) => {
+    const name = dir.slice(dir.lastIndexOf("/") + 1);
+    try {
+      const { end, stdout } = await run([
+        ...WORKSPACE,
+        `echo hi > made; mkdir -p a/b; touch /tmp/${name}; for d in ${dir} ${home} /etc /var/tmp / /run /usr; do touch $d/${name} 2>/dev/null && echo $d; done; echo looked`,
+      ]);
+      expect({ end, stdout }).toEqual({ end: 0, stdout: "looked\n" });
+      expect(readdirSync(work).sort()).toEqual(["a", "made"]);
+      expect(isThere(`/tmp/${name}`)).toBe(true);
+    } finally {
+      rmSync(`/tmp/${name}`, { force: true });
+    }
+  },
+);
+
+matrix(
+  "-C moves the workspace",
+  BOTH_STAGES,
+  async ({ run, work, dir, uid }) => {
+    mkdirSync(`${work}/inner`);
+    chownSync(`${work}/inner`, uid, uid === 0 ? 0 : 65_534);
+    const { stdout } = await run([
+      ...["-P", ":workspace", "-C", `${work}/inner`, "--", "sh", "-c"],
+      `pwd; touch here; touch ${work}/there 2>/dev/null || echo refused`,
+    ], { cwd: dir });
+    expect(stdout).toBe(`${work}/inner\nrefused\n`);
+    expect(isThere(`${work}/inner/here`)).toBe(true);
+  },
+);
+
+/** Ways to make, fill or take away a protected name; each says `did` when it worked. */
+const ATTACKS: readonly (readonly [why: string, line: string])[] = [
+  ["make it", 'mkdir "$n"'],
+  ["make it as a file", 'echo x > "$n"'],
+  ["make it as a link", 'ln -s /tmp "$n"'],
+  ["move a folder there", 'mkdir m && mv -T m "$n"'],
+  ["swap it for a folder", 'mkdir s && mv --exchange s "$n"'],
+  ["link a file there", 'touch f && ln f "$n"'],
+  ["remove it", 'rmdir "$n"'],
+  ["remove it with all in it", 'rm -rf "$n"'],
+  ["move it away", 'mv "$n" away'],
+  ["make a file in it", 'touch "$n/file"'],
+  ["make a hook in it", 'mkdir -p "$n/hooks"'],
+  ["write its config", 'echo x >> "$n/config"'],
+  ["open it up", 'chmod 777 "$n" && touch "$n/x"'],
+  ["unmount it", 'umount "$n"'],
+  ["write it by a link", 'ln -s "$n" l && touch l/file'],
+  ["write it by /proc/self/cwd", 'touch "/proc/self/cwd/$n/file"'],
+  ["write it by /proc/self/root", 'touch "/proc/self/root$PWD/$n/file"'],
+];
+
+const ATTACK_ALL = NAMES.map((name) =>
+  ATTACKS.map(([, line], index) =>
+    `(n=${name}; ${line}) >/dev/null 2>&1 && echo "${name} ${index}"; rm -rf m s f l away`
+  ).join("\n")
+).join("\n");
+
+matrix(
+  "missing .git, .agents and .codex can't be made, and are not there afterwards",
+  EVERY_VARIANT,
+  async ({ run, work }) => {
+    const { end, stdout } = await run([
+      ...WORKSPACE,
+      `${ATTACK_ALL}\necho looked`,
+    ]);
+    expect({ end, stdout }).toEqual({ end: 0, stdout: "looked\n" });
+    expect(readdirSync(work)).toEqual([]);
+  },
+);
+
+matrix(
+  "present .git, .agents and .codex can be read and not be changed",
+  EVERY_VARIANT,
+  async (subject) => {
+    const { run, work } = subject;
+    for (const name of NAMES) {
+      mkdirSync(`${work}/${name}`);
+      writeFileSync(`${work}/${name}/config`, `config of ${name}`);
+      own(subject, `${work}/${name}/config`);
+      own(subject, `${work}/${name}`);
+    }
+    const { stdout } = await run([
+      ...WORKSPACE,
+      `cat .git/config; echo; ${ATTACK_ALL}\necho looked`,
+    ]);
+    expect(stdout).toBe("config of .git\nlooked\n");
+    expect(readdirSync(work).sort()).toEqual([...NAMES].sort());
+    for (const name of NAMES) {
+      expect(readdirSync(`${work}/${name}`)).toEqual(["config"]);
+      expect(readFileSync(`${work}/${name}/config`, "utf8")).toBe(
+        `config of ${name}`,
+      );
+    }
+  },
+);
+
+matrix(
+  "a .git file, as a worktree has, and its target are read-only",
+  BOTH_STAGES,
+  async (subject) => {
+    const { run, work, dir } = subject;
+    mkdirSync(`${work}/real`);
+    writeFileSync(`${work}/real/config`, "c");
+    mkdirSync(`${work}/tree`);
+    writeFileSync(`${work}/tree/.git`, "gitdir: ../real\n");
+    for (const path of ["real", "real/config", "tree", "tree/.git"]) {
+      own(subject, `${work}/${path}`);
+    }
+    const { stdout } = await run([
+      ...["-P", ":workspace", "-C", `${work}/tree`, "--", "sh", "-c"],
+      `touch ok; (echo x > .git) 2>/dev/null && echo file; rm -f .git 2>/dev/null; (echo x > ../real/config) 2>/dev/null && echo target; echo looked`,
+    ], { cwd: dir });
+    expect(stdout).toBe("looked\n");
+    expect(readFileSync(`${work}/tree/.git`, "utf8")).toBe("gitdir: ../real\n");
+    expect(readFileSync(`${work}/real/config`, "utf8")).toBe("c");
+  },
+);
+
+matrix(
+  "a link under a protected name is not a way round",
+  BOTH_STAGES,
+  async (subject) => {
+    const { run, work } = subject;
+    mkdirSync(`${work}/store`);
+    own(subject, `${work}/store`);
+    symlinkSync("store", `${work}/.git`);
+    const { stdout, end } = await run([
+      ...WORKSPACE,
+      `touch .git/file 2>/dev/null && echo through; rm .git 2>/dev/null && echo removed; touch store/file 2>/dev/null && echo target; echo looked`,
+    ]);
+    // Refused as a whole, or protected: never written.
+    expect(end === 0 || end === 125).toBe(true);
+    expect(stdout).not.toMatch(/through|removed/);
+    expect(isThere(`${work}/.git`)).toBe(true);
+  },
+);
+
+matrix(
+  "CODEX_HOME and our own executable are read-only in the workspace too",
+  BOTH_STAGES,
+  async (subject) => {
+    const { outside, work, codex } = subject;
+    mkdirSync(`${work}/home`);
+    copyFileSync(codex, `${work}/codex`);
+    chmodSync(`${work}/codex`, 0o755);
+    own(subject, `${work}/home`);
+    own(subject, `${work}/codex`);
+    const { stdout, stderr } = await outside([
+      `${work}/codex`,
+      "sandbox",
+      ...WORKSPACE,
+      `touch ok; touch home/x 2>/dev/null && echo home; (: >> codex) 2>/dev/null && echo executable; rm -f codex 2>/dev/null && echo removed; mv codex c2 2>/dev/null && echo moved; mv home h2 2>/dev/null && echo home moved; ls home/sandbox 2>/dev/null; echo looked`,
+    ], { env: { CODEX_HOME: `${work}/home` } });
+    expect({ stdout, stderr }).toEqual({ stdout: "looked\n", stderr: "" });
+    expect(isThere(`${work}/ok`)).toBe(true);
+    expect(isThere(`${work}/codex`)).toBe(true);
+  },
+);
+
+matrix(
+  ":danger-full-access runs the command where it is, as what it is",
+  BOTH_ACTORS,
+  async ({ run, work, outside }) => {
+    const line = "readlink /proc/self/ns/mnt /proc/self/ns/user; id -u";
+    const here = await outside(["sh", "-c", line]);
+    const there = await run([
+      ...["-P", ":danger-full-access", "--", "sh", "-c"],
+      `${line}; touch made; exit 9`,
+    ]);
+    expect(there).toEqual({ end: 9, stdout: here.stdout, stderr: "" });
+    expect(isThere(`${work}/made`)).toBe(true);
+  },
+);
