@@ -31,6 +31,16 @@ export interface TomlFault extends Position {
 
 /** Reads a whole text without byte order mark. @throws {RangeError} when it nests deeper than the stack */
 export function parsePrecisely(text: string): Result<PreciseToml, TomlFault> {
+  // TOML knows no line that ends like this; the parser below takes it for one.
+  const bare = text.search(/\r(?!\n)/);
+  if (bare !== -1) {
+    const lines = text.slice(0, bare).split("\n");
+    return fail({
+      message: "bare carriage return",
+      line: lines.length,
+      column: lines.at(-1)!.length + 1,
+    });
+  }
   try {
     const ast = parseTOML(text, { tomlVersion: "1.1" });
     const table = newTable();
