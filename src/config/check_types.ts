@@ -77,18 +77,8 @@ function check(checking: Checking, value: TomlValue, shape: Shape): void {
       else mismatch(checking, value, "a table");
       return;
     case "map":
-      if (!isTable(value)) {
-        mismatch(checking, value, `a table of ${plural(shape.of)}`);
-        return;
-      }
-      for (const key of Object.keys(value)) {
-        const known = shape.except !== undefined &&
-          Object.hasOwn(shape.except, key);
-        const inner = known ? shape.except![key]!.shape : shape.of;
-        checking.path.push(key);
-        check(checking, value[key]!, inner);
-        checking.path.pop();
-      }
+      if (isTable(value)) checkMap(checking, value, shape);
+      else mismatch(checking, value, `a table of ${plural(shape.of)}`);
       return;
     case "either": {
       const wantsTable = isTable(value);
@@ -116,10 +106,39 @@ function checkTable(
   }
 }
 
+function checkMap(
+  checking: Checking,
+  table: TomlTable,
+  shape: Extract<Shape, { kind: "map" }>,
+): void {
+  const words = wordsOf(shape.of);
+  for (const key of Object.keys(table)) {
+    const value = table[key]!;
+    const isKnown = shape.except !== undefined &&
+      Object.hasOwn(shape.except, key);
+    // Thousands of entries look like this.
+    if (!isKnown && typeof value === "string" && words?.has(value) === true) {
+      continue;
+    }
+    checking.path.push(key);
+    check(checking, value, isKnown ? shape.except![key]!.shape : shape.of);
+    checking.path.pop();
+  }
+}
+
 function within(checking: Checking, step: string, walk: () => void): void {
   checking.path.push(step);
   walk();
   checking.path.pop();
+}
+
+/** The words that a shape accepts as they are, `null` when it takes none. */
+function wordsOf(shape: Shape): ReadonlySet<string> | null {
+  const forms = shape.kind === "either" ? shape.of : [shape];
+  const choice = forms.find((form) => form.kind === "choice");
+  return choice === undefined
+    ? null
+    : new Set([...choice.values, ...choice.aliases ?? []]);
 }
 
 function isTableShape(shape: Shape): boolean {

@@ -37,16 +37,18 @@ export function layerOf(
 export function originOf(
   layers: readonly Layer[],
   path: readonly string[],
+  key: string = keyText(path),
 ): Origin {
   const layer = layerOf(layers, path);
-  return layer === null
-    ? { file: null, key: keyText(path) }
-    : originIn(layer, path);
+  return layer === null ? { file: null, key } : originIn(layer, path, key);
 }
 
-/** Where `path` is written in a layer. */
-export function originIn(layer: Layer, path: readonly string[]): Origin {
-  const key = keyText(path);
+/** Where `path` is written in a layer. @param key its dotted form, where the caller has it already */
+export function originIn(
+  layer: Layer,
+  path: readonly string[],
+  key: string = keyText(path),
+): Origin {
   if (layer.kind !== "session") return { file: layer.file, key };
   return { file: null, key: layer.spellings?.get(key) ?? `-c ${key}` };
 }

@@ -33,16 +33,20 @@ export function sessionLayer(
   request: ConfigRequest,
   { cwd, parse }: { readonly cwd: AbsPath; readonly parse: TomlParser },
 ): Result<Layer | null, ConfigError> {
+  const { overrides, features, permissionProfile } = request;
+  const isSilent = overrides.length === 0 && features.length === 0 &&
+    permissionProfile === null;
+  if (isSilent) return ok(null);
   const spellings = new Map<string, string>();
   const table = newTable();
-  for (const raw of request.overrides) {
+  for (const raw of overrides) {
     const override = parseOverride(raw, parse);
     if (!override.ok) return override;
     const { path, value } = override.value;
     assign(table, path, value);
     spellings.set(keyText(path), `-c ${keyText(path)}`);
   }
-  for (const { feature, isEnabled } of request.features) {
+  for (const { feature, isEnabled } of features) {
     const flag = `${isEnabled ? "--enable" : "--disable"} ${feature}`;
     if (!FEATURE_NAMES.includes(feature)) {
       return fail(refusal(flag, unknownFeature(feature)));
@@ -50,12 +54,11 @@ export function sessionLayer(
     assignFeature(table, feature, isEnabled);
     spellings.set(`features.${feature}`, flag);
   }
-  const name = request.permissionProfile;
-  if (name !== null) {
-    table.default_permissions = name;
-    spellings.set("default_permissions", `-P ${JSON.stringify(name)}`);
+  if (permissionProfile !== null) {
+    table.default_permissions = permissionProfile;
+    const spelling = `-P ${JSON.stringify(permissionProfile)}`;
+    spellings.set("default_permissions", spelling);
   }
-  if (Object.keys(table).length === 0) return ok(null);
   return ok({
     kind: "session",
     file: null,

@@ -37,6 +37,8 @@ import {
 } from "./selection.ts";
 import {
   isTable,
+  keyPart,
+  keyText,
   lookup,
   mergeTables,
   newTable,
@@ -290,7 +292,14 @@ function legacyRoots(
 // ---- profiles of the user ----
 
 /** A profile and its parents, the outermost first; a built-in parent can only be the first. */
-type Chain = readonly { readonly name: string; readonly table: TomlTable }[];
+type Chain = readonly Link[];
+
+interface Link {
+  readonly name: string;
+  readonly table: TomlTable;
+  /** `permissions.NAME` as it is typed. */
+  readonly key: string;
+}
 
 function buildNamed(
   name: string,
@@ -349,12 +358,16 @@ function chainOf(
   context: ProfileContext,
 ): Result<Chain, Fault> {
   const permissions = ownTable(context.table, "permissions") ?? newTable();
-  const chain: { name: string; table: TomlTable }[] = [];
+  const chain: Link[] = [];
   const names: string[] = [];
   let at = name;
   while (true) {
     const table = own(permissions, at) as TomlTable;
-    chain.unshift({ name: at, table: inheritable(table) });
+    chain.unshift({
+      name: at,
+      table: inheritable(table),
+      key: keyText(["permissions", at]),
+    });
     names.push(at);
     const parent = own(table, "extends") as string | undefined;
     if (parent === undefined) return ok(chain);
@@ -365,7 +378,7 @@ function chainOf(
       if (inner === null) {
         return fail(unsupportedParent(at, parent, origin));
       }
-      chain.unshift({ name: parent, table: inner });
+      chain.unshift({ name: parent, table: inner, key: parent });
       return ok(chain);
     }
     if (names.includes(parent)) {
@@ -464,8 +477,9 @@ function chainOrigin(
     const link = chain[index]!;
     if (lookup(link.table, path) === undefined) continue;
     if (link.name.startsWith(":")) return builtInOrigin(link.name);
-    const key = ["permissions", link.name, ...path];
-    return originOf(layers, asWritten(table, key));
+    const written = asWritten(table, ["permissions", link.name, ...path]);
+    const parts = written.slice(2).map(keyPart);
+    return originOf(layers, written, [link.key, ...parts].join("."));
   }
   const own = chain.at(-1)!.name;
   return originOf(layers, ["permissions", own]);

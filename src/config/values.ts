@@ -64,9 +64,14 @@ export function mergeTables(low: TomlTable, high: TomlTable): TomlTable {
 
 /** A dotted key as one would type it: `permissions.p.filesystem."/opt/a.b"`. */
 export function keyText(path: readonly string[]): string {
-  return path.map((part) =>
-    /^[A-Za-z0-9_-]+$/.test(part) ? part : JSON.stringify(part)
-  ).join(".");
+  return path.map(keyPart).join(".");
+}
+
+/** One part of a dotted key, in quotes where it needs them. */
+export function keyPart(part: string): string {
+  return part === "" || /[^A-Za-z0-9_-]/.test(part)
+    ? JSON.stringify(part)
+    : part;
 }
 
 /** A value for a message: scalars as written, at most 60 characters, anything else by its kind. */
