@@ -219,10 +219,13 @@ function execVerdict(view: View, node: Node): Verdict {
 }
 
 function writeVerdict(view: View, node: Node): Verdict {
-  if (!node.exists) return createVerdict(view, node);
+  const point = mountOf(view.layout, node.path);
+  // A placeholder is there, though the host has nothing.
+  if (!node.exists && point.path !== node.path) {
+    return createVerdict(view, node);
+  }
   const walked = walk(view, node);
   if (walked !== null) return walked;
-  const point = mountOf(view.layout, node.path);
   switch (point.state) {
     case "masked":
       return maskedVerdict(view, node, point);

@@ -59,7 +59,7 @@ export type Decider =
 export type MountState = "read_only" | "writable" | "masked" | "private_tmp";
 
 /**
- * One mount point that enforcement needs. In a list, those above come before those below.
+ * One mount point that enforcement needs. A list is a tree, depth first: those above come before those below.
  *
  * Where a path has no mount point of its own, the nearest one above speaks for it.
  */

@@ -33,7 +33,7 @@ import { nearest, rule, type Rules, rulesOf } from "./rules.ts";
 /** Everything that enforcement does about files. */
 export interface Layout {
   readonly rules: Rules;
-  /** Those above before those below; equal depths bytewise. The first is the root. */
+  /** The tree depth first, siblings bytewise: what is below a mount point follows it at once. The first is the root. */
   readonly mountPoints: readonly MountPoint[];
   readonly byPath: ReadonlyMap<AbsPath, MountPoint>;
   /** Links crossed by entries, with canonical parents: an empty root needs them remade. */
@@ -131,7 +131,7 @@ function computeLayout(policy: Policy, facts: PathFacts): Layout {
   const drafts = new Map<AbsPath, Draft>();
   for (const path of candidates(rules)) addDraft(path, rules, facts, drafts);
   addPins(rules, facts, drafts);
-  const sorted = [...drafts.values()].sort((a, b) => inOrder(a.path, b.path));
+  const sorted = [...drafts.values()].sort((a, b) => inTree(a.path, b.path));
   const mountPoints = sorted.map((draft) => finish(draft, drafts));
   const byPath = new Map(mountPoints.map((point) => [point.path, point]));
   return { rules, mountPoints, byPath, links: crossedLinks(rules) };
@@ -184,6 +184,12 @@ function candidates(rules: Rules): readonly AbsPath[] {
 function inOrder(a: AbsPath, b: AbsPath): number {
   const depth = depthOf(a) - depthOf(b);
   return depth !== 0 ? depth : a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** Depth first: a masked directory can be closed as soon as the next path isn't in it. */
+function inTree(a: AbsPath, b: AbsPath): number {
+  const [left, right] = [a.replaceAll("/", "\0"), b.replaceAll("/", "\0")];
+  return a === ROOT ? -1 : b === ROOT ? 1 : left < right ? -1 : 1;
 }
 
 function addDraft(

@@ -2,7 +2,8 @@
  * probe: asks the kernel harmless questions from inside a sandbox and prints the answers.
  *
  * Every call uses a bad descriptor, a bad pointer or a size of nothing, so that "blocked" and "allowed" answer differently (EPERM
- * against EBADF, EFAULT, EINVAL) and neither has an effect. Nothing is ever written to a file that is opened.
+ * against EBADF, EFAULT, EINVAL) and neither has an effect. Nothing is ever written to a file that is opened; only path-ops makes
+ * names, and takes them away again.
  *
  * One answer per line on stdout, `ok`, `ok N` or an errno's name; status 0 when the question could be asked, 2 on wrong usage.
  *
@@ -24,6 +25,7 @@
  *   clone3                        clone3(2) without arguments
  *   open-read PATH...             open and close; prints PATH<TAB>answer
  *   open-write PATH...            open for writing and close, never truncates, never writes
+ *   path-ops OP PATH...           changes below the test's own folder, each undone at once: read, write, create PATH; rename FROM TO
  *   caps                          CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Seccomp of /proc/self/status
  *   sigs                          SigBlk SigIgn SigCgt of /proc/self/status
  *   fds                           open descriptors, one number a line with its target
@@ -361,6 +363,55 @@ static void do_umask(void)
     printf("%03o\n", mask);
 }
 
+/* Opens for writing; a directory is written by a name in it, what is missing by making it. */
+static int write_path(const char *path)
+{
+    struct stat there;
+    char inside[4096];
+    int fd;
+    if (stat(path, &there) == 0 && S_ISDIR(there.st_mode)) {
+        snprintf(inside, sizeof inside, "%s/.probe", path);
+        if (mkdir(inside, 0700) < 0)
+            return -1;
+        return rmdir(inside);
+    }
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0)
+        return close(fd);
+    if (errno != ENOENT)
+        return -1;
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -1;
+    close(fd);
+    return unlink(path);
+}
+
+static void do_path_ops(int argc, char **argv)
+{
+    for (int i = 2; i + 1 < argc; i += 2) {
+        const char *word = argv[i], *path = argv[i + 1];
+        int result = -1;
+        if (strcmp(word, "read") == 0) {
+            int fd = open(path, O_RDONLY | O_CLOEXEC);
+            result = fd < 0 ? -1 : close(fd);
+        } else if (strcmp(word, "write") == 0) {
+            result = write_path(path);
+        } else if (strcmp(word, "create") == 0) {
+            result = mkdir(path, 0700);
+            if (result == 0)
+                rmdir(path);
+        } else if (strcmp(word, "rename") == 0 && i + 2 < argc) {
+            result = rename(path, argv[i + 2]);
+            if (result == 0 && rename(argv[i + 2], path) < 0)
+                exit(2);
+            i++;
+        } else
+            exit(2);
+        puts(result == 0 ? "ok" : errno_name(errno));
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const char *const caps[] = { "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", NULL };
@@ -405,6 +456,8 @@ int main(int argc, char **argv)
         do_open(argc, argv, O_RDONLY);
     else if (IS("open-write", 1))
         do_open(argc, argv, O_WRONLY);
+    else if (IS("path-ops", 2))
+        do_path_ops(argc, argv);
     else if (IS("caps", 0))
         do_status(caps);
     else if (IS("sigs", 0))
