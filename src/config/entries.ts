@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { type ByteString, fromText } from "../bytes.ts";
+import { type ByteString, fromText, isAscii } from "../bytes.ts";
 import { type AbsPath, toAbsPath } from "../policy/path.ts";
 import type { Access, Entry, EntryPath, Origin } from "../policy/policy.ts";
 import { escapeGlob, isGlob } from "../policy/glob.ts";
@@ -279,7 +279,9 @@ function accessOf(word: string): Access {
   return word === "none" ? "deny" : word as Access;
 }
 
+/** UTF-16 order is byte order as long as all is ASCII. */
 function inByteOrder(keys: readonly string[]): readonly string[] {
+  if (isAscii(keys.join(""))) return keys.toSorted();
   return keys.map((key) => ({ key, bytes: fromText(key) }))
     .sort((a, b) => a.bytes < b.bytes ? -1 : 1)
     .map(({ key }) => key);

@@ -57,7 +57,8 @@ const BYTE_UNITS = 0x110000;
 
 /** Whether a path entry is a pattern: braces alone make none. */
 export function isGlob(path: string): boolean {
-  return /[*?[\]]/.test(path);
+  return path.includes("*") || path.includes("?") || path.includes("[") ||
+    path.includes("]");
 }
 
 /** The directory before the first component that isn't plain text; braces count there, since `path` is known to be a glob. */
