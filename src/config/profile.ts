@@ -365,7 +365,7 @@ function chainOf(
     const table = own(permissions, at) as TomlTable;
     chain.unshift({
       name: at,
-      table: inheritable(table),
+      table: comparable(table),
       key: keyText(["permissions", at]),
     });
     names.push(at);
@@ -430,17 +430,12 @@ function undefinedParent(
   };
 }
 
-/** What a child gets from a parent: everything but the description and the parent's own parent. */
-function inheritable(table: TomlTable): TomlTable {
-  const kept = newTable();
-  for (const key of Object.keys(table)) {
-    if (key === "description" || key === "extends") continue;
-    const value = table[key]!;
-    kept[key] = key === "network" && isTable(value)
-      ? withPlainDomains(value)
-      : value;
-  }
-  return kept;
+/** A profile's table with its domains spelled alike, so that a child's word meets its parent's. */
+function comparable(table: TomlTable): TomlTable {
+  const network = ownTable(table, "network");
+  return network === undefined
+    ? table
+    : { ...table, network: withPlainDomains(network) };
 }
 
 /** The built-in profiles as parents: the tables that spell them. */

@@ -271,8 +271,57 @@ const TRUSTS: readonly (readonly [World, string, string])[] = [
         "/w/.codex/config.toml": WORKSPACE,
       },
     },
+    ":workspace",
+    "trust in the real path covers a directory reached through a link",
+  ],
+  [
+    {
+      cwd: "/link",
+      files: {
+        "/link": "LINK /w",
+        [USER]: TRUST.replace("/w", "/link"),
+        "/w/.codex/config.toml": WORKSPACE,
+      },
+    },
+    ":workspace",
+    "trust in a link covers the directory spelled like it",
+  ],
+  [
+    {
+      files: {
+        "/link": "LINK /w",
+        [USER]: TRUST.replace("/w", "/link"),
+        "/w/.codex/config.toml": WORKSPACE,
+      },
+    },
     ":read-only",
-    "a link of that name in the way: its .codex has another parent, and no layer",
+    "and no other spelling",
+  ],
+  [
+    {
+      cwd: "/link",
+      files: {
+        "/link": "LINK /w",
+        [USER]: TRUST.replace("trusted", "untrusted") +
+          TRUST.replace("/w", "/link"),
+        "/w/.codex/config.toml": WORKSPACE,
+      },
+    },
+    ":read-only",
+    "the word about the real path goes first",
+  ],
+  [
+    {
+      cwd: "/w/sub",
+      files: {
+        [USER]: TRUST,
+        "/w/.git": "DIR",
+        "/w/sub/.git": "DIR",
+        "/w/.codex/config.toml": WORKSPACE,
+      },
+    },
+    ":read-only",
+    "the nearest marker ends the project",
   ],
   [
     {
@@ -475,6 +524,14 @@ test("an empty CODEX_HOME is unset, a set one is read by its real name", () => {
     ":workspace",
     [abs("/real/config.toml")],
   ]);
+});
+
+test("a value is said to come from the highest layer that has it", () => {
+  const files = { [SYSTEM]: READ_ONLY, [USER]: WORKSPACE };
+  expect(runs({ files }).chosenBy).toEqual({
+    file: abs(USER),
+    key: "default_permissions",
+  });
 });
 
 test("every file that was read is named, by its real path too", () => {

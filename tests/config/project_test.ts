@@ -4,6 +4,8 @@
  * @module
  */
 import { describe, expect, test } from "bun:test";
+import { allowanceOf } from "../../src/config/project.ts";
+import { abs } from "../../src/policy/path.ts";
 import { findings, refusal, runs, USER, type World } from "./setup.ts";
 
 const ROOT = "/w/.codex/config.toml";
@@ -69,6 +71,10 @@ const MAY: readonly (readonly [Case, string])[] = [
   [
     { project: `${P}${READ_ALL}"/home/me/.ssh" = "deny"` },
     "deny what nobody denied",
+  ],
+  [
+    { project: `${P}${READ_ALL}"/opt" = "write"\n"/opt/" = "deny"` },
+    "write a grant that its own deny of the same path takes back",
   ],
   [
     { project: `${P}[permissions.p.filesystem]\n` },
@@ -477,6 +483,39 @@ describe("a project may not give", () => {
   for (const [given, fragment, why] of MAY_NOT) {
     test(why, () => {
       expect(refusal(worldOf(given))).toContain(fragment);
+    });
+  }
+});
+
+const ALLOWANCES: readonly (readonly [
+  string,
+  string | null,
+  readonly string[],
+  string,
+])[] = [ // project root, home, writable, why
+  ["/w", "/home/me", ["/w", "/tmp", "/t"], "the root and temporary folders"],
+  ["/home/me/p", "/home/me", ["/home/me/p", "/tmp", "/t"], "below the home"],
+  ["/", null, ["/tmp", "/t"], "the root directory is no project"],
+  ["/home/me", "/home/me", ["/tmp", "/t"], "nor is the home"],
+  ["/home", "/home/me", ["/tmp", "/t"], "nor what holds it"],
+  ["/link", "/home/me", ["/link", "/real", "/tmp", "/t"], "by both names"],
+  ["/hl", "/home/me", ["/tmp", "/t"], "a link to the home is the home"],
+];
+
+describe("where a project may give more than it found", () => {
+  for (const [projectRoot, home, writable, why] of ALLOWANCES) {
+    test(`${projectRoot}, home ${home}: ${why}`, () => {
+      const links: { readonly [path: string]: string } = {
+        "/link": "/real",
+        "/hl": "/home/me",
+      };
+      const allowance = allowanceOf({
+        projectRoot: abs(projectRoot),
+        home: home === null ? null : abs(home),
+        tmpdir: abs("/t"),
+        realPath: (path) => abs(links[path] ?? path),
+      });
+      expect(allowance.writable as readonly string[]).toEqual(writable);
     });
   }
 });

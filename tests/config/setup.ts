@@ -20,6 +20,7 @@ import {
   abs,
   type AbsPath,
   childOf,
+  nameOf,
   parentOf,
   ROOT,
 } from "../../src/policy/path.ts";
@@ -124,9 +125,9 @@ export function hostOf(world: World): ConfigHost {
   }
   const look = (path: AbsPath): HostKind => {
     const text = files.get(path);
+    if (text?.startsWith("LINK ") === true) return "symlink";
     if (text === "DIR" || directories.has(path)) return "directory";
-    if (text === undefined) return "missing";
-    return text.startsWith("LINK ") ? "symlink" : "file";
+    return text === undefined ? "missing" : "file";
   };
   const realPath = (path: AbsPath): AbsPath | null => {
     let pending = path.split("/");
@@ -150,8 +151,11 @@ export function hostOf(world: World): ConfigHost {
     }
     return at;
   };
-  const resolved = (path: AbsPath, links: "follow" | "refuse"): AbsPath =>
-    links === "follow" ? realPath(path) ?? path : path;
+  const resolved = (path: AbsPath, links: "follow" | "refuse"): AbsPath => {
+    if (links === "follow") return realPath(path) ?? path;
+    const above = realPath(parentOf(path));
+    return above === null ? path : childOf(above, nameOf(path));
+  };
   return {
     kindOf: (path, links) => look(resolved(path, links)),
     realPath,
