@@ -1,0 +1,443 @@
+import { expect, test } from "bun:test";
+import {
+  ask,
+  lines,
+  openClient,
+  startHttpOrigin,
+  startOrigin,
+  startTestProxy,
+} from "./fixtures.ts";
+
+const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+function get(port: number, ...extra: string[]): string {
+  return lines(
+    `GET http://127.0.0.1:${port}/p?q HTTP/1.1`,
+    `Host: 127.0.0.1:${port}`,
+    "Connection: close",
+    ...extra,
+  );
+}
+
+test("a request reaches the origin in origin form, and its answer comes back", async () => {
+  let seen = "";
+  await using origin = await startHttpOrigin((head) => {
+    seen = head;
+    return "HTTP/1.1 200 Fine\r\nX-Keep: 1\r\nX-Drop: 2\r\nConnection: X-Drop\r\nKeep-Alive: timeout=5\r\nContent-Length: 2\r\n\r\nok";
+  });
+  await using proxy = startTestProxy();
+  const answer = await ask(
+    proxy.http,
+    get(origin.port, "X-Keep: a", "Connection: X-Drop", "X-Drop: b"),
+  );
+  expect(seen).toBe(
+    lines("GET /p?q HTTP/1.1", `Host: 127.0.0.1:${origin.port}`, "X-Keep: a"),
+  );
+  expect(answer).toBe(
+    "HTTP/1.1 200 Fine\r\nX-Keep: 1\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+  );
+  expect(proxy.events).toMatchObject([{
+    protocol: "http",
+    host: "127.0.0.1",
+    port: origin.port,
+    address: "127.0.0.1",
+    method: "GET",
+    verdict: "allowed",
+    rule: "127.0.0.1",
+    bytesDown: 2,
+  }]);
+});
+
+test("requests on one client connection share one connection to the origin", async () => {
+  await using origin = await startHttpOrigin(OK);
+  await using proxy = startTestProxy();
+  using client = await openClient(proxy.http);
+  for (let i = 1; i <= 5; i++) {
+    client.socket.write(lines(`GET http://127.0.0.1:${origin.port}/ HTTP/1.1`));
+    await client.until(
+      (text) => text.split("ok").length === i + 1,
+      `answer ${i}`,
+    );
+  }
+  expect(origin.connections.length).toBe(1);
+});
+
+test("two clients never share a connection to the origin", async () => {
+  await using origin = await startHttpOrigin(OK);
+  await using proxy = startTestProxy();
+  using one = await openClient(proxy.http);
+  using two = await openClient(proxy.http);
+  for (const client of [one, two]) {
+    client.socket.write(lines(`GET http://127.0.0.1:${origin.port}/ HTTP/1.1`));
+    await client.until((text) => text.endsWith("ok"));
+  }
+  expect(origin.connections.length).toBe(2);
+});
+
+test("pipelined requests are answered in order, also with bodies between", async () => {
+  await using origin = await startOrigin((connection) => {
+    const whole = /^(?:GET|POST) \/(\d+)[^]*?\r\n\r\n(?:body)?/;
+    for (;;) {
+      const found = whole.exec(connection.received);
+      if (
+        found === null ||
+        found[0].startsWith("POST") && !found[0].endsWith("body")
+      ) return;
+      connection.received = connection.received.slice(found[0].length);
+      connection.socket.write(
+        `HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n${found[1]}`,
+      );
+    }
+  });
+  await using proxy = startTestProxy();
+  const url = `http://127.0.0.1:${origin.port}`;
+  const answer = await ask(
+    proxy.http,
+    lines(`GET ${url}/1 HTTP/1.1`) +
+      lines(`POST ${url}/2 HTTP/1.1`, "Content-Length: 4") + "body" +
+      lines(`POST ${url}/3 HTTP/1.1`, "Content-Length: 4") + "body" +
+      lines(`GET ${url}/4 HTTP/1.1`, "Connection: close"),
+  );
+  expect(answer.match(/\r\n\r\n(\d)/g)?.join("").replace(/\r\n/g, "")).toBe(
+    "1234",
+  );
+});
+
+const ANSWERS = [ // title, origin's bytes, what the client gets, why
+  [
+    "chunks",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nX: y\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    "framed anew, without extension and trailer",
+  ],
+  [
+    "204",
+    "HTTP/1.1 204 No Content\r\n\r\n",
+    "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
+    "no body",
+  ],
+  [
+    "304 with a length",
+    "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n",
+    "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\nConnection: close\r\n\r\n",
+    "no body",
+  ],
+  [
+    "interim responses",
+    "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    "relayed",
+  ],
+] as const;
+for (const [title, bytes, wanted, why] of ANSWERS) {
+  test(`${title}: ${why}`, async () => {
+    await using origin = await startHttpOrigin(bytes);
+    await using proxy = startTestProxy();
+    expect(await ask(proxy.http, get(origin.port))).toBe(wanted);
+  });
+}
+
+test("HEAD has a length and no body, and the connection goes on", async () => {
+  await using origin = await startHttpOrigin((head) =>
+    head.startsWith("HEAD")
+      ? "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+      : OK
+  );
+  await using proxy = startTestProxy();
+  const url = `http://127.0.0.1:${origin.port}/`;
+  const answer = await ask(
+    proxy.http,
+    lines(`HEAD ${url} HTTP/1.1`) +
+      lines(`GET ${url} HTTP/1.1`, "Connection: close"),
+  );
+  expect(answer).toBe(
+    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+  );
+});
+
+test("a body without length ends with the connection", async () => {
+  await using origin = await startOrigin(({ socket, received }) => {
+    if (received.endsWith("\r\n\r\n")) {
+      socket.end("HTTP/1.0 200 OK\r\n\r\nall of it");
+    }
+  });
+  await using proxy = startTestProxy();
+  const answer = await ask(
+    proxy.http,
+    lines(`GET http://127.0.0.1:${origin.port}/ HTTP/1.1`),
+  );
+  expect(answer).toBe("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nall of it");
+});
+
+test("an HTTP/1.0 client gets 1.0, chunks undone, and keeps its connection where it asks", async () => {
+  await using origin = await startHttpOrigin((head) =>
+    head.includes("/chunks")
+      ? "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+      : OK
+  );
+  await using proxy = startTestProxy();
+  const url = `http://127.0.0.1:${origin.port}`;
+  const answer = await ask(
+    proxy.http,
+    lines(`GET ${url}/ HTTP/1.0`, "Connection: keep-alive") +
+      lines(`GET ${url}/chunks HTTP/1.0`, "Connection: keep-alive"),
+  );
+  expect(answer).toBe(
+    "HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nokHTTP/1.0 200 OK\r\nConnection: close\r\n\r\nabc",
+  );
+});
+
+test("100-continue is relayed before the body is sent", async () => {
+  await using origin = await startOrigin((connection) => {
+    const { socket, received } = connection;
+    if (received.endsWith("\r\n\r\n")) {
+      socket.write("HTTP/1.1 100 Continue\r\n\r\n");
+    }
+    if (received.endsWith("hello")) socket.write(OK);
+  });
+  await using proxy = startTestProxy();
+  using client = await openClient(proxy.http);
+  client.socket.write(
+    lines(
+      `POST http://127.0.0.1:${origin.port}/ HTTP/1.1`,
+      "Content-Length: 5",
+      "Expect: 100-continue",
+      "Connection: close",
+    ),
+  );
+  await client.until((text) => text === "HTTP/1.1 100 Continue\r\n\r\n", "100");
+  client.socket.write("hello");
+  expect(await client.untilEnd()).toEndWith("\r\n\r\nok");
+});
+
+test("a chunked request is decoded and framed anew", async () => {
+  let body = "";
+  await using origin = await startOrigin(({ socket, received }) => {
+    if (!received.endsWith("0\r\n\r\n")) return;
+    body = received.slice(received.indexOf("\r\n\r\n") + 4);
+    socket.write(OK);
+  });
+  await using proxy = startTestProxy();
+  const answer = await ask(
+    proxy.http,
+    lines(
+      `POST http://127.0.0.1:${origin.port}/ HTTP/1.1`,
+      "Transfer-Encoding: chunked",
+      "Connection: close",
+    ) + "2;ext\r\nab\r\n1\r\nc\r\n0\r\nT: x\r\n\r\n",
+  );
+  expect(answer).toEndWith("ok");
+  expect(body).toBe("2\r\nab\r\n1\r\nc\r\n0\r\n\r\n");
+});
+
+const BAD_ANSWERS = [ // origin's bytes, why
+  [
+    "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "CL and TE",
+  ],
+  [
+    "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+    "two lengths",
+  ],
+  ["HTTP/1.1 200 OK\nContent-Length: 0\n\n", "bare LF"],
+  ["SSH-2.0-OpenSSH\r\n", "no HTTP"],
+  [
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n",
+    "an unasked switch",
+  ],
+  [`HTTP/1.1 200 OK\r\nX: ${"a".repeat(70_000)}\r\n\r\n`, "a large head"],
+] as const;
+for (const [bytes, why] of BAD_ANSWERS) {
+  test(`a malformed response is 502 and nothing of it: ${why}`, async () => {
+    await using origin = await startOrigin(({ socket, received }) => {
+      if (received.endsWith("\r\n\r\n")) socket.end(bytes);
+    });
+    await using proxy = startTestProxy();
+    const answer = await ask(proxy.http, get(origin.port));
+    expect(answer).toStartWith(
+      "HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/plain\r\n",
+    );
+    expect(answer).toEndWith("\r\n\r\nupstream failure");
+  });
+}
+
+test("half a response is a reset, never a shorter whole", async () => {
+  for (
+    const bytes of [
+      "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf",
+    ]
+  ) {
+    await using origin = await startOrigin(({ socket, received }) => {
+      if (received.endsWith("\r\n\r\n")) socket.end(bytes);
+    });
+    await using proxy = startTestProxy();
+    using client = await openClient(proxy.http);
+    client.socket.write(get(origin.port));
+    await client.untilEnd();
+    expect(client.ended).toBe("reset");
+    expect(proxy.events[0]?.verdict).toBe("failed");
+  }
+});
+
+test("a reused connection that died is dialled again for GET, and never for POST", async () => {
+  let served = 0;
+  await using origin = await startOrigin((connection) => {
+    if (!connection.received.includes("\r\n\r\n")) return;
+    connection.received = "";
+    // Each connection serves one request and dies at the next.
+    if (connection.socket.bytesWritten > 0) connection.socket.destroy();
+    else {
+      served++;
+      connection.socket.write(OK);
+    }
+  });
+  await using proxy = startTestProxy();
+  using client = await openClient(proxy.http);
+  const url = `http://127.0.0.1:${origin.port}/`;
+  client.socket.write(lines(`GET ${url} HTTP/1.1`));
+  await client.until((text) => text.endsWith("ok"));
+  client.socket.write(lines(`GET ${url} HTTP/1.1`));
+  await client.until(
+    (text) => text.split("ok").length === 3,
+    "the second answer",
+  );
+  expect(served).toBe(2);
+  client.socket.write(lines(`POST ${url} HTTP/1.1`, "Content-Length: 0"));
+  await client.until((text) => text.includes("502 Bad Gateway"), "502");
+  expect(served).toBe(2);
+});
+
+test("an origin that sends bytes nobody asked for is not used again", async () => {
+  await using origin = await startHttpOrigin(
+    `${OK}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil`,
+  );
+  await using proxy = startTestProxy();
+  using client = await openClient(proxy.http);
+  for (let i = 1; i <= 2; i++) {
+    client.socket.write(lines(`GET http://127.0.0.1:${origin.port}/ HTTP/1.1`));
+    await client.until((text) => text.split("ok").length === i + 1);
+  }
+  expect(client.received).not.toContain("evil");
+  expect(origin.connections.length).toBe(2);
+});
+
+test("an early final answer ends the connection instead of reading the body as a request", async () => {
+  await using origin = await startOrigin(({ socket, received }) => {
+    if (received.includes("\r\n\r\n") && socket.bytesWritten === 0) {
+      socket.write("HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n");
+    }
+  });
+  await using proxy = startTestProxy();
+  using client = await openClient(proxy.http);
+  client.socket.write(
+    lines(
+      `POST http://127.0.0.1:${origin.port}/ HTTP/1.1`,
+      "Content-Length: 100",
+    ),
+  );
+  await client.until((text) => text.includes("413"), "413");
+  client.socket.write(lines("GET http://evil.test/ HTTP/1.1"));
+  expect(await client.untilEnd()).toBe(
+    "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+  );
+});
+
+test("websocket is upgraded, and bytes flow both ways with half-close", async () => {
+  await using origin = await startOrigin((connection) => {
+    const { socket, received } = connection;
+    if (received.endsWith("\r\n\r\n")) {
+      socket.write(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nfirst",
+      );
+    } else if (received.endsWith("ping")) socket.end("pong");
+  });
+  await using proxy = startTestProxy();
+  using client = await openClient(proxy.http);
+  client.socket.write(
+    lines(
+      `GET http://127.0.0.1:${origin.port}/ HTTP/1.1`,
+      "Upgrade: websocket",
+      "Connection: Upgrade",
+      "Sec-WebSocket-Key: x",
+    ),
+  );
+  await client.until((text) => text.endsWith("first"), "101");
+  expect(client.received).toStartWith(
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+  );
+  client.socket.write("ping");
+  expect(await client.untilEnd()).toEndWith("firstpong");
+});
+
+test("CONNECT says 200 only when the connection stands; early bytes are passed", async () => {
+  await using origin = await startOrigin(({ socket, received }) => {
+    if (received === "hello") socket.end("world");
+  });
+  await using proxy = startTestProxy();
+  using client = await openClient(proxy.http);
+  client.socket.write(
+    `${lines(`CONNECT 127.0.0.1:${origin.port} HTTP/1.1`)}hello`,
+  );
+  const answer = await client.untilEnd();
+  expect(answer).toMatch(
+    /^HTTP\/1\.1 200 OK\r\ndate: [^\r]+ GMT\r\n\r\nworld$/,
+  );
+});
+
+test("half-close: a reply after the client's FIN arrives, and the server's FIN does too", async () => {
+  await using origin = await startOrigin(({ socket, received }) => {
+    if (socket.readableEnded) socket.end(`got ${received}`);
+  });
+  await using proxy = startTestProxy();
+  using client = await openClient(proxy.http);
+  client.socket.write(lines(`CONNECT 127.0.0.1:${origin.port} HTTP/1.1`));
+  await client.until((text) => text.endsWith("\r\n\r\n"), "200");
+  client.socket.end("question");
+  expect(await client.untilEnd()).toEndWith("got question");
+  expect(client.ended).toBe("fin");
+});
+
+test("an origin that ends first still reads what the client sends", async () => {
+  let seen = "";
+  await using origin = await startOrigin((connection) => {
+    seen = connection.received;
+  }, ({ socket }) => socket.end("banner"));
+  await using proxy = startTestProxy();
+  using client = await openClient(proxy.http);
+  client.socket.write(lines(`CONNECT 127.0.0.1:${origin.port} HTTP/1.1`));
+  await client.until((text) => text.endsWith("banner"), "the banner");
+  client.socket.end("late");
+  await Bun.sleep(50);
+  expect(seen).toBe("late");
+});
+
+test("a reset on one side of a tunnel is a reset on the other", async () => {
+  await using origin = await startOrigin(({ socket }) =>
+    socket.resetAndDestroy()
+  );
+  await using proxy = startTestProxy();
+  using client = await openClient(proxy.http);
+  client.socket.write(`${lines(`CONNECT 127.0.0.1:${origin.port} HTTP/1.1`)}x`);
+  await client.untilEnd();
+  expect(client.ended).toBe("reset");
+});
+
+test("SOCKS5 by name and by address, with half-close", async () => {
+  await using origin = await startOrigin(({ socket, received }) => {
+    if (socket.readableEnded) socket.end(`got ${received}`);
+  });
+  await using proxy = startTestProxy();
+  const port = String.fromCharCode(origin.port >> 8, origin.port & 255);
+  for (
+    const host of ["\x01\x7f\0\0\x01", "\x03\x09localhost", "\x03\x09127.0.0.1"]
+  ) {
+    using client = await openClient(proxy.socks);
+    client.socket.write("\x05\x01\0", "latin1");
+    await client.until((text) => text === "\x05\0", "the method");
+    client.socket.end(`\x05\x01\0${host}${port}question`, "latin1");
+    expect(await client.untilEnd()).toBe(
+      "\x05\0\x05\0\0\x01\0\0\0\0\0\0got question",
+    );
+  }
+});
