@@ -1,5 +1,5 @@
 /**
- * Seals a copy of the Bun executable against its caller's environment: an entry stub ends it after one setting of ours, so the
+ * Seals a copy of the Bun executable against its caller's environment: an entry stub ends it after two settings of ours, so the
  * runtime sees nothing of the caller's while `/proc/self/environ` keeps the caller's exact bytes.
  *
  * The stub lies in the zero bytes before the executable segment, in the part of its first page that the kernel maps with it.
@@ -132,8 +132,8 @@ export function planSeal(elf: Uint8Array): Result<Seal, string> {
 }
 
 /**
- * The stub's machine code: argc from the stack, our one setting into `envp[0]`, NULL into `envp[1]`, jump. An environment that is
- * empty stays so: behind its NULL lies the auxiliary vector.
+ * The stub's machine code: our two settings into `envp`, then NULL, jump. An environment that has fewer than two entries gets as many
+ * of them: behind its NULL lies the auxiliary vector.
  *
  * Only registers that are free at process entry are used (`rax`, `rcx`; `x9`, `x10`): `rdx` and `x0` carry ld.so's exit function.
  */
@@ -144,38 +144,51 @@ export function encodeStub(
 ): Result<Uint8Array, string> {
   switch (machine) {
     case EM_X86_64: {
-      const code = new Uint8Array(39);
+      const code = new Uint8Array(56);
+      const words = new DataView(code.buffer);
+      const second = code.length + FIRST.length;
       code.set([0x48, 0x8b, 0x04, 0x24]); // mov rax, [rsp]
-      code.set([0x48, 0x83, 0x7c, 0xc4, 0x10, 0], 4); // cmp qword [rsp + rax*8 + 16], 0
-      code.set([0x74, 22], 10); // je over the next three
-      code.set([0x48, 0x8d, 0x0d, 20, 0, 0, 0], 12); // lea rcx, [rip + 20]: the setting behind the code
-      code.set([0x48, 0x89, 0x4c, 0xc4, 0x10], 19); // mov [rsp + rax*8 + 16], rcx
-      code.set([0x48, 0xc7, 0x44, 0xc4, 0x18, 0, 0, 0, 0], 24); // mov qword [rsp + rax*8 + 24], 0
-      code[33] = 0x90; // nop
+      code.set([0x48, 0x8d, 0x44, 0xc4, 0x10], 4); // lea rax, [rsp + rax*8 + 16]
+      code.set([0x48, 0x83, 0x38, 0], 9); // cmp qword [rax], 0
+      code.set([0x74, 51 - 15], 13); // je to the jump
+      code.set([0x48, 0x8d, 0x0d], 15); // lea rcx, [rip + ...]: the first setting
+      words.setInt32(18, code.length - 22, true);
+      code.set([0x48, 0x89, 0x08], 22); // mov [rax], rcx
+      code.set([0x48, 0x83, 0x78, 0x08, 0], 25); // cmp qword [rax + 8], 0
+      code.set([0x74, 51 - 32], 30); // je to the jump
+      code.set([0x48, 0x8d, 0x0d], 32); // lea rcx, [rip + ...]: the second setting
+      words.setInt32(35, second - 39, true);
+      code.set([0x48, 0x89, 0x48, 0x08], 39); // mov [rax + 8], rcx
+      code.set([0x48, 0xc7, 0x40, 0x10, 0, 0, 0, 0], 43); // mov qword [rax + 16], 0
       const distance = target - (address + code.length);
       if (distance !== (distance | 0)) {
         return fail("its entry point is too far for a jump");
       }
-      code[34] = 0xe9; // jmp rel32
-      new DataView(code.buffer).setInt32(35, distance, true);
-      return ok(withSetting(code));
+      code[51] = 0xe9; // jmp rel32
+      words.setInt32(52, distance, true);
+      return ok(new Uint8Array([...code, ...FIRST, ...SECOND]));
     }
     case EM_AARCH64: {
-      const code = new Uint8Array(32);
+      const code = new Uint8Array(48);
       const words = new DataView(code.buffer);
+      const second = code.length + FIRST.length;
       words.setUint32(0, 0xf94003e9, true); // ldr x9, [sp]
       words.setUint32(4, 0x8b296fe9, true); // add x9, sp, x9, lsl #3
       words.setUint32(8, 0xf940092a, true); // ldr x10, [x9, #16]
-      words.setUint32(12, 0xb400008a, true); // cbz x10, over the next three
-      words.setUint32(16, 0x1000008a, true); // adr x10, #16: the setting behind the code
+      words.setUint32(12, branchIfZero(44 - 12), true); // cbz x10, to the branch
+      words.setUint32(16, address10(code.length - 16), true); // adr x10: the first setting
       words.setUint32(20, 0xf900092a, true); // str x10, [x9, #16]
-      words.setUint32(24, 0xf9000d3f, true); // str xzr, [x9, #24]
-      const distance = target - (address + 28);
+      words.setUint32(24, 0xf9400d2a, true); // ldr x10, [x9, #24]
+      words.setUint32(28, branchIfZero(44 - 28), true); // cbz x10, to the branch
+      words.setUint32(32, address10(second - 32), true); // adr x10: the second setting
+      words.setUint32(36, 0xf9000d2a, true); // str x10, [x9, #24]
+      words.setUint32(40, 0xf900113f, true); // str xzr, [x9, #32]
+      const distance = target - (address + 44);
       if (distance % 4 !== 0 || Math.abs(distance) >= 2 ** 27) {
         return fail("its entry point is too far for a branch");
       }
-      words.setUint32(28, 0x14000000 | ((distance / 4) & 0x3ffffff), true); // b target
-      return ok(withSetting(code));
+      words.setUint32(44, 0x14000000 | ((distance / 4) & 0x3ffffff), true); // b target
+      return ok(new Uint8Array([...code, ...FIRST, ...SECOND]));
     }
     default:
       return fail(
@@ -184,15 +197,29 @@ export function encodeStub(
   }
 }
 
-/**
- * The one variable that the sealed runtime sees: a function is compiled after 667 calls instead of 34. A start calls none that
- * often, so no compiler thread starts that the exec would have to wait for (measured: 1.0 ms less of 15). A proxy still gets there.
- */
-const SETTING = "BUN_JSC_thresholdForJITAfterWarmUp=10000";
-
-function withSetting(code: Uint8Array): Uint8Array {
-  return new Uint8Array([...code, ...new TextEncoder().encode(SETTING), 0]);
+/** `cbz x10`, so many bytes ahead. */
+function branchIfZero(distance: number): number {
+  return 0xb4000000 | ((distance / 4) << 5) | 10;
 }
+
+/** `adr x10`, so many bytes ahead. */
+function address10(distance: number): number {
+  return 0x10000000 | ((distance & 3) << 29) | ((distance >> 2) << 5) | 10;
+}
+
+/**
+ * What the sealed runtime sees instead of the caller's variables, as far as there was room for it. A start then has no thread but
+ * one, and exec waits for nobody (measured: 1.0 to 2 ms less of 15):
+ * a function is compiled after 667 calls instead of 34, which no start reaches and every proxy does;
+ * no thread makes heap blocks ahead of need.
+ */
+const [FIRST, SECOND] = [
+  "BUN_JSC_thresholdForJITAfterWarmUp=10000",
+  "BUN_JSC_useWarmUpMarkedBlocks=0",
+].map((setting) => new TextEncoder().encode(`${setting}\0`)) as [
+  Uint8Array,
+  Uint8Array,
+];
 
 /**
  * Writes a sealed copy of the executable at `from` to `to`, which appears whole or not at all.

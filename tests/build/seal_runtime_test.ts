@@ -37,22 +37,37 @@ const GOOD: Shape = {
   gapByte: 0,
 };
 
-test("the stub of x86-64 is 18 bytes: argc, NULL into envp[0], a jump back to the entry", () => {
-  expect(encodeStub(EM_X86_64, 0x1a40770, 0x1a40d00)).toEqual({
+const SETTINGS =
+  "BUN_JSC_thresholdForJITAfterWarmUp=10000\0BUN_JSC_useWarmUpMarkedBlocks=0\0";
+
+/** Machine code as hex, the settings behind it. */
+function stub(code: string): { ok: true; value: Uint8Array } {
+  return {
     ok: true,
-    value: bytes("48 8b 04 24  48 c7 44 c4 10 00 00 00 00  e9 7e 05 00 00"),
-  });
+    value: new Uint8Array([
+      ...bytes(code),
+      ...new TextEncoder().encode(SETTINGS),
+    ]),
+  };
+}
+
+test("the stub of x86-64 puts two settings where the environment has room, then ends it and jumps to the entry", () => {
+  expect(encodeStub(EM_X86_64, 0x1a40770, 0x1a40d00)).toEqual(stub(
+    "48 8b 04 24  48 8d 44 c4 10  48 83 38 00  74 24  48 8d 0d 22 00 00 00  48 89 08 " +
+      "48 83 78 08 00  74 13  48 8d 0d 3a 00 00 00  48 89 48 08  48 c7 40 10 00 00 00 00  e9 58 05 00 00",
+  ));
 });
 
-test("the stub of arm64 is four instructions: ldr, add, str, b", () => {
-  expect(encodeStub(EM_AARCH64, 0x10000, 0x1100c)).toEqual({
-    ok: true,
-    value: bytes("e9 03 40 f9  e9 6f 29 8b  3f 09 00 f9  00 04 00 14"),
-  });
-  expect(encodeStub(EM_AARCH64, 0x11000, 0x10ffc)).toEqual({
-    ok: true,
-    value: bytes("e9 03 40 f9  e9 6f 29 8b  3f 09 00 f9  fc ff ff 17"),
-  });
+test("the stub of arm64 does the same in twelve instructions", () => {
+  const code =
+    "e9 03 40 f9  e9 6f 29 8b  2a 09 40 f9  0a 01 00 b4  0a 01 00 10  2a 09 00 f9 " +
+    "2a 0d 40 f9  8a 00 00 b4  ca 01 00 30  2a 0d 00 f9  3f 11 00 f9 ";
+  expect(encodeStub(EM_AARCH64, 0x10000, 0x1102c)).toEqual(
+    stub(`${code} 00 04 00 14`),
+  );
+  expect(encodeStub(EM_AARCH64, 0x11000, 0x1101c)).toEqual(
+    stub(`${code} fc ff ff 17`),
+  );
 });
 
 const STUB_REFUSALS = [ // machine, address, target, error
@@ -148,12 +163,14 @@ test("only the entry and the stub change, the sealed copy runs, and a second sea
     const done = Bun.spawnSync([
       to,
       "-e",
-      "console.log(Object.keys(process.env).length)",
+      "console.log(Object.keys(process.env).join())",
     ], {
-      env: { A: "1" },
+      env: { A: "1", B: "2", C: "3" },
       cwd: folder,
     });
-    expect(done.stdout.toString()).toBe("0\n");
+    expect(done.stdout.toString()).toBe(
+      "BUN_JSC_thresholdForJITAfterWarmUp,BUN_JSC_useWarmUpMarkedBlocks\n",
+    );
     expect(() => writeSealedRuntime({ from: to, to: join(folder, "twice") }))
       .toThrow("is sealed already");
   } finally {
