@@ -91,6 +91,8 @@ const MAX_UNREAD_BYTES = 65_536;
 
 const NO_BYTES = Buffer.alloc(0);
 
+const CLIENT_GONE = "the client went away";
+
 /** Serves a client until its connection ends. @param onOver called once */
 export function serveHttp(
   context: ProxyContext,
@@ -126,6 +128,9 @@ function own(session: Session): void {
     onDrain(): void {
       if (session.phase.kind === "exchange") {
         session.phase.exchange.onClientDrain();
+      } else if (session.phase.kind === "closing") {
+        session.timed.expiresAt = performance.now() +
+          session.context.limits.lingerMs;
       }
     },
     onClose(): void {
@@ -205,8 +210,9 @@ function takeBody(session: Session, exchange: Exchange, bytes: Buffer): void {
 
 function onClientEnd(session: Session): void {
   const { phase } = session;
-  if (phase.kind === "head" || phase.kind === "closing") {
-    closeLink(session.client);
+  if (phase.kind === "head") leave(session);
+  else if (phase.kind === "closing") {
+    if (session.client.tail.length === 0) closeLink(session.client);
   } else if (phase.kind === "exchange" && !phase.exchange.isRequestSent()) {
     // Half a body: the origin must not take it for a whole one.
     phase.exchange.cancel();
@@ -218,14 +224,13 @@ function onClientEnd(session: Session): void {
 function readRequests(session: Session): void {
   while (session.phase.kind === "head" && session.input !== null) {
     const input = withoutBlankLine(session.input);
-    if (input === null) return;
+    if (input === null) break;
     session.input = input;
     const found = findHeadEnd(input, session.scanned);
     if (!found.ok) return sayGoodbye(session, badRequest(found.error));
     if (found.value === null) {
       session.scanned = input.length;
-      if (session.client.isPeerDone) closeLink(session.client);
-      return;
+      break;
     }
     const text = input.toString("latin1", 0, found.value);
     session.input = found.value < input.length
@@ -240,9 +245,9 @@ function readRequests(session: Session): void {
     if (!request.ok) return sayGoodbye(session, badRequest(request.error));
     serveRequest(session, head.value, request.value);
   }
-  if (
-    session.phase.kind === "head" && session.client.isPeerDone
-  ) closeLink(session.client);
+  if (session.phase.kind === "head" && session.client.isPeerDone) {
+    leave(session);
+  }
 }
 
 /** A blank line before a request is forgiven once (RFC 9112 §2.2). @returns `null` while it can't be told */
@@ -306,7 +311,7 @@ function serveTunnel(
   openTunnel(session, target, tally).then((opened) => {
     if (session.isOver) {
       if (opened.ok) abort(opened.link);
-      return;
+      return reportDone(context, tally, CLIENT_GONE);
     }
     if (!opened.ok) {
       return sayFailure(session, tally, opened.failure, answering);
@@ -541,7 +546,7 @@ function dialAndExchange(
   dialOrigin(session.context, target).then((opened) => {
     if (session.isOver) {
       if (opened.ok) abort(opened.link);
-      return;
+      return reportDone(session.context, tally, CLIENT_GONE);
     }
     if (!opened.ok) {
       return sayFailure(session, tally, opened.failure, answering);
@@ -605,13 +610,14 @@ function exchange(
       onEnding(session, request, target, tally, answering, origin, ending),
   });
   session.phase = { kind: "exchange", exchange: running };
+  // Before the body, which may pause the client again.
+  resume(client);
   if (running.isRequestSent()) release(origin.link);
   else {
     const body = session.input;
     session.input = null;
     takeBody(session, running, body ?? NO_BYTES);
   }
-  if (session.phase.kind === "exchange") resume(client);
   if (client.isPeerDone) onClientEnd(session);
   if (origin.link.isClosed) origin.link.owner.onClose(false);
 }
@@ -786,8 +792,11 @@ function leave(session: Session): void {
   session.input = null;
   dropIdle(session);
   if (client.isClosed) return;
+  // A slow reader gets all of it first: the good-bye begins when the tail is gone.
   session.timed.expiresAt = performance.now() +
-    session.context.limits.lingerMs;
+    (client.tail.length > 0
+      ? session.context.limits.responseMs
+      : session.context.limits.lingerMs);
   finish(client);
   resume(client);
   if (client.isPeerDone && client.tail.length === 0) closeLink(client);

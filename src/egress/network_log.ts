@@ -1,0 +1,74 @@
+/**
+ * `--network-log FILE`: one JSON line for each request, denied ones too.
+ *
+ * The file is opened once, before anything starts; lines of one turn of the event loop are one write.
+ *
+ * @module
+ */
+import { closeSync, constants, fstatSync, openSync, writeSync } from "node:fs";
+import type { AbsPath } from "../policy/path.ts";
+import { fail, ok, type Result } from "../result.ts";
+import type { ProxyEvent } from "./context.ts";
+import { formatLogLine } from "./report.ts";
+
+/** An open log. */
+export interface NetworkLog {
+  readonly write: (event: ProxyEvent) => void;
+  /** Writes what waits and closes. @returns a line for stderr when a write had failed */
+  readonly close: () => string | null;
+}
+
+/** Opens the log for appending, mode 0600. Links, directories, pipes and devices are refused. */
+export function openNetworkLog(path: AbsPath): Result<NetworkLog, string> {
+  let fd: number;
+  try {
+    // O_NONBLOCK: a pipe without a reader must not hold the start; it is refused below.
+    fd = openSync(
+      Buffer.from(path, "latin1"),
+      constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT |
+        constants.O_NOFOLLOW | constants.O_NONBLOCK,
+      0o600,
+    );
+  } catch (error) {
+    return fail(errorCode(error));
+  }
+  if (!fstatSync(fd).isFile()) {
+    closeSync(fd);
+    return fail("it is no regular file");
+  }
+  let waiting = "";
+  let failure: string | null = null;
+  let isScheduled = false;
+  const flush = (): void => {
+    isScheduled = false;
+    const bytes = Buffer.from(waiting, "latin1");
+    waiting = "";
+    try {
+      for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);
+    } catch (error) {
+      // A full disk must not end the run; it is told at the end.
+      failure ??= errorCode(error);
+    }
+  };
+  return ok({
+    write(event): void {
+      waiting += `${formatLogLine(event)}\n`;
+      if (isScheduled) return;
+      isScheduled = true;
+      setImmediate(flush);
+    },
+    close(): string | null {
+      if (waiting !== "") flush();
+      closeSync(fd);
+      return failure === null
+        ? null
+        : `The network log is incomplete: ${failure}`;
+    },
+  });
+}
+
+function errorCode(error: unknown): string {
+  return error instanceof Error && "code" in error
+    ? String(error.code)
+    : String(error);
+}

@@ -1,0 +1,136 @@
+/**
+ * What people see of the proxy: the lines of `--report-blocked` and of `--network-log`.
+ *
+ * Pure. Hosts come from untrusted programs: they are printed as escaped ASCII, at most {@linkcode MAX_REPORT_LINES} distinct lines.
+ *
+ * @module
+ */
+import type { DenyReason } from "../policy/network.ts";
+
+/** What a report is made of: one finished request. `ProxyEvent` has this shape. */
+export interface ReportedEvent {
+  readonly time: number;
+  readonly protocol: "http" | "connect" | "socks5";
+  readonly host: string;
+  readonly port: number;
+  readonly address: string | null;
+  readonly method: string | null;
+  readonly verdict: "allowed" | "denied" | "failed";
+  readonly rule: string | null;
+  readonly reason: string | null;
+  readonly detail: string | null;
+  readonly remedy: string | null;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  readonly durationMs: number;
+}
+
+/** Most lines of a report; the rest is a number. */
+export const MAX_REPORT_LINES = 50;
+
+/** Refusals, gathered while a run lasts. */
+export interface BlockedReport {
+  readonly add: (event: ReportedEvent) => void;
+  /** The lines for stderr, empty when nothing was refused. */
+  readonly lines: () => string[];
+}
+
+interface Refusal {
+  readonly event: ReportedEvent;
+  count: number;
+}
+
+/** @param table where an allow line belongs: `[permissions.ci.network.domains]`, `null` for a profile that can't have one */
+export function createBlockedReport(table: string | null): BlockedReport {
+  const refusals = new Map<string, Refusal>();
+  let beyond = 0;
+  return {
+    add(event): void {
+      if (event.verdict !== "denied") return;
+      const key = `${event.reason} ${event.host} ${event.port}`;
+      const known = refusals.get(key);
+      if (known !== undefined) known.count++;
+      // Memory is bounded whatever a command asks for.
+      else if (refusals.size < MAX_REPORT_LINES) {
+        refusals.set(key, { event, count: 1 });
+      } else beyond++;
+    },
+    lines(): string[] {
+      const all = [...refusals.values()].map((refusal) =>
+        refusalLine(refusal, table)
+      );
+      if (beyond > 0) all.push(`network: ${beyond} more refusals`);
+      return all;
+    },
+  };
+}
+
+/** Whether a report is to be printed. `auto`: when the command failed. */
+export function isReported(
+  mode: "never" | "auto" | "always",
+  status: number,
+): boolean {
+  return mode === "always" || mode === "auto" && status !== 0;
+}
+
+function refusalLine({ event, count }: Refusal, table: string | null): string {
+  const host = escaped(event.host);
+  const where = host.includes(":")
+    ? `[${host}]:${event.port}`
+    : `${host}:${event.port}`;
+  const times = count === 1 ? "" : ` (${count} times)`;
+  const remedy = event.remedy === null || table === null
+    ? ""
+    : `; to allow: ${escaped(event.remedy)} in ${table}`;
+  return `network: ${where} refused${times}: ${
+    shortReason(event.reason as DenyReason, event)
+  }${remedy}`;
+}
+
+function shortReason(reason: DenyReason, event: ReportedEvent): string {
+  switch (reason) {
+    case "not_allowed":
+      return "not in the allow list";
+    case "not_allowed_local":
+      return "a local or private address, which must be listed by itself";
+    case "denied":
+      return `denied by "${escaped(event.rule ?? "")}"`;
+    case "method_not_allowed":
+      return `${
+        escaped(event.method ?? "the method")
+      } is not allowed in limited mode; set mode = "full"`;
+    case "mitm_required":
+      return 'tunnels are not allowed in limited mode; set mode = "full"';
+  }
+}
+
+/** One line of the log, without its line end. ASCII. */
+export function formatLogLine(event: ReportedEvent): string {
+  const line = JSON.stringify({
+    time: new Date(event.time).toISOString(),
+    protocol: event.protocol,
+    method: event.method,
+    host: event.host,
+    port: event.port,
+    address: event.address,
+    verdict: event.verdict,
+    rule: event.rule,
+    reason: event.reason,
+    detail: event.detail,
+    bytes_up: event.bytesUp,
+    bytes_down: event.bytesDown,
+    duration_ms: event.durationMs,
+  });
+  return line.replace(
+    /[^ -~]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+/** Printable ASCII: everything else as `\u{…}`, so that no terminal obeys it and no look-alike deceives. */
+function escaped(text: string): string {
+  return text.replace(
+    /[^ -~]/gu,
+    (char) => `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`,
+  );
+}

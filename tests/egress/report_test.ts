@@ -1,0 +1,137 @@
+import { expect, test } from "bun:test";
+import {
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openNetworkLog } from "../../src/egress/network_log.ts";
+import {
+  createBlockedReport,
+  formatLogLine,
+  isReported,
+  MAX_REPORT_LINES,
+  type ReportedEvent,
+} from "../../src/egress/report.ts";
+import { abs } from "../../src/policy/path.ts";
+
+const DENIED: ReportedEvent = {
+  time: 0,
+  protocol: "connect",
+  host: "example.com",
+  port: 443,
+  address: null,
+  method: "CONNECT",
+  verdict: "denied",
+  rule: null,
+  reason: "not_allowed",
+  detail: "x",
+  remedy: '"example.com" = "allow"',
+  bytesUp: 0,
+  bytesDown: 0,
+  durationMs: 1,
+};
+
+const TABLE = "[permissions.ci.network.domains]";
+
+const LINES = [ // change, line, why
+  [
+    {},
+    'network: example.com:443 refused: not in the allow list; to allow: "example.com" = "allow" in [permissions.ci.network.domains]',
+    "an unlisted host",
+  ],
+  [
+    { host: "::1", reason: "not_allowed_local", remedy: '"::1" = "allow"' },
+    'network: [::1]:443 refused: a local or private address, which must be listed by itself; to allow: "::1" = "allow" in [permissions.ci.network.domains]',
+    "loopback",
+  ],
+  [
+    { reason: "denied", rule: "*.com", remedy: null },
+    'network: example.com:443 refused: denied by "*.com"',
+    "a deny rule",
+  ],
+  [
+    { reason: "method_not_allowed", method: "POST", remedy: null },
+    'network: example.com:443 refused: POST is not allowed in limited mode; set mode = "full"',
+    "limited",
+  ],
+  [
+    { reason: "mitm_required", remedy: null },
+    'network: example.com:443 refused: tunnels are not allowed in limited mode; set mode = "full"',
+    "a tunnel",
+  ],
+  [
+    { method: "\x1b[31m", reason: "method_not_allowed", remedy: null },
+    'network: example.com:443 refused: \\u{1b}[31m is not allowed in limited mode; set mode = "full"',
+    "no terminal code gets through",
+  ],
+] as const;
+for (const [change, line, why] of LINES) {
+  test(`a refusal is one line: ${why}`, () => {
+    const report = createBlockedReport(TABLE);
+    report.add({ ...DENIED, ...change });
+    expect(report.lines()).toEqual([line]);
+  });
+}
+
+test("equal refusals are one line with a count, allowed requests none", () => {
+  const report = createBlockedReport(null);
+  report.add(DENIED);
+  report.add(DENIED);
+  report.add({ ...DENIED, verdict: "allowed" });
+  expect(report.lines()).toEqual([
+    "network: example.com:443 refused (2 times): not in the allow list",
+  ]);
+});
+
+test("a report is bounded", () => {
+  const report = createBlockedReport(null);
+  for (let i = 0; i < MAX_REPORT_LINES + 7; i++) {
+    report.add({ ...DENIED, host: `h${i}.test` });
+  }
+  expect(report.lines().length).toBe(MAX_REPORT_LINES + 1);
+  expect(report.lines().at(-1)).toBe("network: 7 more refusals");
+});
+
+test("auto reports failures only", () => {
+  expect([
+    isReported("auto", 0),
+    isReported("auto", 1),
+    isReported("never", 1),
+    isReported("always", 0),
+  ])
+    .toEqual([false, true, false, true]);
+});
+
+test("a log line is ASCII JSON", () => {
+  const line = formatLogLine({ ...DENIED, detail: "ü\n" });
+  expect(line).toBe(
+    '{"time":"1970-01-01T00:00:00.000Z","protocol":"connect","method":"CONNECT","host":"example.com","port":443,"address":null,"verdict":"denied","rule":null,"reason":"not_allowed","detail":"\\u00fc\\n","bytes_up":0,"bytes_down":0,"duration_ms":1}',
+  );
+});
+
+test("the log is appended to, private, and never a link or a directory", () => {
+  const dir = mkdtempSync(join(tmpdir(), "codex-log-"));
+  try {
+    const file = join(dir, "log");
+    for (let i = 0; i < 2; i++) {
+      const log = openNetworkLog(abs(file));
+      if (!log.ok) throw new Error(log.error);
+      log.value.write(DENIED);
+      expect(log.value.close()).toBeNull();
+    }
+    expect(readFileSync(file, "utf8").trim().split("\n").length).toBe(2);
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    symlinkSync(file, join(dir, "link"));
+    expect(openNetworkLog(abs(join(dir, "link")))).toEqual({
+      ok: false,
+      error: "ELOOP",
+    });
+    expect(openNetworkLog(abs(dir))).toEqual({ ok: false, error: "EISDIR" });
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
