@@ -7,14 +7,13 @@
  */
 import type { ByteString } from "./bytes.ts";
 import { toText } from "./bytes.ts";
+import { gatherFacts } from "./host/gather.ts";
+import { ownPathsOf } from "./own_paths.ts";
 import { canRun, lookUpCommand } from "./host/command.ts";
-import { follow, type OwnPaths, type PathFacts } from "./host/facts.ts";
-import { kernelDirectoryReader } from "./host/directory_reader.ts";
-import { expandGlobs } from "./host/glob.ts";
+import { follow, type PathFacts } from "./host/facts.ts";
 import { variable } from "./host/origin.ts";
-import { type FactMap, probePath, readSmallFile } from "./host/probe.ts";
+import { type FactMap, probePath } from "./host/probe.ts";
 import { openStateFolder, stateFolderOf } from "./host/state_folder.ts";
-import { MAX_POINTER_BYTES } from "./host/facts.ts";
 import { loadBundledBwrap } from "./linux/bundled_bwrap.ts";
 import {
   type BwrapAbility,
@@ -32,11 +31,7 @@ import {
   launchByExec,
   restoreState,
 } from "./linux/launcher.ts";
-import {
-  type InnerStart,
-  innerStart,
-  ownExecutable,
-} from "./linux/own_files.ts";
+import { type InnerStart, innerStart } from "./linux/own_files.ts";
 import { completePlan, type Draft, draftPlan } from "./linux/planner.ts";
 import type {
   DirectPlan,
@@ -52,11 +47,10 @@ import {
 } from "./linux/probe_bwrap.ts";
 import { assembledFilter } from "./linux/seccomp/programs.ts";
 import { endLike, superviseRun } from "./linux/supervisor.ts";
-import type { Failure } from "./failure.ts";
+import { type Failure, globFailure } from "./failure.ts";
 import { layoutOf, mountOf, writableRoots } from "./policy/layout.ts";
 import { type AbsPath, childOf, isInside } from "./policy/path.ts";
 import { METADATA_NAMES, type Policy } from "./policy/policy.ts";
-import { followUp, MAX_FOLLOW_UPS, questions } from "./policy/questions.ts";
 import { policyWarnings, validatePolicy } from "./policy/refusals.ts";
 import { fail, ok, type Result } from "./result.ts";
 import * as abi from "./sys/abi.ts";
@@ -127,8 +121,14 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
     return ok({ kind: "direct", plan: directPlan(request) });
   }
   makeStateFolder(request);
-  const gathered = gatherFacts(request);
-  if (!gathered.ok) return gathered;
+  const gathered = gatherFacts({
+    policy: request.policy,
+    own: ownPathsOf(request.codexHome, request.ownFiles),
+    euid: request.euid,
+  });
+  if (!gathered.ok) {
+    return fail(globFailure(gathered.error, request.policy));
+  }
   const facts = gathered.value;
   request.mark("probe");
   const valid = validatePolicy(request.policy, facts);
@@ -262,61 +262,6 @@ function makeStateFolder({ codexHome, euid }: RunRequest): void {
   if (codexHome === null || stat(stateFolderOf(codexHome)).ok) return;
   const made = openStateFolder(codexHome, [], { create: true, euid });
   if (made.ok) close(made.value);
-}
-
-/** Asks the host everything that the policy wants to know. */
-function gatherFacts(
-  request: RunRequest,
-): Result<PathFacts & { readonly paths: FactMap }, Failure> {
-  const { policy } = request;
-  const paths: FactMap = new Map();
-  const gitPointers = new Map<AbsPath, ByteString>();
-  const own = ownPaths(request);
-  for (const path of questions(policy, own)) probePath(paths, path);
-  let facts: PathFacts & { readonly paths: FactMap } = {
-    paths,
-    gitPointers,
-    globMatches: [],
-    own,
-  };
-  for (let round = 0; round < MAX_FOLLOW_UPS; round++) {
-    const more = followUp(policy, facts);
-    if (more === null) break;
-    for (const path of more.paths) probePath(paths, path);
-    for (const pointer of more.pointers) {
-      const text = readSmallFile(pointer, MAX_POINTER_BYTES);
-      gitPointers.set(
-        pointer,
-        text.ok && text.value !== null ? text.value : "" as ByteString,
-      );
-    }
-  }
-  if (policy.globs.length === 0) return ok(facts);
-  const matches = expandGlobs(
-    policy,
-    facts,
-    kernelDirectoryReader(request.euid),
-  );
-  if (!matches.ok) {
-    return fail({ kind: "request", message: matches.error.message });
-  }
-  facts = { ...facts, globMatches: matches.value };
-  return ok(facts);
-}
-
-function ownPaths(request: RunRequest): OwnPaths {
-  const executable = ownExecutable();
-  return {
-    readOnly: [
-      ...(request.codexHome === null ? [] : [request.codexHome]),
-      "/etc/codex" as AbsPath,
-      ...request.ownFiles,
-      ...(executable === null ? [] : [executable]),
-    ],
-    hidden: request.codexHome === null
-      ? []
-      : [stateFolderOf(request.codexHome)],
-  };
 }
 
 function draftRun(
