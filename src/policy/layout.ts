@@ -16,6 +16,7 @@ import {
   ancestry,
   depthOf,
   isInside,
+  nameOf,
   parentOf,
   ROOT,
 } from "./path.ts";
@@ -27,7 +28,7 @@ import {
   placeOf,
   PROC,
 } from "./places.ts";
-import type { Policy } from "./policy.ts";
+import { METADATA_NAMES, type Policy } from "./policy.ts";
 import { nearest, rule, type Rules, rulesOf } from "./rules.ts";
 
 /** Everything that enforcement does about files. */
@@ -214,7 +215,8 @@ function addDraft(
   if (missing) {
     if (around !== "writable" || drafts.has(at)) return;
     if (state !== "read_only" && state !== "masked") return;
-    const placeholder = decider.kind === "metadata" ? "directory" : "file";
+    const isMetadata = METADATA_NAMES.includes(nameOf(at));
+    const placeholder = isMetadata ? "directory" : "file";
     const closed = at === path ? state : "read_only";
     drafts.set(at, { path: at, state: closed, decider, place, placeholder });
     return;
