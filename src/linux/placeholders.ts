@@ -4,7 +4,8 @@
  * A missing `.git` can only be kept from being created by a mount on it, and a mount needs something to stand on. Each placeholder is
  * recorded below `$CODEX_HOME/sandbox/placeholders` before it is made, and its inode is locked (flock(2), shared) by every run that
  * relies on it. It is removed only by whoever gets the exclusive lock, only while it is empty, and only if it is the recorded inode:
- * removing it earlier would take the mount away inside (since Linux 3.19). What a dead run left is reclaimed by the next one.
+ * removing it earlier would take the mount away inside (since Linux 3.19). What a dead run left is reclaimed by the next one. A record
+ * and what it speaks of change together, under a lock on the folder of records: else one run's new record is taken for the old one's.
  *
  * Effects: openat2(2), mkdirat(2), unlinkat(2), flock(2).
  *
@@ -88,16 +89,29 @@ export function makePlaceholders(
   });
   if (!records.ok) return records;
   const held: HeldPlaceholder[] = [];
-  for (const placeholder of wanted) {
-    const made = makeOne(placeholder, records.value);
-    if (!made.ok) {
-      releasePlaceholders(held, records.value);
-      close(records.value);
-      return made;
+  const failure = whileLocked(records.value, () => {
+    for (const placeholder of wanted) {
+      const made = makeOne(placeholder, records.value);
+      if (!made.ok) return made;
+      held.push(made.value);
     }
-    held.push(made.value);
+    return null;
+  });
+  if (failure === null) return ok({ held, recordsFd: records.value });
+  releasePlaceholders(held, records.value);
+  close(records.value);
+  return failure;
+}
+
+/** Does `work` while no other run with this state folder makes or removes anything. Where locks can't be had, it goes on without. */
+function whileLocked<T>(recordsFd: number, work: () => T): T {
+  for (;;) {
+    const locked = flock(recordsFd, abi.LOCK_EX);
+    if (locked.ok || locked.error.errno !== abi.EINTR) break;
   }
-  return ok({ held, recordsFd: records.value });
+  const done = work();
+  flock(recordsFd, abi.LOCK_UN);
+  return done;
 }
 
 /** Opens the directory of a canonical path without following any link on the way. */
@@ -249,14 +263,16 @@ export function releasePlaceholders(
   held: readonly HeldPlaceholder[],
   recordsFd: number,
 ): void {
-  for (const placeholder of [...held].reverse()) {
-    if (placeholder.record !== null) {
-      const gone = removeIfFree(placeholder);
-      if (gone) unlinkAt(recordsFd, placeholder.record, 0);
+  whileLocked(recordsFd, () => {
+    for (const placeholder of [...held].reverse()) {
+      if (placeholder.record !== null) {
+        const gone = removeIfFree(placeholder);
+        if (gone) unlinkAt(recordsFd, placeholder.record, 0);
+      }
+      close(placeholder.lockFd);
+      close(placeholder.parentFd);
     }
-    close(placeholder.lockFd);
-    close(placeholder.parentFd);
-  }
+  });
 }
 
 /** @returns whether the record is no longer needed */
@@ -294,13 +310,15 @@ export function reclaimPlaceholders(
   });
   if (!records.ok) return [];
   const removed: AbsPath[] = [];
-  const names = readDirectory(records.value);
-  for (const record of names.ok ? names.value : []) {
-    const text = readRecord(records.value, record);
-    if (text !== null && reclaimOne(text, record, records.value, dryRun)) {
-      removed.push(text.path as AbsPath);
+  whileLocked(records.value, () => {
+    const names = readDirectory(records.value);
+    for (const record of names.ok ? names.value : []) {
+      const text = readRecord(records.value, record);
+      if (text !== null && reclaimOne(text, record, records.value, dryRun)) {
+        removed.push(text.path as AbsPath);
+      }
     }
-  }
+  });
   close(records.value);
   return removed;
 }

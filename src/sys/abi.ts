@@ -241,6 +241,7 @@ export const CLOSE_RANGE_CLOEXEC = 4;
 export const LOCK_SH = 1;
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;
+export const LOCK_UN = 8;
 
 /** `linux/openat2.h`, struct open_how: u64 flags, mode, resolve. */
 export const RESOLVE_NO_SYMLINKS = 0x04;
