@@ -37,6 +37,7 @@ import type {
   DirectPlan,
   EnvironmentChange,
   Launcher,
+  Placeholder,
   Plan,
   SandboxPlan,
 } from "./linux/plan.ts";
@@ -49,8 +50,9 @@ import { assembledFilter } from "./linux/seccomp/programs.ts";
 import { endLike, superviseRun } from "./linux/supervisor.ts";
 import { type Failure, globFailure } from "./failure.ts";
 import { layoutOf, mountOf, writableRoots } from "./policy/layout.ts";
-import { type AbsPath, childOf, isInside } from "./policy/path.ts";
-import { METADATA_NAMES, type Policy } from "./policy/policy.ts";
+import type { MountPoint } from "./policy/decision.ts";
+import { type AbsPath, isInside } from "./policy/path.ts";
+import type { Policy } from "./policy/policy.ts";
 import { policyWarnings, validatePolicy } from "./policy/refusals.ts";
 import { fail, ok, type Result } from "./result.ts";
 import * as abi from "./sys/abi.ts";
@@ -301,10 +303,7 @@ function draftRun(
     links: layout.links,
     factAt: (path) => facts.paths.get(path) ?? absent(path),
     exists: (path) => stat(path).ok,
-    emptyMetadata: emptyMetadata(
-      writableRoots(layout).map(({ path }) => path),
-      facts,
-    ),
+    possiblePlaceholders: possiblePlaceholders(layout.mountPoints, facts),
     root: request.euid === 0,
     arch: hostArch() === "x64" ? "x86_64" : "arm64",
     command: request.command,
@@ -363,22 +362,35 @@ function refusalOf(name: ByteString, verdict: CommandVerdict): Failure | null {
   }
 }
 
-/** Metadata directories with nothing in them: they may be another run's placeholders, so their locks are taken as well. */
-function emptyMetadata(roots: readonly AbsPath[], facts: PathFacts): AbsPath[] {
-  return roots.flatMap((root) =>
-    METADATA_NAMES.map((name) => childOf(root, name)).filter((path) => {
-      const fact = facts.paths.get(path);
-      // More than two links means subdirectories on most file systems: not empty, and no need to look.
-      return fact?.kind === "directory" && fact.linkCount <= 2 &&
-        isEmptyDirectory(path);
-    })
-  );
+/**
+ * Empty files and directories that the plan mounts on in a writable place. Each may be the placeholder of another run, which removes
+ * it at its end unless somebody else holds its lock, and our mount would go with it: so their locks are taken as well.
+ */
+function possiblePlaceholders(
+  points: readonly MountPoint[],
+  facts: PathFacts,
+): Placeholder[] {
+  const states = new Map(points.map(({ path, state }) => [path, state]));
+  return points.flatMap(({ path, state, node, parent }): Placeholder[] => {
+    if (state === "writable" || node === "missing" || parent === null) {
+      return [];
+    }
+    const fact = facts.paths.get(path);
+    if (states.get(parent) !== "writable" || fact === undefined) return [];
+    // More than two links means subdirectories on most file systems: not empty, and no need to look.
+    const mayBe = node === "directory"
+      ? fact.linkCount <= 2
+      : fact.kind === "file" && fact.sizeBytes === 0;
+    return mayBe && isEmptyAndOpen(path, node) ? [{ path, node }] : [];
+  });
 }
 
-function isEmptyDirectory(path: AbsPath): boolean {
-  const fd = open(path, abi.O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+/** Whether it can be opened for reading, as every placeholder can, and has nothing in it. */
+function isEmptyAndOpen(path: AbsPath, node: "directory" | "file"): boolean {
+  const flags = abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK;
+  const fd = open(path, node === "directory" ? flags | O_DIRECTORY : flags);
   if (!fd.ok) return false;
-  const names = readDirectory(fd.value);
+  const names = node === "directory" ? readDirectory(fd.value) : ok([]);
   close(fd.value);
   return names.ok && names.value.length === 0;
 }

@@ -46,8 +46,8 @@ export interface DraftRequest {
   readonly links: readonly AbsPath[];
   readonly factAt: (path: AbsPath) => PathFact;
   readonly exists: (path: AbsPath) => boolean;
-  /** Metadata directories that are there and empty: another run's placeholders, perhaps. They are locked like our own. */
-  readonly emptyMetadata: readonly AbsPath[];
+  /** Empty files and directories under our mounts: another run's placeholders, perhaps. They are locked like our own. */
+  readonly possiblePlaceholders: readonly Placeholder[];
   readonly root: boolean;
   readonly arch: FilterRequest["arch"];
   readonly command: readonly ByteString[];
@@ -88,10 +88,7 @@ export function draftPlan(request: DraftRequest): Result<Draft, PlanError> {
         ? [{ path: point.path, node: point.placeholder ?? "file" }]
         : []
     ),
-    ...request.emptyMetadata.map((path): Placeholder => ({
-      path,
-      node: "directory",
-    })),
+    ...request.possiblePlaceholders,
   ];
   const filter: FilterRequest = {
     arch: request.arch,
