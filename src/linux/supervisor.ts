@@ -137,7 +137,12 @@ export function superviseRun(
   }
   const { held, recordsFd } = made.value;
   // 3. The watcher, then bubblewrap.
-  const run = start(launch, held, recordsFd, signals.value[0]);
+  const run = start(
+    onHeld(launch, held),
+    held,
+    recordsFd,
+    signals.value[0],
+  );
   if (!run.ok) {
     if (recordsFd !== null) releasePlaceholders(held, recordsFd);
     return run;
@@ -151,6 +156,22 @@ export function superviseRun(
   const end = verified.ok ? follow(run.value) : stop(run.value);
   finish(run.value);
   return verified.ok ? ok(end) : verified;
+}
+
+/**
+ * The launch with what was locked instead of what was seen: another run may have removed its placeholder after the probe, and the one
+ * made anew in its place is as empty.
+ */
+function onHeld(launch: Launch, held: readonly HeldPlaceholder[]): Launch {
+  const locked = new Map(held.map((one) => [one.path, one]));
+  const mounts = launch.plan.mounts.map((step): MountStep => {
+    if (step.op.kind !== "bind_seen") return step;
+    const one = locked.get(step.op.path);
+    if (one === undefined) return step;
+    const { device, inode } = one;
+    return { ...step, op: { ...step.op, seen: { device, inode } } };
+  });
+  return { ...launch, plan: { ...launch.plan, mounts } };
 }
 
 /** Ends this process in the way the run ended. */
@@ -513,13 +534,13 @@ function endOf(run: Run, status: ChildStatus): RunEnd {
     const ready = poll([{ fd: run.status, events: 1 }], 0);
     if (!ready.ok || (ready.value[0] ?? 0) === 0 || !hearStatus(run, 0)) break;
   }
+  // Process 1 stays as long as anything that the command left in the background, and it may outlive a killed monitor: it goes now.
+  const pid = childPidOf(run.said.text);
+  if (pid !== null) killInit(pid, run.sync);
   if (status.kind === "exited") {
     const ran = /"exit-code"/.test(run.said.text) || status.status !== 1;
     return { kind: "exited", status: ran ? status.status : 125 };
   }
-  // Somebody killed the monitor: what it watched goes too.
-  const pid = childPidOf(run.said.text);
-  if (pid !== null) killInit(pid, run.sync);
   return { kind: "exited", status: 128 + status.signal };
 }
 
