@@ -3,7 +3,7 @@
  *
  * Everything is below /var/tmp, because /tmp is itself a writable root of `:workspace`. A test file calls {@linkcode setup} once per
  * subject or uses {@linkcode matrix}; {@linkcode leaveClean} goes into its `afterAll`. Nothing is ever killed by name: what is ours
- * carries {@linkcode MARK} in its environment or has its working directory in one of our folders.
+ * carries {@linkcode MARK} in its environment, stands in one of our folders or holds one open.
  *
  * Limits: needs the built executable (`CODEX_BIN`, else build/codex). As root every case runs as root and as uid 65534; an ordinary
  * user proves only the user's half, and the run says so.
@@ -180,6 +180,7 @@ export function matrix(
       try {
         await body(subject);
       } finally {
+        endOurs(); // nobody, but after a failure
         remove(subject.dir);
       }
     });
@@ -368,14 +369,30 @@ export function ourProcesses(): OurProcess[] {
           return "";
         }
       };
-      const cwd = link("cwd");
+      const exe = link("exe");
       const isOurs = read("environ").split("\0").includes(MARK) ||
-        folders.some((folder) => cwd.startsWith(folder));
+        inOurFolders(link("cwd")) ||
+        exe === shared?.codex && openFiles(name).some(inOurFolders);
       if (!isOurs || /^State:\s*Z/m.test(read("status"))) return [];
       const words = read("cmdline").replaceAll("\0", " ").trim();
-      return [{ pid, words, exe: link("exe") }];
+      return [{ pid, words, exe }];
     },
   );
+}
+
+function inOurFolders(path: string): boolean {
+  return folders.some((folder) => path.startsWith(folder));
+}
+
+/** Where a process's descriptors lead: a watcher has no environment and stands in `/`, but it holds the folders of its placeholders. */
+function openFiles(pid: string): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).map((fd) =>
+      readlinkSync(`/proc/${pid}/fd/${fd}`)
+    );
+  } catch {
+    return []; // gone meanwhile
+  }
 }
 
 /** Ends what a run that took too long has left. */

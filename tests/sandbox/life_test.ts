@@ -1,0 +1,341 @@
+/**
+ * How runs end: by themselves, by a signal to us, by SIGKILL of any of us; and what is left then: nothing.
+ *
+ * @module
+ */
+import { afterAll, expect, test } from "bun:test";
+import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  BOTH_STAGES,
+  EVERY_VARIANT,
+  isThere,
+  leaveClean,
+  matrix,
+  type OurProcess,
+  ourProcesses,
+  PLAIN,
+  type Running,
+  setup,
+  type Subject,
+  until,
+  untilNobodyIsLeft,
+  type Variant,
+} from "./harness.ts";
+
+afterAll(leaveClean);
+
+const NAMES = [".agents", ".codex", ".git"];
+
+/** Longer than any test; never in another's command line. */
+const NAP = "86399";
+
+/** Processes of ours that are this run's command, all of them inside. */
+function sleepers(): OurProcess[] {
+  return ourProcesses().filter(({ words }) => words === `sleep ${NAP}`);
+}
+
+/** Those that run our own executable: supervisor, watcher, inner stage. */
+function ours(subject: Subject): OurProcess[] {
+  return ourProcesses().filter(({ exe }) => exe === subject.codex);
+}
+
+async function running(
+  subject: Subject,
+  profile: string,
+  flags: readonly string[] = [],
+): Promise<Running> {
+  const started = subject.start([
+    ...["-P", profile, ...flags, "--", "sh", "-c"],
+    `sleep ${NAP} & sleep ${NAP}`,
+  ]);
+  await until(() => sleepers().length === 2, "two sleepers");
+  return started;
+}
+
+function placeholders(work: string): string[] {
+  return readdirSync(work).filter((name) => NAMES.includes(name)).sort();
+}
+
+for (const signal of ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"] as const) {
+  matrix(
+    `${signal} to us ends everything inside, and us by it`,
+    EVERY_VARIANT,
+    async (subject) => {
+      for (const profile of [":read-only", ":workspace"]) {
+        const run = await running(subject, profile);
+        process.kill(run.pid, signal);
+        expect((await run.outcome).end).toBe(signal);
+        await untilNobodyIsLeft();
+        expect(readdirSync(subject.work)).toEqual([]);
+      }
+    },
+  );
+}
+
+matrix(
+  "SIGKILL to us ends everything inside and leaves no placeholder",
+  EVERY_VARIANT,
+  async (subject) => {
+    for (const profile of [":read-only", ":workspace"]) {
+      const run = await running(subject, profile);
+      process.kill(run.pid, "SIGKILL");
+      expect((await run.outcome).end).toBe("SIGKILL");
+      await untilNobodyIsLeft();
+      expect(readdirSync(subject.work)).toEqual([]);
+    }
+  },
+);
+
+matrix(
+  "SIGKILL to bubblewrap's own processes ends everything and leaves no placeholder",
+  EVERY_VARIANT,
+  async (subject) => {
+    const isBwrap = ({ words }: OurProcess): boolean =>
+      words.startsWith("bwrap ");
+    for (const which of ["monitor", "reaper"]) {
+      const run = await running(subject, ":workspace");
+      // The monitor is older than the process 1 that it made.
+      const found = ourProcesses().filter(isBwrap).sort((a, b) =>
+        a.pid - b.pid
+      );
+      expect(found).toHaveLength(2);
+      process.kill(found[which === "monitor" ? 0 : 1]?.pid ?? 0, "SIGKILL");
+      const { end } = await run.outcome;
+      expect(end).toBe(137);
+      await untilNobodyIsLeft();
+      expect(readdirSync(subject.work)).toEqual([]);
+    }
+  },
+);
+
+matrix(
+  "a run that needs no supervisor leaves no process of ours",
+  EVERY_VARIANT,
+  async (subject) => {
+    const run = await running(subject, ":read-only");
+    expect(ours(subject)).toEqual([]);
+    run.kill(15);
+    await run.outcome;
+  },
+);
+
+matrix(
+  "what a command leaves in the background ends with it",
+  EVERY_VARIANT,
+  async (subject) => {
+    for (const profile of [":read-only", ":workspace"]) {
+      const { end } = await subject.run([
+        ...["-P", profile, "--", "sh", "-c"],
+        `exec </dev/null >/dev/null 2>&1; sleep ${NAP} & setsid sleep ${NAP} & sleep 0.1; exit 3`,
+      ]);
+      expect(end).toBe(3);
+      await untilNobodyIsLeft();
+    }
+  },
+);
+
+matrix(
+  "twenty runs at once in one workspace leave nothing",
+  BOTH_STAGES,
+  async ({ run, work }) => {
+    const ends = await Promise.all(
+      Array.from({ length: 20 }, async (_, index) => {
+        const { end, stderr } = await run([
+          ...["-P", ":workspace", "--", "sh", "-c"],
+          `mkdir .git 2>/dev/null && exit 99; touch .codex/x 2>/dev/null && exit 98; sleep 0.0${index}; exit ${index}`,
+        ]);
+        return `${end} ${stderr}`;
+      }),
+    );
+    expect(ends).toEqual(Array.from({ length: 20 }, (_, index) => `${index} `));
+    expect(readdirSync(work)).toEqual([]);
+  },
+);
+
+matrix(
+  "runs at once in several workspaces leave nothing",
+  BOTH_STAGES,
+  async ({ run, work, outside }) => {
+    const folders = Array.from(
+      { length: 10 },
+      (_, index) => `${work}/${index}`,
+    );
+    await outside(["mkdir", ...folders]);
+    const ends = await Promise.all(folders.map(async (cwd, index) => {
+      const { end } = await run(
+        ["-P", ":workspace", "--", "sh", "-c", `touch made; exit ${index}`],
+        { cwd },
+      );
+      return end;
+    }));
+    expect(ends).toEqual(folders.map((_, index) => index));
+    for (const folder of folders) expect(readdirSync(folder)).toEqual(["made"]);
+  },
+);
+
+matrix(
+  "a run that ends does not open up one that goes on",
+  BOTH_STAGES,
+  async ({ run, start, work }) => {
+    const long = start([
+      ...["-P", ":workspace", "--", "sh", "-c"],
+      "touch up; while [ ! -e go ]; do sleep 0.02; done; mkdir .git .codex .agents; touch .git/x; ls -A",
+    ]);
+    await until(() => isThere(`${work}/up`), "the long run is up");
+    for (let round = 0; round < 3; round++) {
+      expect((await run(["-P", ":workspace", "--", "true"])).end).toBe(0);
+    }
+    await run(["-P", ":workspace", "--", "touch", "go"]);
+    const { stdout } = await long.outcome;
+    expect(stdout).toBe(".agents\n.codex\n.git\ngo\nup\n");
+    expect(readdirSync(work).sort()).toEqual(["go", "up"]);
+  },
+);
+
+matrix(
+  "the first of two runs ends, and the second still protects and cleans up",
+  BOTH_STAGES,
+  async ({ start, work }) => {
+    const line = (name: string): string[] => [
+      ...["-P", ":workspace", "--", "sh", "-c"],
+      `touch up${name}; while [ ! -e go${name} ]; do sleep 0.02; done; mkdir .git 2>/dev/null && echo made; touch .git/x 2>/dev/null && echo wrote; exit 0`,
+    ];
+    const first = start(line("1"));
+    await until(() => isThere(`${work}/up1`), "the first is up");
+    const second = start(line("2"));
+    await until(() => isThere(`${work}/up2`), "the second is up");
+    await Bun.write(`${work}/go1`, "");
+    expect((await first.outcome).stdout).toBe("");
+    expect(placeholders(work)).toEqual(NAMES);
+    await Bun.write(`${work}/go2`, "");
+    expect((await second.outcome).stdout).toBe("");
+    expect(placeholders(work)).toEqual([]);
+  },
+);
+
+matrix(
+  "what the host's user puts into a placeholder during the run stays",
+  BOTH_STAGES,
+  async ({ outside, start, work }) => {
+    const long = start([
+      ...["-P", ":workspace", "--", "sh", "-c"],
+      "touch up; while [ ! -e go ]; do sleep 0.02; done; ls -A .git; rm -rf .git",
+    ]);
+    await until(() => isThere(`${work}/up`), "up");
+    const git = await outside(["git", "init", "-q"]);
+    expect(git).toEqual({ end: 0, stdout: "", stderr: "" });
+    await Bun.write(`${work}/go`, "");
+    const { stdout } = await long.outcome;
+    expect(stdout).toBe("");
+    expect(readFileSync(`${work}/.git/HEAD`, "utf8")).toStartWith("ref:");
+    expect(placeholders(work)).toEqual([".git"]);
+  },
+);
+
+matrix(
+  "what a killed supervisor and its killed watcher left, the next run removes",
+  BOTH_STAGES,
+  async (subject) => {
+    const { work, run, dir, outside } = subject;
+    const long = await running(subject, ":workspace");
+    const watchers = ours(subject).filter(({ pid }) => pid !== long.pid);
+    expect(watchers.length).toBeGreaterThanOrEqual(1);
+    for (const { pid } of watchers) process.kill(pid, "SIGKILL");
+    process.kill(long.pid, "SIGKILL");
+    // Without both nobody is left who would end it: this is the one case in which the test must.
+    for (const { pid } of ourProcesses()) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // gone with the others
+      }
+    }
+    await long.outcome;
+    await untilNobodyIsLeft();
+    expect(placeholders(work)).toEqual(NAMES);
+    // From the same folder or from another one.
+    const other = subject.variant.stage === "inner" ? `${dir}/other` : work;
+    if (other !== work) {
+      mkdirSync(other);
+      if (process.getuid?.() === 0) {
+        Bun.spawnSync(["chown", String(subject.uid), other]);
+      }
+    }
+    await outside(["true"]);
+    expect((await run(["-P", ":workspace", "--", "true"], { cwd: other })).end)
+      .toBe(0);
+    expect(placeholders(work)).toEqual([]);
+  },
+);
+
+/** Starts codex from a shell that ends at once, or from a thread that does. */
+const STARTERS: readonly (readonly [who: string, shell: string])[] = [
+  ["process", `("$@" </dev/null >/dev/null 2>&1 &)`],
+];
+
+for (const [who, shell] of STARTERS) {
+  test(`--outlive-caller outlives the ${who} that started it`, async () => {
+    const subject = setup(PLAIN);
+    const { work, start } = subject;
+    const long = start([
+      ...["-P", ":workspace", "--outlive-caller", "--", "sh", "-c"],
+      "touch up; while [ ! -e go ]; do sleep 0.02; done; touch end",
+    ], { shell });
+    await long.outcome;
+    await until(() => isThere(`${work}/up`), "up");
+    await Bun.sleep(200);
+    await Bun.write(`${work}/go`, "");
+    await until(() => isThere(`${work}/end`), "the end");
+    await untilNobodyIsLeft();
+  });
+}
+
+const THREAD = `
+import subprocess, sys, threading, time
+def begin():
+    global child
+    child = subprocess.Popen(sys.argv[1:])
+    time.sleep(0.5)
+thread = threading.Thread(target=begin)
+thread.start()
+thread.join()
+print("thread gone", flush=True)
+print(child.wait())
+`;
+
+test("a run dies with the thread that started it, unless --outlive-caller", async () => {
+  const subject = setup(PLAIN);
+  const words = ["-P", ":read-only", "--", "sleep", "1"];
+  const shell = `exec /usr/bin/python3 -c '${THREAD}' "$@"`;
+  const dies = await subject.run(words, { shell });
+  expect(dies.stdout).toBe("thread gone\n-9\n");
+  const lives = await subject.run(["--outlive-caller", ...words], { shell });
+  expect(lives.stdout).toBe("thread gone\n0\n");
+});
+
+/** SIGKILL at any moment of the start, with a supervisor: nothing may be left. */
+const AT_ANY_MOMENT: Variant = { ...PLAIN, stage: "one-start" };
+
+for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+  test(`${signal} at any moment of a supervised start leaves nothing`, async () => {
+    const subject = setup(AT_ANY_MOMENT);
+    for (let delayMs = 0; delayMs < 40; delayMs += 2) {
+      const run = subject.start(["-P", ":workspace", "--", "sleep", NAP]);
+      await Bun.sleep(delayMs);
+      process.kill(run.pid, signal);
+      await run.outcome;
+      await untilNobodyIsLeft();
+    }
+    // What died between the record and the watcher is the next run's to remove.
+    await subject.run(["-P", ":workspace", "--", "true"]);
+    expect(readdirSync(subject.work)).toEqual([]);
+  });
+}
+
+test("nothing is left in the records either", async () => {
+  const subject = setup(PLAIN);
+  await subject.run(["-P", ":workspace", "--", "true"]);
+  const records = `${subject.home}/sandbox/placeholders`;
+  expect(readdirSync(records)).toEqual([]);
+  rmSync(records, { recursive: true });
+});
