@@ -312,6 +312,11 @@ function checkBackEnd(
       );
     }
   }
+  if (policy.options.globBackend === "ripgrep") {
+    return wrong(
+      `Cannot honour glob_backend = "ripgrep" of profile ${policy.name}: this version has only its own walker; leave it out`,
+    );
+  }
   if (policy.network === "proxied") {
     return wrong(noProxyYet(`profile ${policy.name}`));
   }
