@@ -178,6 +178,7 @@ export function startHttpOrigin(
   answer: string | ((head: string) => string),
 ): Promise<Origin> {
   return startOrigin((connection) => {
+    if (connection.socket.readableEnded) connection.socket.end();
     for (;;) {
       const end = connection.received.indexOf("\r\n\r\n");
       if (end === -1) return;
