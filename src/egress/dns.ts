@@ -44,12 +44,16 @@ export function createResolver(
       await new Promise<void>((resolve) => waiting.push(resolve));
     }
     inFlight++;
-    // The place is held until the resolver itself is done, not only until we stop waiting: that is what the limit counts.
-    const answer = lookup(name).then(toAddresses, toFailure).finally(() => {
+    try {
+      return await withLimit(
+        lookup(name).then(toAddresses, toFailure),
+        limits.dnsMs,
+      );
+    } finally {
+      // Not when the resolver itself is done: silent servers keep it busy for 20 s, and others would wait behind them.
       inFlight--;
       waiting.shift()?.();
-    });
-    return await withLimit(answer, limits.dnsMs);
+    }
   };
 
   return (name) => {

@@ -303,7 +303,8 @@ function readIpv6(text: string): AddressReading {
     // RFC 6874 writes `%25` in URLs, RFC 4007 a bare `%`.
     const zone = text.slice(percent + 1).replace(/^25(?=.)/, "");
     const linkLocal = bytes[0] === 0xfe && ((bytes[1] ?? 0) & 0xc0) === 0x80;
-    if (!linkLocal || !/^[a-z0-9._-]{1,15}$/.test(zone)) {
+    // An interface whose name begins with "25" could not be told from the URL's spelling of another.
+    if (!linkLocal || !/^(?!25.)[a-z0-9._-]{1,15}$/.test(zone)) {
       return { kind: "invalid" };
     }
     return { kind: "address", address: { ...address, zone }, usual: true };

@@ -245,8 +245,12 @@ function parseHostPattern(
   if (star === null) return fail(`unsupported repeated wildcard: ${written}`);
   const head = (star[1] ?? "").toLowerCase();
   const tail = (star[2] ?? "").toLowerCase().replace(/\.+$/, "");
+  if (head + tail === "") return ok({ kind: "any" });
+  if (/:/.test(head + tail)) {
+    return fail("IPv6 addresses take no star; write a range such as fd00::/8");
+  }
   // Each side of a star is half a label: IDN can't be applied to half a label.
-  if (!/^[a-z0-9._:-]*$/.test(head + tail)) {
+  if (!/^[a-z0-9._-]*$/.test(head + tail)) {
     return fail("a star inside a label can't stand beside such characters");
   }
   return ok({ kind: "star", head, tail });

@@ -64,6 +64,7 @@ const OTHERS = [ // text, kind, why
   ["::1%lo", "invalid", "only link-local addresses have zones"],
   ["fe80::1%", "invalid", "an empty zone"],
   ["fe80::1%a/b", "invalid", "a zone with a slash"],
+  ["fe80::1%2525lo", "invalid", "a zone that could be read twice"],
 ] as const;
 for (const [text, kind, why] of OTHERS) {
   test(`${text} is ${kind}: ${why}`, () => {

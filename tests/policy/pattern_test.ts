@@ -112,6 +112,7 @@ const REFUSED = [ // pattern, part of the message, why
   ["a\0.test", "a control character", "NUL"],
   ["999.1.1.1", "ends in a number", "no address"],
   ["*.1.2.3.4", "addresses have no hosts below", "a star over an address"],
+  ["[fd00:*]", "IPv6 addresses take no star", "a star in IPv6"],
   ["", "empty", "nothing"],
   ["a..b", "empty label", "two dots"],
 ] as const;

@@ -1,0 +1,211 @@
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { connect as connectTls } from "node:tls";
+import { connect } from "node:net";
+import { readHello } from "../../src/egress/tls_hello.ts";
+import { lines, openClient, startOrigin, startTestProxy } from "./fixtures.ts";
+
+const kept = (name: string): Buffer =>
+  readFileSync(join(import.meta.dirname ?? ".", "../corpus/tls", name));
+
+const NAMES = [ // captured ClientHello, server name
+  ["bun_sni", "a.good.test"],
+  ["bun_no_sni", null],
+  ["openssl_13", "python.good.test"],
+  ["openssl_12", "old.good.test"],
+] as const;
+for (const [file, serverName] of NAMES) {
+  test(`the ClientHello of ${file} names ${serverName}, however it is cut into packets`, () => {
+    const bytes = kept(file);
+    expect(readHello(bytes)).toEqual({ kind: "hello", serverName });
+    for (let cut = 0; cut < bytes.length; cut++) {
+      expect(readHello(bytes.subarray(0, cut)).kind).toBe("more");
+    }
+  });
+  test(`the ClientHello of ${file} names ${serverName}, however it is cut into records`, () => {
+    const bytes = kept(file);
+    const body = bytes.subarray(5);
+    for (const size of [1, 3, 50, 1_000]) {
+      const records: Buffer[] = [];
+      for (let at = 0; at < body.length; at += size) {
+        const part = body.subarray(at, at + size);
+        records.push(
+          Buffer.from([0x16, 3, 1, part.length >> 8, part.length & 255]),
+          part,
+        );
+      }
+      expect(readHello(Buffer.concat(records))).toEqual({
+        kind: "hello",
+        serverName,
+      });
+    }
+  });
+}
+
+const record = (handshake: readonly number[]): Buffer =>
+  Buffer.from([
+    0x16,
+    3,
+    1,
+    handshake.length >> 8,
+    handshake.length & 255,
+    ...handshake,
+  ]);
+const hello = (extensions: readonly number[]): Buffer => {
+  const body = [
+    3,
+    3,
+    ...new Array<number>(32).fill(0),
+    0,
+    0,
+    2,
+    0x13,
+    1,
+    1,
+    0,
+    extensions.length >> 8,
+    extensions.length & 255,
+    ...extensions,
+  ];
+  return record([1, 0, body.length >> 8, body.length & 255, ...body]);
+};
+const sni = (name: string): number[] => {
+  const bytes = [...Buffer.from(name, "latin1")];
+  const n = bytes.length;
+  return [0, 0, 0, n + 5, 0, n + 3, 0, 0, n, ...bytes];
+};
+
+const SHAPES = [ // bytes, kind, why
+  [Buffer.from("SSH-2.0-x\r\n"), "not_tls", "ssh"],
+  [Buffer.from("GET / HTTP/1.1\r\n"), "not_tls", "HTTP"],
+  [Buffer.from([0x16, 2]), "not_tls", "no TLS version"],
+  [Buffer.from([0x16]), "more", "one byte"],
+  [hello([]), "hello", "no extension"],
+  [hello(sni("a.test")), "hello", "one name"],
+  [
+    hello([...sni("a.test"), ...sni("b.test")]),
+    "malformed",
+    "two name extensions",
+  ],
+  [
+    hello([0, 0, 0, 9, 0, 7, 0, 0, 9, 97, 98, 99, 100]),
+    "malformed",
+    "a name longer than its list",
+  ],
+  [
+    hello([0, 0, 0, 12, 0, 10, 0, 0, 2, 97, 97, 0, 0, 2, 98, 98]),
+    "malformed",
+    "two names in one list",
+  ],
+  [hello(sni("")), "malformed", "an empty name"],
+  [hello([0, 0, 0xff, 0xff]), "malformed", "an extension beyond the end"],
+  [record([2, 0, 0, 1, 0]), "malformed", "a ServerHello"],
+  [record([1, 0xff, 0xff, 0xff]), "malformed", "16 MiB"],
+  [Buffer.from([0x16, 3, 1, 0, 0]), "malformed", "an empty record"],
+  [Buffer.from([0x16, 3, 1, 0xff, 0xff]), "malformed", "a record too long"],
+  [
+    Buffer.concat([record([1, 0, 0]), Buffer.from([0x15, 3, 1, 0, 2, 1, 0])]),
+    "malformed",
+    "an alert in the middle",
+  ],
+] as const;
+for (const [bytes, kind, why] of SHAPES) {
+  test(`${bytes.toString("hex").slice(0, 30)} is ${kind}: ${why}`, () => {
+    expect(readHello(bytes).kind).toBe(kind);
+  });
+}
+
+// ---- through the proxy
+
+const DOMAINS = {
+  "127.0.0.1": "allow",
+  "*.good.test": "allow",
+  "bad.good.test": "deny",
+} as const;
+
+const TUNNELS = [ // first bytes of the client, whether they reach the origin, why
+  [kept("bun_sni"), true, "an allowed name"],
+  [kept("bun_no_sni"), true, "no name"],
+  [Buffer.from("SSH-2.0-x\r\n"), true, "no TLS at all"],
+  [hello(sni("evil.test")), false, "a name that is not allowed"],
+  [hello(sni("bad.good.test")), false, "a name that is denied"],
+  [hello(sni("BAD.good.test")), false, "case is no way round"],
+  [hello(sni("a.good.test\0.evil")), false, "NUL in the name"],
+  [hello([...sni("a.good.test"), ...sni("evil.test")]), false, "two names"],
+] as const;
+for (const [bytes, passes, why] of TUNNELS) {
+  for (const pieces of [1, 3]) {
+    test(`a tunnel that begins with ${bytes.toString("hex", 0, 12)}, in ${pieces}, ${passes ? "passes" : "is closed"}: ${why}`, async () => {
+      let seen = 0;
+      await using origin = await startOrigin(({ received }) => {
+        seen = received.length;
+      });
+      await using proxy = startTestProxy({ domains: DOMAINS });
+      using client = await openClient(proxy.http);
+      client.socket.write(lines(`CONNECT 127.0.0.1:${origin.port} HTTP/1.1`));
+      await client.until((text) => text.endsWith("\r\n\r\n"));
+      const size = Math.ceil(bytes.length / pieces);
+      for (let at = 0; at < bytes.length; at += size) {
+        client.socket.write(bytes.subarray(at, at + size));
+        await Bun.sleep(5);
+      }
+      if (passes) {
+        for (let i = 0; i < 50 && seen < bytes.length; i++) await Bun.sleep(5);
+        expect(seen).toBe(bytes.length);
+      } else {
+        await client.untilEnd();
+        expect([client.ended, seen]).toEqual(["reset", 0]);
+        expect(proxy.events.at(-1)).toMatchObject({ verdict: "failed" });
+      }
+    });
+  }
+}
+
+test("half a ClientHello is not waited for longer than a head", async () => {
+  await using origin = await startOrigin(() => {});
+  await using proxy = startTestProxy({
+    domains: DOMAINS,
+    limits: { headMs: 80 },
+  });
+  using client = await openClient(proxy.http);
+  client.socket.write(lines(`CONNECT 127.0.0.1:${origin.port} HTTP/1.1`));
+  await client.until((text) => text.endsWith("\r\n\r\n"));
+  client.socket.write(kept("bun_sni").subarray(0, 100));
+  await client.untilEnd();
+  expect(client.ended).toBe("reset");
+});
+
+test("a protocol whose server speaks first is not held up", async () => {
+  await using origin = await startOrigin(
+    () => {},
+    ({ socket }) => socket.write("220 ready\r\n"),
+  );
+  await using proxy = startTestProxy({ domains: DOMAINS });
+  using client = await openClient(proxy.http);
+  client.socket.write(lines(`CONNECT 127.0.0.1:${origin.port} HTTP/1.1`));
+  await client.until((text) => text.endsWith("220 ready\r\n"));
+});
+
+test("a real TLS client is stopped by its server name, and only by it", async () => {
+  await using origin = await startOrigin(({ socket }) => socket.end());
+  await using proxy = startTestProxy({ domains: DOMAINS });
+  const firstBytes = async (servername: string): Promise<number> => {
+    const before = origin.connections.length;
+    const socket = connect(proxy.http, "127.0.0.1");
+    socket.write(lines(`CONNECT 127.0.0.1:${origin.port} HTTP/1.1`));
+    await new Promise((resolve) => socket.once("data", resolve));
+    const secure = connectTls({
+      socket,
+      servername,
+      rejectUnauthorized: false,
+    });
+    await new Promise((resolve) =>
+      secure.once("error", resolve).once("close", resolve)
+    );
+    await Bun.sleep(10);
+    return origin.connections[before]?.received.length ?? -1;
+  };
+  expect(await firstBytes("a.good.test")).toBeGreaterThan(100);
+  expect(await firstBytes("evil.test")).toBe(0);
+});
