@@ -143,6 +143,7 @@ function buildCodex(): BuiltCodex {
         BUILD_CODEX_VERSION: version,
         BUILD_BWRAP_VERSION: bwrap.version,
         BUILD_BWRAP_SHA256: bwrap.sha256,
+        BUILD_BWRAP_BYTES: String(statSync(join(stage, "bwrap")).size),
       }),
       "--outfile=codex", // its basename is part of the bytes
       relative(stage, join(repositoryRoot, "main.ts")),

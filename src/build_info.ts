@@ -10,6 +10,7 @@
 declare const BUILD_CODEX_VERSION: string | undefined;
 declare const BUILD_BWRAP_VERSION: string | undefined;
 declare const BUILD_BWRAP_SHA256: string | undefined;
+declare const BUILD_BWRAP_BYTES: string | undefined;
 
 /** Our own version, from `package.json`. */
 export const CODEX_VERSION: string = typeof BUILD_CODEX_VERSION === "string"
@@ -23,3 +24,8 @@ export const BWRAP_VERSION: string | null =
 /** SHA-256 of the bundled bubblewrap in lower-case hex, or `null`: then the bundled one must not be used. */
 export const BWRAP_SHA256: string | null =
   typeof BUILD_BWRAP_SHA256 === "string" ? BUILD_BWRAP_SHA256 : null;
+
+/** Size of the bundled bubblewrap in bytes, 0 when none is bundled. */
+export const BWRAP_BYTES: number = typeof BUILD_BWRAP_BYTES === "string"
+  ? Number(BUILD_BWRAP_BYTES)
+  : 0;

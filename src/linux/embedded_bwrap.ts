@@ -1,28 +1,36 @@
 /**
  * The bubblewrap that the build embedded into this executable, as bytes.
  *
- * An effect file: it reads Bun's in-memory file system. The bytes are not verified here; whoever executes them compares their
- * digest with `BWRAP_SHA256` first.
+ * Effects: reads the end of our own file. Bun's in-memory file system holds the same bytes, but asking it loads `node:fs`, which
+ * costs 0.9 ms. The bytes are not verified here; whoever executes them compares their digest with `BWRAP_SHA256` first.
  *
  * @module
  */
+import { BWRAP_BYTES } from "../build_info.ts";
+import type { ByteString } from "../bytes.ts";
+import { O_RDONLY } from "../sys/abi.ts";
+import { close, fstat, open, readAt } from "../sys/calls.ts";
+import { stableBytes } from "../sys/ffi.ts";
 
-import { BWRAP_SHA256 } from "../build_info.ts";
+/** The compiler puts assets last, behind them a table of some 50 kB; this much is searched beyond the size. */
+const TABLE_BYTES = 512 * 1024;
 
-/** Where `bun build --compile --asset=bwrap` puts it; no file of the host can have this name's content. */
-const EMBEDDED_PATH = "/$bunfs/root/bwrap";
+/** EI_MAG, ELFCLASS64, ELFDATA2LSB, EV_CURRENT of elf(5). */
+const ELF_START = "\x7fELF\x02\x01\x01";
 
-/**
- * The embedded file's bytes, or `null` when this is not the built executable.
- *
- * Reading takes about 0.5 ms: call it only when the bundled bwrap is really wanted.
- */
+/** The embedded file's bytes, or `null` when this is not the built executable or its end was cut off. */
 export function readEmbeddedBwrap(): Uint8Array | null {
-  if (BWRAP_SHA256 === null) return null; // run from source: the path would be the host's
-  try {
-    // Looked up here and not imported: loading node:fs costs every start 0.9 ms (measured).
-    return process.getBuiltinModule("node:fs").readFileSync(EMBEDDED_PATH);
-  } catch {
-    return null;
-  }
+  if (BWRAP_BYTES === 0) return null; // run from source: the file is the host's own bun
+  const fd = open("/proc/self/exe" as ByteString, O_RDONLY);
+  if (!fd.ok) return null;
+  const stat = fstat(fd.value);
+  const size = stat.ok ? stat.value.sizeBytes : 0;
+  const tail = stableBytes(Math.min(size, BWRAP_BYTES + TABLE_BYTES));
+  const count = readAt(fd.value, tail, size - tail.length);
+  close(fd.value);
+  if (!count.ok || count.value !== tail.length) return null;
+  // The last one that has room behind it: our own code, which names these bytes too, lies before.
+  const last = tail.length - BWRAP_BYTES;
+  const at = Buffer.from(tail.buffer).lastIndexOf(ELF_START, last, "latin1");
+  return at === -1 ? null : tail.subarray(at, at + BWRAP_BYTES);
 }

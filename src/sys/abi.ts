@@ -12,6 +12,7 @@ export type Arch = "x64" | "arm64";
 /** System call numbers: `asm/unistd_64.h` (x64), `asm-generic/unistd.h` (arm64). */
 export interface SyscallNumbers {
   readonly read: number;
+  readonly pread64: number;
   readonly write: number;
   readonly close: number;
   readonly fstat: number;
@@ -86,6 +87,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
   x64: {
     ...SHARED_SINCE_5_1,
     read: 0,
+    pread64: 17,
     write: 1,
     close: 3,
     fstat: 5,
@@ -156,6 +158,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     pipe2: 59,
     getdents64: 61,
     read: 63,
+    pread64: 67,
     write: 64,
     ppoll: 73,
     readlinkat: 78,

@@ -132,6 +132,26 @@ export function read(fd: number, buffer: Uint8Array): Result<number, SysError> {
   }
 }
 
+/** pread64(2) until `buffer` is full or the file ends. @param offset bytes from its start @returns bytes read */
+export function readAt(
+  fd: number,
+  buffer: Uint8Array<ArrayBuffer>,
+  offset: number,
+): Result<number, SysError> {
+  let done = 0;
+  while (done < buffer.length) {
+    const rest = buffer.subarray(done);
+    const result = syscall(SYS.pread64, fd, rest, rest.length, offset + done);
+    if (result === -abi.EINTR) continue;
+    if (result < 0) {
+      return fail({ kind: "sys", call: "pread64", errno: -result });
+    }
+    if (result === 0) break;
+    done += result;
+  }
+  return ok(done);
+}
+
 /** Everything up to end of file, as a byte string. @param limitBytes more is an error (EFBIG) */
 export function readAll(
   fd: number,
