@@ -13,6 +13,7 @@ import { canRun, lookUpCommand } from "./host/command.ts";
 import { follow, type PathFacts } from "./host/facts.ts";
 import { variable } from "./host/origin.ts";
 import { type FactMap, probePath } from "./host/probe.ts";
+import { liesBelow, readOnlyStreams } from "./host/streams.ts";
 import { openStateFolder, stateFolderOf } from "./host/state_folder.ts";
 import { loadBundledBwrap } from "./linux/bundled_bwrap.ts";
 import {
@@ -24,6 +25,7 @@ import {
 } from "./linux/bwrap_choice.ts";
 import { type CommandVerdict, judgeCommand } from "./linux/command.ts";
 import { executeCommand, type InnerOrders } from "./linux/inner_stage.ts";
+import { LANDLOCK_VERSION, writablePlaces } from "./linux/landlock.ts";
 import {
   callerSoftLimit,
   INNER_FD,
@@ -49,7 +51,12 @@ import {
 import { assembledFilter } from "./linux/seccomp/programs.ts";
 import { endLike, superviseRun } from "./linux/supervisor.ts";
 import { type Failure, globFailure } from "./failure.ts";
-import { layoutOf, mountOf, writableRoots } from "./policy/layout.ts";
+import {
+  type Layout,
+  layoutOf,
+  mountOf,
+  writableRoots,
+} from "./policy/layout.ts";
 import type { MountPoint } from "./policy/decision.ts";
 import { type AbsPath, isInside } from "./policy/path.ts";
 import type { Policy } from "./policy/policy.ts";
@@ -62,6 +69,7 @@ import {
   fileStatusFlags,
   fstat,
   hostArch,
+  landlockVersion,
   O_DIRECTORY,
   O_NOFOLLOW,
   open,
@@ -225,6 +233,48 @@ function checkDescriptors(request: RunRequest): Result<void, Failure> {
   return ok(undefined);
 }
 
+/** Streams that need the Landlock rule, or why it can't be had: never without it. */
+function guardedStreams(
+  request: RunRequest,
+  layout: Layout,
+): Result<readonly number[], Failure> {
+  const refuse = (fd: number, why: string): Result<never, Failure> =>
+    launchFailure(
+      `Cannot pass a file opened for reading as descriptor ${fd}: ${why}; pipe it in, as in "cat FILE | codex sandbox ..."`,
+    );
+  const writable = writableRoots(layout).map(({ path }) => path);
+  const guarded: number[] = [];
+  const fds = [0, 1, 2, ...request.passFds];
+  for (const { fd, path } of readOnlyStreams(fds, request.euid)) {
+    if (path !== null) {
+      if (mountOf(layout, path).state === "writable") continue;
+      // Landlock has no rule that takes something out of what another allows.
+      if (liesBelow(path, writable)) {
+        return refuse(
+          fd,
+          `"${
+            toText(path)
+          }" is protected below a writable root, where no Landlock rule can keep it from being written`,
+        );
+      }
+    }
+    guarded.push(fd);
+  }
+  const [first] = guarded;
+  if (first === undefined) return ok(guarded);
+  const version = landlockVersion();
+  if (!version.ok || version.value < LANDLOCK_VERSION) {
+    const found = version.ok
+      ? `version ${version.value}`
+      : abi.errnoText(version.error.errno);
+    return refuse(
+      first,
+      `only Landlock ${LANDLOCK_VERSION} (Linux 6.2) keeps it from being opened for writing, and this kernel has ${found}`,
+    );
+  }
+  return ok(guarded);
+}
+
 /** What a descriptor is that would open the host's files; `null` for anything else, a closed one included. */
 function wayOut(fd: number): string | null {
   const stat = fstat(fd);
@@ -296,6 +346,8 @@ function draftRun(
   });
   const refused = refusalOf(request.command[0], verdict);
   if (refused !== null) return fail(refused);
+  const guarded = guardedStreams(request, layout);
+  if (!guarded.ok) return guarded;
   let inner: InnerStart | null = null;
   const draft = draftPlan({
     policy,
@@ -313,6 +365,7 @@ function draftRun(
     proc: request.proc,
     chdir: startDirectory(request, facts, shows),
     passFds: request.passFds,
+    guardedFds: guarded.value,
     environmentChanges: environmentChanges(
       request,
       request.environment.filter(isLoaderEntry),
@@ -564,6 +617,10 @@ function launchOf(
     filter: null,
     softNofile,
     passFds: request.passFds,
+    writeGuard: plan.guardedFds.length === 0 ? null : {
+      places: writablePlaces(plan.mounts),
+      fds: [0, 1, 2, ...request.passFds],
+    },
   };
   return {
     plan,

@@ -25,6 +25,7 @@ const EFFECT_FILES: ReadonlySet<string> = new Set([
   "src/host/command.ts",
   "src/host/origin.ts",
   "src/host/state_folder.ts",
+  "src/host/streams.ts",
   "src/linux/launcher.ts",
   "src/linux/inner_stage.ts",
   "src/linux/own_files.ts",

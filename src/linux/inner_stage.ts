@@ -16,18 +16,29 @@ import {
   close,
   execve,
   exitNow,
+  fileStatusFlags,
   getcwd,
   hostArch,
+  landlockAllow,
+  landlockRestrict,
+  landlockRuleset,
   open,
   prctl,
   readAll,
   readFile,
   seccompSetFilter,
+  type SysError,
   writeAll,
 } from "../sys/calls.ts";
 import { stableBytes } from "../sys/ffi.ts";
 import { searchPath } from "./command.ts";
 import type { Policy } from "../policy/policy.ts";
+import {
+  HANDLED_RIGHTS,
+  ROOT_RIGHTS,
+  WRITE_RIGHTS,
+  type WriteGuard,
+} from "./landlock.ts";
 import { callerSoftLimit, restoreState } from "./launcher.ts";
 import { assembledFilter } from "./seccomp/programs.ts";
 
@@ -40,6 +51,8 @@ export interface InnerOrders {
   readonly filter: string | null;
   readonly softNofile: number;
   readonly passFds: readonly number[];
+  /** `null`: no stream of the caller's needs one. */
+  readonly writeGuard: WriteGuard | null;
 }
 
 const ORDERS_LIMIT_BYTES = 64 * 1024 * 1024;
@@ -58,6 +71,7 @@ export function runInnerStage(ordersFd: number): never {
   requireNoCapabilities();
   const restored = restoreState(orders.passFds, orders.softNofile);
   if (!restored.ok) return stop(OURS, restored.error.message);
+  installWriteGuard(orders.writeGuard);
   installFilter(orders.filter);
   return executeCommand(
     orders.command,
@@ -100,7 +114,45 @@ function requireNoCapabilities(): void {
   }
 }
 
-function installFilter(filter: string | null): void {
+/** From here on only what the guard allows can be opened for writing, through whatever descriptor. */
+function installWriteGuard(guard: WriteGuard | null): void {
+  if (guard === null) return;
+  forbidNewPrivileges();
+  const ruleset = landlockRuleset(HANDLED_RIGHTS);
+  if (!ruleset.ok) return guardFailed(ruleset.error);
+  const allow = (fd: number, rights: number): void => {
+    const added = landlockAllow(ruleset.value, fd, rights);
+    if (!added.ok && added.error.errno !== abi.EBADFD) guardFailed(added.error);
+  };
+  const allowBelow = (place: ByteString, rights: number): void => {
+    const fd = open(place, abi.O_PATH);
+    if (!fd.ok) return guardFailed(fd.error);
+    allow(fd.value, rights);
+    close(fd.value);
+  };
+  allowBelow("/" as ByteString, ROOT_RIGHTS);
+  for (const place of guard.places) allowBelow(place, WRITE_RIGHTS);
+  for (const fd of guard.fds) {
+    const flags = fileStatusFlags(fd);
+    // A closed stream is nobody's grant, and neither is one for reading.
+    if (!flags.ok || (flags.value & abi.O_ACCMODE) === abi.O_RDONLY) continue;
+    allow(fd, WRITE_RIGHTS);
+  }
+  const restricted = landlockRestrict(ruleset.value);
+  close(ruleset.value);
+  if (!restricted.ok) guardFailed(restricted.error);
+}
+
+function guardFailed(error: SysError): void {
+  stop(
+    OURS,
+    `Cannot keep the command from writing to what it may only read: ${error.call} says ${
+      abi.errnoText(error.errno)
+    }`,
+  );
+}
+
+function forbidNewPrivileges(): void {
   const privileges = prctl(abi.PR_SET_NO_NEW_PRIVS, 1);
   if (!privileges.ok) {
     stop(
@@ -108,6 +160,10 @@ function installFilter(filter: string | null): void {
       `Cannot set no_new_privs: ${abi.errnoText(privileges.error.errno)}`,
     );
   }
+}
+
+function installFilter(filter: string | null): void {
+  forbidNewPrivileges();
   if (filter === null) return;
   const program = stableBytes(filter.length);
   Buffer.from(program.buffer).write(filter, 0, "latin1");

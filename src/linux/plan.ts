@@ -65,6 +65,8 @@ export interface SandboxPlan {
   readonly placeholders: readonly Placeholder[];
   readonly disableUserns: boolean;
   readonly passFds: readonly number[];
+  /** Streams that the caller opened for reading on a file that must not be opened for writing through them. */
+  readonly guardedFds: readonly number[];
   readonly environmentChanges: readonly EnvironmentChange[];
   readonly command: readonly ByteString[];
   readonly warnings: readonly string[];

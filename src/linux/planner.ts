@@ -57,6 +57,7 @@ export interface DraftRequest {
   readonly proc: "fresh" | "none";
   readonly chdir: AbsPath | null;
   readonly passFds: readonly number[];
+  readonly guardedFds: readonly number[];
   readonly environmentChanges: readonly EnvironmentChange[];
   readonly softNofile: number;
   /** What the inner stage needs in the view; asked only where there is one, because it costs 0.4 ms to find out. */
@@ -182,6 +183,14 @@ function innerReason(
   if (request.policy.options.debug) {
     return { reason: "debug = true", optional: false };
   }
+  const [guarded] = request.guardedFds;
+  if (guarded !== undefined) {
+    return {
+      reason:
+        `descriptor ${guarded} is a file opened for reading: a Landlock rule keeps it from being written`,
+      optional: false,
+    };
+  }
   const descriptors = request.mountPoints.length + request.passFds.length;
   if (descriptors > request.softNofile - SPARE_DESCRIPTORS) {
     return {
@@ -243,6 +252,7 @@ export function completePlan(
     placeholders: draft.placeholders,
     disableUserns: disablesUserns(request.policy),
     passFds: request.passFds,
+    guardedFds: request.guardedFds,
     environmentChanges: request.environmentChanges,
     command: request.command,
     warnings: [

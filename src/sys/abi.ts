@@ -260,6 +260,15 @@ export const PR_SET_NO_NEW_PRIVS = 38;
 export const SECCOMP_SET_MODE_FILTER = 1;
 export const SECCOMP_FILTER_FLAG_TSYNC = 1;
 
+/** `linux/landlock.h`. The attributes are u64 handled rights; a rule is u64 rights and s32 descriptor, packed. */
+export const LANDLOCK_CREATE_RULESET_VERSION = 1;
+export const LANDLOCK_RULE_PATH_BENEATH = 1;
+export const LANDLOCK_RULESET_BYTES = 8;
+export const LANDLOCK_PATH_BENEATH_BYTES = 12;
+export const LANDLOCK_ACCESS_FS_WRITE_FILE = 1 << 1;
+export const LANDLOCK_ACCESS_FS_REFER = 1 << 13;
+export const LANDLOCK_ACCESS_FS_TRUNCATE = 1 << 14;
+
 /** `bits/resource.h`. */
 export const RLIMIT_NOFILE = 7;
 
@@ -352,6 +361,7 @@ export const EINVAL = 22;
 export const ENOSYS = 38;
 export const ENOTEMPTY = 39;
 export const ELOOP = 40;
+export const EBADFD = 77;
 export const EOPNOTSUPP = 95;
 
 const ERRNO_TEXTS: {
@@ -385,6 +395,7 @@ const ERRNO_TEXTS: {
   38: ["ENOSYS", "not available on this kernel"],
   39: ["ENOTEMPTY", "directory not empty"],
   40: ["ELOOP", "a symbolic link stands in the way"],
+  77: ["EBADFD", "descriptor of the wrong kind"],
   95: ["EOPNOTSUPP", "not supported"],
 };
 

@@ -644,6 +644,64 @@ export function prctl(
   );
 }
 
+/** The version of Landlock that the kernel has (landlock_create_ruleset(2)); ENOSYS without it, EOPNOTSUPP where it is switched off. */
+export function landlockVersion(): Result<number, SysError> {
+  return outcome(
+    "landlock_create_ruleset",
+    syscall(
+      SYS.landlock_create_ruleset,
+      0,
+      0,
+      abi.LANDLOCK_CREATE_RULESET_VERSION,
+    ),
+  );
+}
+
+/** landlock_create_ruleset(2). @param handled LANDLOCK_ACCESS_FS_* bits @returns the ruleset's descriptor */
+export function landlockRuleset(handled: number): Result<number, SysError> {
+  const attributes = stableBytes(abi.LANDLOCK_RULESET_BYTES);
+  new DataView(attributes.buffer).setUint32(0, handled, true);
+  return outcome(
+    "landlock_create_ruleset",
+    syscall(
+      SYS.landlock_create_ruleset,
+      attributes,
+      abi.LANDLOCK_RULESET_BYTES,
+      0,
+    ),
+  );
+}
+
+/** landlock_add_rule(2) for a file or everything below a directory. EBADFD: pipes, sockets and their like lie beneath nothing */
+export function landlockAllow(
+  ruleset: number,
+  beneath: number,
+  rights: number,
+): Result<number, SysError> {
+  const rule = stableBytes(abi.LANDLOCK_PATH_BENEATH_BYTES);
+  const view = new DataView(rule.buffer);
+  view.setUint32(0, rights, true);
+  view.setInt32(8, beneath, true);
+  return outcome(
+    "landlock_add_rule",
+    syscall(
+      SYS.landlock_add_rule,
+      ruleset,
+      abi.LANDLOCK_RULE_PATH_BENEATH,
+      rule,
+      0,
+    ),
+  );
+}
+
+/** landlock_restrict_self(2), for this thread and what it executes. Needs no_new_privs. */
+export function landlockRestrict(ruleset: number): Result<number, SysError> {
+  return outcome(
+    "landlock_restrict_self",
+    syscall(SYS.landlock_restrict_self, ruleset, 0),
+  );
+}
+
 /** The kernel's struct sigaction of `asm/signal.h`: handler, flags, restorer, mask. */
 const SIGACTION_BYTES = 32;
 

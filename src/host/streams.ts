@@ -1,0 +1,54 @@
+/**
+ * Which streams of the caller could be opened again for writing although the policy forbids it.
+ *
+ * Effects: fstat(2), fcntl(2), readlink(2) and stat(2); nothing is opened, read or moved.
+ *
+ * @module
+ */
+import type { ByteString } from "../bytes.ts";
+import { type AbsPath, ancestry, toAbsPath } from "../policy/path.ts";
+import * as abi from "../sys/abi.ts";
+import { fileStatusFlags, fstat, readlink, stat } from "../sys/calls.ts";
+
+/** A stream that the caller opened for reading only, on a file that the command's user could write. */
+export interface ReadOnlyStream {
+  readonly fd: number;
+  /** Where the file lies, canonical; `null` when it has no name any more. */
+  readonly path: AbsPath | null;
+}
+
+/** Those of `fds` that are regular files, opened for reading only, and writable to `euid` by owner or mode. */
+export function readOnlyStreams(
+  fds: readonly number[],
+  euid: number,
+): ReadOnlyStream[] {
+  return fds.flatMap((fd): ReadOnlyStream[] => {
+    const file = fstat(fd);
+    if (!file.ok || (file.value.mode & abi.S_IFMT) !== abi.S_IFREG) return [];
+    const flags = fileStatusFlags(fd);
+    if (!flags.ok || (flags.value & abi.O_ACCMODE) !== abi.O_RDONLY) return [];
+    // An owner can give himself the right; the group's bits are also the mask of an access list.
+    const mayWrite = file.value.uid === euid || (file.value.mode & 0o022) !== 0;
+    if (!mayWrite) return [];
+    const target = readlink(`/proc/self/fd/${fd}` as ByteString);
+    // A memfd lies on no mount of anyone's: Landlock has no say there, and the file is the caller's and nobody else's.
+    if (target.ok && target.value.startsWith("/memfd:")) return [];
+    const named = target.ok ? stat(target.value) : target;
+    const same = named.ok && named.value.inode === file.value.inode &&
+      named.value.device === file.value.device;
+    return [{ fd, path: target.ok && same ? toAbsPath(target.value) : null }];
+  });
+}
+
+/** Whether `path` lies below one of `places` under any name: by the inodes of the directories above it, for that is how Landlock goes. */
+export function liesBelow(path: AbsPath, places: readonly AbsPath[]): boolean {
+  const identities = new Set(places.flatMap(identityOf));
+  return ancestry(path).some((above) =>
+    identityOf(above).some((identity) => identities.has(identity))
+  );
+}
+
+function identityOf(path: AbsPath): string[] {
+  const found = stat(path);
+  return found.ok ? [`${found.value.device}:${found.value.inode}`] : [];
+}
