@@ -1,91 +1,30 @@
 /**
- * Runs every example of docs/profiles.md through the built executable, and compares all that it prints and its status.
- *
- * Each heading and each `toml` block begins a machine of its own: a home below /var/tmp with that block as its config file.
- * Limits: a `console` block with `needs=PROGRAM` is left out where that program isn't there.
+ * docs/profiles.md: every example does what the page says, and every key is on it.
  *
  * @module
  */
-import { afterAll, expect, test } from "bun:test";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { join } from "node:path";
-import process from "node:process";
+import { expect, test } from "bun:test";
 import { checkTypes } from "../../src/config/check_types.ts";
 import type { Layer, TomlTable } from "../../src/config/config.ts";
-import { configShape, requirementsShape } from "../../src/config/schema.ts";
-import type { Shape } from "../../src/config/schema.ts";
+import {
+  configShape,
+  requirementsShape,
+  type Shape,
+} from "../../src/config/schema.ts";
 import type { AbsPath } from "../../src/policy/path.ts";
+import {
+  blocksOf,
+  machinesOf,
+  pageText,
+  resolved,
+  testMachines,
+} from "./examples.ts";
 
-const REPOSITORY = join(import.meta.dirname, "../..");
-const PAGE = readFileSync(join(REPOSITORY, "docs/profiles.md"), "utf8");
-const CODEX = process.env["CODEX_BIN"] ?? join(REPOSITORY, "build/codex");
-const COMMAND_TIMEOUT_MS = 20_000;
-
-/** One fenced block. */
-interface Block {
-  readonly line: number;
-  readonly heading: string;
-  readonly language: string;
-  readonly attribute: string;
-  readonly text: string;
-}
-
-/** One command of a `console` block with what must come of it. */
-interface Step {
-  readonly command: string;
-  readonly output: string;
-  readonly status: number;
-}
-
-/** Blocks that share a home. */
-interface Machine {
-  readonly title: string;
-  readonly config: string;
-  readonly consoles: readonly Block[];
-}
-
+const PAGE = pageText("docs/profiles.md");
 const BLOCKS = blocksOf(PAGE);
 const MACHINES = machinesOf(BLOCKS);
-const created: string[] = [];
 
-afterAll(() => {
-  for (const path of created) rmSync(path, { recursive: true, force: true });
-});
-
-for (const { title, config, consoles } of MACHINES) {
-  test(`the commands of ${title} do what the page says`, () => {
-    const top = realpathSync(mkdtempSync("/var/tmp/codex-docs-"));
-    created.push(top);
-    const home = join(top, "home/dev");
-    mkdirSync(join(home, "project"), { recursive: true });
-    mkdirSync(join(home, ".codex"));
-    mkdirSync(join(top, "bin"));
-    symlinkSync(realpathSync(CODEX), join(top, "bin/codex"));
-    if (config !== "") {
-      const placed = config.replaceAll('"/home/dev', `"${home}`);
-      writeFileSync(join(home, ".codex/config.toml"), placed);
-    }
-    for (const { attribute, text } of consoles) {
-      if (!isRunnable(attribute)) continue;
-      for (const step of stepsOf(text)) {
-        const { output, status } = perform(step.command, top);
-        expect({ command: step.command, output, status }).toEqual({
-          ...step,
-          output: resolved(step.output, output),
-        });
-      }
-    }
-  });
-}
+testMachines(MACHINES);
 
 test("no machine of the page is without a command", () => {
   const silent = MACHINES.filter(({ consoles }) => consoles.length === 0);
@@ -121,102 +60,6 @@ test("control: a wrong line of output is seen", () => {
   expect(resolved("one\n…\nfour", "one\ntwo\nthree")).toBe("one\n…\nfour");
   expect(resolved("", "one")).toBe("");
 });
-
-function blocksOf(page: string): readonly Block[] {
-  const blocks: Block[] = [];
-  const lines = page.split("\n");
-  let heading = "";
-  for (let at = 0; at < lines.length; at++) {
-    const line = lines[at]!;
-    if (line.startsWith("#")) heading = line.replace(/^#+ /, "");
-    const fence = /^```(\S+) ?(.*)$/.exec(line);
-    if (fence === null) continue;
-    const end = lines.indexOf("```", at);
-    const text = lines.slice(at + 1, end).join("\n");
-    const [, language = "", attribute = ""] = fence;
-    blocks.push({ line: at + 1, heading, language, attribute, text });
-    at = end;
-  }
-  return blocks;
-}
-
-function machinesOf(blocks: readonly Block[]): readonly Machine[] {
-  const machines: {
-    title: string;
-    heading: string;
-    config: string;
-    consoles: Block[];
-  }[] = [];
-  for (const block of blocks) {
-    if (block.attribute === "requirements") continue;
-    const { heading, language, line } = block;
-    const last = machines.at(-1);
-    const isNew = language === "toml" || last === undefined ||
-      last.heading !== heading;
-    if (isNew) {
-      const config = language === "toml" ? `${block.text}\n` : "";
-      const title = `"${heading}", line ${line}`;
-      machines.push({ title, heading, config, consoles: [] });
-    }
-    if (language === "console") machines.at(-1)!.consoles.push(block);
-  }
-  return machines;
-}
-
-function stepsOf(text: string): readonly Step[] {
-  const steps: Step[] = [];
-  for (const part of text.split(/^\$ /m).slice(1)) {
-    const lines = part.replace(/\n$/, "").split("\n");
-    const status = /^\[status (\d+)\]$/.exec(lines.at(-1)!);
-    const output = lines.slice(1, status === null ? undefined : -1).join("\n");
-    steps.push({
-      command: lines[0]!,
-      output,
-      status: Number(status?.[1] ?? 0),
-    });
-  }
-  return steps;
-}
-
-function isRunnable(attribute: string): boolean {
-  const program = /^needs=(\S+)$/.exec(attribute)?.[1];
-  return program === undefined ||
-    (process.env["PATH"] ?? "").split(":").some((folder) =>
-      existsSync(join(folder, program))
-    );
-}
-
-/** Both streams in one pipe, so that lines keep their order; the home is shown where the page has it. */
-function perform(
-  command: string,
-  top: string,
-): { readonly output: string; readonly status: number | null } {
-  const home = join(top, "home/dev");
-  const done = Bun.spawnSync(["/bin/sh", "-c", `exec 2>&1\n${command}`], {
-    cwd: join(home, "project"),
-    env: {
-      PATH: `${join(top, "bin")}:${process.env["PATH"] ?? "/usr/bin:/bin"}`,
-      HOME: home,
-      LC_ALL: "C",
-      GIT_CONFIG_NOSYSTEM: "1",
-      GIT_AUTHOR_NAME: "dev",
-      GIT_AUTHOR_EMAIL: "dev@example.com",
-      GIT_COMMITTER_NAME: "dev",
-      GIT_COMMITTER_EMAIL: "dev@example.com",
-    },
-    timeout: COMMAND_TIMEOUT_MS,
-  });
-  const output = done.stdout.toString().replaceAll(top, "").trimEnd();
-  return { output, status: done.exitCode };
-}
-
-/** The page's lines with `…` filled in from what was printed, or as they are where they don't fit. */
-function resolved(written: string, printed: string): string {
-  const escape = (text: string): string =>
-    text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-  const pattern = written.split("…").map(escape).join("[^]*");
-  return new RegExp(`^${pattern}$`).test(printed) ? printed : written;
-}
 
 /** The names of all fixed keys of a shape. */
 function keysOf(shape: Shape): readonly string[] {

@@ -1,0 +1,81 @@
+/**
+ * README.md: the two commands come first and once, the tour does what it says, and no page leads nowhere.
+ *
+ * @module
+ */
+import { expect, test } from "bun:test";
+import { existsSync, readdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import {
+  blocksOf,
+  machinesOf,
+  pageText,
+  REPOSITORY,
+  testMachines,
+} from "./examples.ts";
+
+const PAGE = pageText("README.md");
+const BLOCKS = blocksOf(PAGE);
+
+const COMMANDS = [
+  "npm run sandbox -- -P :workspace -- sh -c 'echo hi > made-inside.txt && ! touch /etc/refused'",
+  "npm test",
+] as const;
+
+testMachines(machinesOf(BLOCKS.filter(({ language }) => language !== "sh")));
+
+test("the first two blocks are the two commands", () => {
+  expect(BLOCKS.slice(0, 2).map(({ text }) => text)).toEqual([...COMMANDS]);
+});
+
+for (const command of COMMANDS) {
+  test(`the README has "${command}" once`, () => {
+    expect(PAGE.split(command).length - 1).toBe(1);
+  });
+}
+
+const PAGES = [
+  "README.md",
+  "CHANGELOG.md",
+  "CONTRIBUTING.md",
+  "THIRD_PARTY_NOTICES.md",
+  ...readdirSync(join(REPOSITORY, "docs")).filter((name) =>
+    name.endsWith(".md")
+  )
+    .map((name) => `docs/${name}`),
+];
+
+for (const page of PAGES) {
+  test(`every link of ${page} to a file of the repository leads to one`, () => {
+    const targets = [...pageText(page).matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)]
+      .map(([, target]) => target!);
+    const missing = targets.filter((target) =>
+      !existsSync(join(REPOSITORY, dirname(page), target))
+    );
+    expect(missing).toEqual([]);
+  });
+}
+
+/** Names of files and folders of ours that a page speaks of, in code spans. */
+const PLACE = /`((?:src|tests|scripts|docs|vendor|\.ci)\/[A-Za-z0-9_./-]*)`/g;
+
+for (const page of PAGES) {
+  test(`every file of ours that ${page} names is there`, () => {
+    const named = [...pageText(page).matchAll(PLACE)].map(([, path]) => path!);
+    const missing = named.filter((path) => !existsSync(join(REPOSITORY, path)));
+    expect([...new Set(missing)]).toEqual([]);
+  });
+}
+
+test("every test title that the threat model names is a title of that file", () => {
+  const rows = [
+    ...pageText("docs/threat-model.md").replaceAll(/\s+/g, " ").matchAll(
+      /`(tests\/[a-z0-9_/]+\.ts)`: "([^"]+)"/g,
+    ),
+  ];
+  const missing = rows.filter(([, file, title]) =>
+    !existsSync(join(REPOSITORY, file!)) || !pageText(file!).includes(title!)
+  ).map(([row]) => row);
+  expect(rows.length).toBeGreaterThan(20);
+  expect(missing).toEqual([]);
+});
