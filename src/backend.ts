@@ -341,7 +341,7 @@ function draftRun(
   });
   const verdict = judgeCommand(candidates, {
     shows,
-    runs: (path) => canRun(facts.paths, path, request.euid),
+    runs: canRun,
     machine: hostArch() === "x64" ? 62 : 183,
   });
   const refused = refusalOf(request.command[0], verdict);
@@ -595,7 +595,7 @@ function launchOf(
   prepared: Extract<Prepared, { kind: "sandbox" }>,
 ): Launch {
   const { plan, bwrap } = prepared;
-  const filter = Buffer.from(assembledFilter(plan.filter)).toString("latin1");
+  const filter = assembledFilter(plan.filter);
   const softNofile = callerSoftLimit();
   if (plan.stage.kind === "one_start") {
     return {

@@ -344,11 +344,21 @@ export function parsePolicyOptions(
 const OPERATIONS = ["read", "write", "exec"] as const;
 const WHY_USAGE = "for example: codex policy why -P :workspace write src";
 
+/** What no words parse to. */
+const NO_WORDS: ParsedWords = {
+  values: new Map(),
+  ordered: [],
+  rest: [],
+  wantsHelp: false,
+};
+
 function sessionConfig(
   flags: ParsedWords,
   rootWords: readonly ByteString[],
 ): Result<SessionConfig, UsageError> {
-  const root = parseWords("root", rootWords, "first_positional");
+  const root = rootWords.length === 0
+    ? ok(NO_WORDS)
+    : parseWords("root", rootWords, "first_positional");
   if (!root.ok) return root;
   // Both are checked, although only one is used: a bad name is a slip wherever it stands.
   const names = [root.value, flags].map((it) => onlyText(it, "profile"));

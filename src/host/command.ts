@@ -137,12 +137,20 @@ function canExecute(
   return "yes";
 }
 
-/** Whether an interpreter or loader can be executed as far as anyone can tell from outside. */
-export function canRun(facts: FactMap, path: AbsPath, euid: number): boolean {
-  const candidate = lookAt(facts, path, euid);
-  // An interpreter that is itself a script is the kernel's matter: up to four of them may follow each other.
-  return candidate.kind === "file" && candidate.executable === "yes" &&
-    candidate.head?.startsWith("\x7fELF") === true;
+/**
+ * Whether an interpreter or loader can be executed, as far as anyone can tell from outside.
+ *
+ * A script as interpreter is the kernel's matter: up to four of them may follow each other.
+ */
+export function canRun(path: AbsPath): boolean {
+  const there = stat(path);
+  if (!there.ok || (there.value.mode & abi.S_IFMT) !== abi.S_IFREG) {
+    return false;
+  }
+  if ((there.value.mode & 0o001) === 0 || !accessExecutable(path).ok) {
+    return false;
+  }
+  return readHead(path)?.startsWith("\x7fELF") === true;
 }
 
 function readHead(path: AbsPath): ByteString | null {

@@ -138,43 +138,62 @@ function octal(mode: number): string {
 
 /** Every option that the argument list uses: the chosen bwrap must know each. */
 export function requiredOptions(
-  plan: Pick<SandboxPlan, "mounts" | "supervisor" | "disableUserns" | "filter">,
+  plan: Pick<SandboxPlan, "mounts" | "supervisor" | "disableUserns">,
 ): string[] {
-  const options = new Set([
-    "--unshare-user",
-    "--unshare-pid",
-    "--unshare-ipc",
-    "--unshare-uts",
-    "--unshare-net",
-  ]);
-  for (
-    const option of [
-      "--cap-drop",
-      "--new-session",
-      "--die-with-parent",
-      "--setenv",
-      "--chdir",
-      "--seccomp",
-    ]
-  ) {
-    options.add(option);
-  }
-  if (plan.disableUserns) options.add("--disable-userns");
-  if (plan.supervisor.length > 0) {
-    for (
-      const option of [
-        "--info-fd",
-        "--json-status-fd",
-        "--sync-fd",
-        "--block-fd",
-      ]
-    ) options.add(option);
-  }
+  const options: string[] = [...ALWAYS_USED];
+  if (plan.disableUserns) options.push("--disable-userns");
+  if (plan.supervisor.length > 0) options.push(...SUPERVISED);
   for (const { op } of plan.mounts) {
-    const fd = takesDescriptor(op) ? "0" : undefined;
-    for (const word of mountWords(op, fd)) {
-      if (word.startsWith("--")) options.add(word);
+    for (const word of optionsOf(op)) {
+      if (!options.includes(word)) options.push(word);
     }
   }
-  return [...options].sort();
+  return options;
+}
+
+const ALWAYS_USED = [
+  "--unshare-user",
+  "--unshare-pid",
+  "--unshare-ipc",
+  "--unshare-uts",
+  "--unshare-net",
+  "--cap-drop",
+  "--new-session",
+  "--die-with-parent",
+  "--setenv",
+  "--chdir",
+  "--seccomp",
+] as const;
+
+const SUPERVISED = [
+  "--info-fd",
+  "--json-status-fd",
+  "--sync-fd",
+  "--block-fd",
+] as const;
+
+/** The option words of {@linkcode mountWords}. */
+function optionsOf(op: MountOp): readonly string[] {
+  switch (op.kind) {
+    case "bind_path":
+      return [op.access === "writable" ? "--bind" : "--ro-bind"];
+    case "bind_seen":
+      return [op.access === "writable" ? "--bind-fd" : "--ro-bind-fd"];
+    case "bind_own":
+      return ["--ro-bind-fd"];
+    case "tmpfs":
+      return ["--perms", "--tmpfs"];
+    case "empty_file":
+      return ["--perms", "--ro-bind-data"];
+    case "remount_read_only":
+      return ["--remount-ro"];
+    case "symlink":
+      return ["--symlink"];
+    case "dev":
+      return ["--dev"];
+    case "proc":
+      return ["--proc"];
+    default:
+      return unreachable(op);
+  }
 }

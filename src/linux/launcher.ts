@@ -38,7 +38,7 @@ export interface LaunchError {
   readonly message: string;
 }
 
-/** Everything that a launch needs besides the plan. Programs are struct sock_filter as byte strings. */
+/** Everything that a launch needs besides the plan. The filter is struct sock_filter, 8 bytes each. */
 export interface Launch {
   readonly plan: SandboxPlan;
   readonly bwrap: BwrapFile;
@@ -47,7 +47,7 @@ export interface Launch {
   /** Entries that only the command gets, by `--setenv`. */
   readonly lateEnvironment: readonly ByteString[];
   /** The filter that bwrap loads into the command (or the inner stage) and into its own PID 1. */
-  readonly filter: string;
+  readonly filter: Uint8Array;
   /** What bwrap executes. */
   readonly command: readonly string[];
   /** Content of the memfd that the inner stage reads; its number replaces {@linkcode INNER_FD}. */
@@ -82,7 +82,7 @@ export function openPlan(launch: Launch): Result<Opened, LaunchError> {
     mounts.set(index, String(fd.value));
   }
   const seccomp = high(
-    sealedMemfd("codex-filter", latin1(launch.filter), "data"),
+    sealedMemfd("codex-filter", launch.filter, "data"),
     "the seccomp filter",
   );
   if (!seccomp.ok) return seccomp;

@@ -118,7 +118,6 @@ export function draftPlan(request: DraftRequest): Result<Draft, PlanError> {
       ? ["placeholders"]
       : [],
     disableUserns: disablesUserns(request.policy),
-    filter,
   });
   return ok({ ...draft, needed, mounts });
 }

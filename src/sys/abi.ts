@@ -13,6 +13,7 @@ export type Arch = "x64" | "arm64";
 export interface SyscallNumbers {
   readonly read: number;
   readonly pread64: number;
+  readonly pwrite64: number;
   readonly write: number;
   readonly close: number;
   readonly fstat: number;
@@ -88,6 +89,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     ...SHARED_SINCE_5_1,
     read: 0,
     pread64: 17,
+    pwrite64: 18,
     write: 1,
     close: 3,
     fstat: 5,
@@ -159,6 +161,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     getdents64: 61,
     read: 63,
     pread64: 67,
+    pwrite64: 68,
     write: 64,
     ppoll: 73,
     readlinkat: 78,

@@ -502,18 +502,23 @@ export function sealedMemfd(
 ): Result<number, SysError> {
   const fd = memfdCreate(name, kind);
   if (!fd.ok) return fd;
-  const written = writeAll(fd.value, content);
-  if (!written.ok) return written;
-  const sealed = outcome(
-    "F_ADD_SEALS",
-    syscall(SYS.fcntl, fd.value, abi.F_ADD_SEALS, abi.ALL_SEALS),
-  );
-  if (!sealed.ok) return sealed;
-  // A second open of the same inode starts at offset 0, where our own descriptor stands at the end after the write.
-  const reopened = open(
-    `/proc/self/fd/${fd.value}` as ByteString,
-    abi.O_RDONLY,
-  );
+  // pwrite(2) leaves the offset where it is; a memfd takes all at once or fails.
+  const written = syscall(SYS.pwrite64, fd.value, content, content.length, 0);
+  const error = written === content.length ? null : Math.max(-written, 1);
+  const sealed = error !== null
+    ? -error
+    : syscall(SYS.fcntl, fd.value, abi.F_ADD_SEALS, abi.ALL_SEALS);
+  if (sealed >= 0 && kind === "data") return fd;
+  // Executing a file that is open for writing fails (ETXTBSY), sealed or not.
+  const reopened = sealed >= 0
+    ? open(`/proc/self/fd/${fd.value}` as ByteString, abi.O_RDONLY)
+    : fail(
+      {
+        kind: "sys",
+        call: error === null ? "F_ADD_SEALS" : "pwrite64",
+        errno: -sealed,
+      } as const,
+    );
   close(fd.value);
   return reopened;
 }
