@@ -6,7 +6,13 @@
  *
  * @module
  */
-import { carryOut, planOf, prepareRun } from "./src/backend.ts";
+import {
+  carryOut,
+  planOf,
+  type Prepared,
+  prepareRun,
+  type RunRequest,
+} from "./src/backend.ts";
 import {
   BWRAP_SHA256,
   BWRAP_VERSION,
@@ -138,8 +144,16 @@ function startSandbox(
     case "explain_json":
       return print(explainJson(planOf(prepared.value)));
     case "run":
+      warnOf(prepared.value, request.value);
       if (options.value.printsTimings) timer.printAtLaunch = true;
       return stop(carryOut(request.value, prepared.value));
+  }
+}
+
+/** What only the plan knows: a fresh /proc that can't be mounted, a masked file that has another name. */
+function warnOf(prepared: Prepared, request: RunRequest): void {
+  for (const warning of planOf(prepared).warnings) {
+    if (!request.warnings.includes(warning)) say(`warning: ${warning}`);
   }
 }
 
@@ -157,6 +171,7 @@ function startHelper(words: readonly ByteString[], origin: Origin): void {
   for (const warning of request.value.warnings) say(`warning: ${warning}`);
   const prepared = prepareRun(request.value);
   if (!prepared.ok) return stop(prepared.error);
+  warnOf(prepared.value, request.value);
   return stop(carryOut(request.value, prepared.value));
 }
 
