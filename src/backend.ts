@@ -551,7 +551,9 @@ function systemBwrap(
     const missing = draft.needed.filter((option) =>
       !hasOption(ability.value, option)
     );
-    if (missing.length > 0) {
+    const isSilent = ability.value.options.length === 0 &&
+      ability.value.trial.kind === "fails";
+    if (missing.length > 0 && !isSilent) {
       reasons.push(`${trust.path} lacks ${missing.join(", ")}`);
       continue;
     }

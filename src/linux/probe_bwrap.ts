@@ -35,6 +35,12 @@ import { runProbe } from "./run_probe.ts";
 /** How long `--help` or the trial may take. An automounted PATH was seen to hang for 30 s. */
 const PROBE_TIMEOUT_MS = 5_000;
 
+/** What is known of a bwrap that hangs: it isn't asked again. */
+const SILENT = {
+  kind: "fails",
+  stderr: `it did not answer within ${PROBE_TIMEOUT_MS / 1000} s`,
+} as const;
+
 /** A command that never exists: when bwrap says so, every step before it has worked. */
 const NO_SUCH_COMMAND = "/dev/.codex-trial";
 
@@ -88,6 +94,9 @@ function ask(file: BwrapFile): Result<BwrapAbility, SysError> {
     );
   const help = run(["--help"]);
   if (!help.ok) return help;
+  if (help.value.status.kind === "timed_out") {
+    return ok({ options: [], version: "", trial: SILENT });
+  }
   const version = run(["--version"]);
   if (!version.ok) return version;
   const options = optionsOfHelp(help.value.output);
@@ -134,10 +143,7 @@ function trialRun(
     return ok({ kind: "works", proc });
   }
   if (status.kind === "timed_out") {
-    return ok({
-      kind: "fails",
-      stderr: `it did not answer within ${PROBE_TIMEOUT_MS / 1000} s`,
-    });
+    return ok(SILENT);
   }
   return ok({
     kind: "fails",
