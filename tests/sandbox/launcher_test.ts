@@ -1,0 +1,488 @@
+/**
+ * Which bubblewrap is run: the system's only when it can be trusted and can do the job, the bundled one only when it is what was built,
+ * and never a command without a sandbox.
+ *
+ * @module
+ */
+import { afterAll, expect, test } from "bun:test";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import {
+  ACTORS,
+  BOTH_ACTORS,
+  isThere,
+  LAUNCHERS,
+  leaveClean,
+  matrix,
+  notProved,
+  ourProcesses,
+  PLAIN,
+  setup,
+  type Subject,
+} from "./harness.ts";
+
+/** Folders of root outside of /var/tmp, which everybody can write: a trusted bwrap can't lie there. */
+const trustedFolders: string[] = [];
+
+afterAll(async () => {
+  for (const folder of trustedFolders) rmSync(folder, { recursive: true });
+  await leaveClean();
+});
+
+const isRoot = ACTORS.includes("root");
+const SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** A folder in which a bwrap would be trusted. */
+function trustedFolder(): string {
+  const folder = mkdtempSync("/opt/codex-live-");
+  chmodSync(folder, 0o755);
+  trustedFolders.push(folder);
+  return folder;
+}
+
+/** A bwrap that leaves a mark wherever it can, and then does what `line` says. */
+function fakeBwrap(path: string, line: string): void {
+  writeFileSync(path, `#!/bin/sh\n${line}\n`);
+  chmodSync(path, 0o755);
+}
+
+/** The launcher's line of `--explain`. */
+async function launcherOf(
+  { run }: Subject,
+  path: string,
+  flags: readonly string[] = [],
+): Promise<string> {
+  const { stdout, stderr } = await run([
+    ...flags,
+    "--explain",
+    "--",
+    "/bin/true",
+  ], {
+    env: { PATH: path },
+  });
+  return /^launcher +(.*)$/m.exec(stdout)?.[1] ?? stderr;
+}
+
+const UNTRUSTED: readonly {
+  readonly why: string;
+  readonly says: RegExp;
+  /** Makes the bwrap and gives the folder for PATH. */
+  readonly make: (subject: Subject, line: string) => string;
+  readonly needsRoot: boolean;
+}[] = [
+  {
+    why: "in the working directory",
+    says: /not trusted/,
+    make: ({ work }, line) => {
+      fakeBwrap(`${work}/bwrap`, line);
+      return work;
+    },
+    needsRoot: false,
+  },
+  {
+    why: "below a directory that everybody can write",
+    says: /not trusted: \/var\/tmp can be written/,
+    make: ({ dir }, line) => {
+      mkdirSync(`${dir}/bin`);
+      fakeBwrap(`${dir}/bin/bwrap`, line);
+      return `${dir}/bin`;
+    },
+    needsRoot: true,
+  },
+  {
+    why: "of another user",
+    says: /belongs to uid 65534/,
+    make: (_, line) => {
+      const folder = trustedFolder();
+      fakeBwrap(`${folder}/bwrap`, line);
+      chownSync(`${folder}/bwrap`, 65_534, 65_534);
+      return folder;
+    },
+    needsRoot: true,
+  },
+  {
+    why: "in another user's directory",
+    says: /belongs to uid 65534/,
+    make: (_, line) => {
+      const folder = trustedFolder();
+      fakeBwrap(`${folder}/bwrap`, line);
+      chownSync(folder, 65_534, 65_534);
+      return folder;
+    },
+    needsRoot: true,
+  },
+  {
+    why: "in a directory that its group can write",
+    says: /can be written by others than root/,
+    make: (_, line) => {
+      const folder = trustedFolder();
+      fakeBwrap(`${folder}/bwrap`, line);
+      chmodSync(folder, 0o775);
+      return folder;
+    },
+    needsRoot: true,
+  },
+  {
+    why: "that its group can write",
+    says: /can be written by others than root/,
+    make: (_, line) => {
+      const folder = trustedFolder();
+      fakeBwrap(`${folder}/bwrap`, line);
+      chmodSync(`${folder}/bwrap`, 0o775);
+      return folder;
+    },
+    needsRoot: true,
+  },
+  {
+    why: "that is setuid",
+    says: /setuid/,
+    make: (_, line) => {
+      const folder = trustedFolder();
+      fakeBwrap(`${folder}/bwrap`, line);
+      chmodSync(`${folder}/bwrap`, 0o4755);
+      return folder;
+    },
+    needsRoot: true,
+  },
+  {
+    why: "that is a link to one which can't be trusted",
+    says: /not trusted/,
+    make: ({ dir }, line) => {
+      const folder = trustedFolder();
+      fakeBwrap(`${dir}/real`, line);
+      symlinkSync(`${dir}/real`, `${folder}/bwrap`);
+      return folder;
+    },
+    needsRoot: true,
+  },
+  {
+    why: "that is not executable",
+    says: /no bwrap on PATH/,
+    make: (_, line) => {
+      const folder = trustedFolder();
+      fakeBwrap(`${folder}/bwrap`, line);
+      chmodSync(`${folder}/bwrap`, 0o644);
+      return folder;
+    },
+    needsRoot: true,
+  },
+];
+
+for (const { why, says, make, needsRoot } of UNTRUSTED) {
+  const columns = BOTH_ACTORS.filter(() => !needsRoot || isRoot);
+  if (columns.length === 0) {
+    notProved(`a bwrap ${why}`, "only root can make it");
+  }
+  matrix(`a bwrap ${why} is never run`, columns, async (subject) => {
+    const { run, dir } = subject;
+    const mark = `${dir}/mark`;
+    writeFileSync(mark, "");
+    chmodSync(mark, 0o666);
+    const folder = make(subject, `echo ran >> ${mark}`);
+    expect(await launcherOf(subject, folder)).toMatch(says);
+    const { end, stdout } = await run(["--", "/bin/echo", "ran"], {
+      env: { PATH: folder },
+    });
+    expect({ end, stdout }).toEqual({ end: 0, stdout: "ran\n" });
+    expect(readFileSync(mark, "utf8")).toBe("");
+    const only = await run(["--launcher", "system", "--", "/bin/echo", "ran"], {
+      env: { PATH: folder },
+    });
+    expect({ end: only.end, stdout: only.stdout }).toEqual({
+      end: 125,
+      stdout: "",
+    });
+    expect(readFileSync(mark, "utf8")).toBe("");
+  });
+}
+
+matrix(
+  "relative and empty entries of PATH are never looked into for a bwrap",
+  BOTH_ACTORS,
+  async (subject) => {
+    const { work, dir, run } = subject;
+    writeFileSync(`${dir}/mark`, "");
+    chmodSync(`${dir}/mark`, 0o666);
+    fakeBwrap(`${work}/bwrap`, `echo ran >> ${dir}/mark`);
+    for (const path of ["", ".", ":", "work/..", undefined]) {
+      const { end } = await run(["--", "/bin/true"], { env: { PATH: path } });
+      expect(end).toBe(0);
+    }
+    expect(readFileSync(`${dir}/mark`, "utf8")).toBe("");
+  },
+);
+
+const isSystem = LAUNCHERS.includes("system");
+if (!isSystem) notProved("the system's bwrap", "/usr/bin/bwrap is not there");
+
+test.skipIf(!isSystem)(
+  "the system's own bwrap is trusted and preferred",
+  async () => {
+    expect(await launcherOf(setup(), SYSTEM_PATH)).toMatch(
+      /^\/usr\/bin\/bwrap /,
+    );
+  },
+);
+
+test("without a bwrap on PATH the bundled one is run", async () => {
+  expect(await launcherOf(setup(), "/nowhere")).toMatch(
+    /^bundled .*no bwrap on PATH/,
+  );
+});
+
+/** Trusted bwraps that can't do the job. `$0` is the script; the real one is behind it. */
+const UNFIT: readonly (readonly [why: string, line: string, says: RegExp])[] = [
+  [
+    "without --perms",
+    `[ "$1" = --help ] && exec sh -c '/usr/bin/bwrap --help | grep -v perms'; exec /usr/bin/bwrap "$@"`,
+    /lacks .*--perms/,
+  ],
+  [
+    "without --ro-bind-fd",
+    `[ "$1" = --help ] && exec sh -c '/usr/bin/bwrap --help | grep -v bind-fd'; exec /usr/bin/bwrap "$@"`,
+    /lacks .*bind-fd/,
+  ],
+  [
+    "without --disable-userns",
+    `[ "$1" = --help ] && exec sh -c '/usr/bin/bwrap --help | grep -v userns'; exec /usr/bin/bwrap "$@"`,
+    /lacks .*--disable-userns/,
+  ],
+  [
+    "that always fails",
+    'echo "bwrap: No permissions to create new namespace" >&2; exit 1',
+    /lacks|does not work here/,
+  ],
+  ["that prints nothing", "exit 0", /lacks|does not work here/],
+];
+
+for (const [why, line, says] of UNFIT) {
+  test.skipIf(!isRoot || !isSystem)(
+    `a trusted bwrap ${why} is passed over for the bundled one`,
+    async () => {
+      const subject = setup();
+      const folder = trustedFolder();
+      fakeBwrap(`${folder}/bwrap`, line);
+      const said = await launcherOf(subject, folder, ["-P", ":workspace"]);
+      expect(said).toMatch(/^bundled /);
+      expect(said).toMatch(says);
+      const { end, stdout } = await subject.run(["--", "/bin/echo", "ran"], {
+        env: { PATH: folder },
+      });
+      expect({ end, stdout }).toEqual({ end: 0, stdout: "ran\n" });
+    },
+  );
+}
+
+test.skipIf(!isRoot || !isSystem)(
+  "a bwrap that can't mount /proc is used with the host's, read-only, and says so",
+  async () => {
+    const subject = setup();
+    const folder = trustedFolder();
+    fakeBwrap(
+      `${folder}/bwrap`,
+      `for a; do [ "$a" = --proc ] && { echo "bwrap: Can't mount proc on /newroot/proc: Operation not permitted" >&2; exit 1; }; done; exec /usr/bin/bwrap "$@"`,
+    );
+    const { end, stdout, stderr } = await subject.run([
+      "--launcher",
+      "system",
+      "--",
+      "/bin/sh",
+      "-c",
+      "echo ran; (: >> /proc/sys/kernel/hostname) 2>/dev/null && echo writable; echo end",
+    ], { env: { PATH: folder } });
+    expect({ end, stdout }).toEqual({ end: 0, stdout: "ran\nend\n" });
+    expect(stderr).toMatch(
+      /^codex: warning: the host's \/proc is visible inside, read-only[^\n]*\n$/,
+    );
+  },
+);
+
+test.skipIf(!isRoot)(
+  "a bwrap that hangs is given up after its time, with all that it started",
+  async () => {
+    const subject = setup();
+    const folder = trustedFolder();
+    fakeBwrap(`${folder}/bwrap`, "sleep 60; exit 0");
+    const started = Date.now();
+    const { end, stdout } = await subject.run(["--", "/bin/echo", "ran"], {
+      env: { PATH: folder },
+      timeoutMs: 40_000,
+    });
+    expect({ end, stdout }).toEqual({ end: 0, stdout: "ran\n" });
+    expect(Date.now() - started).toBeLessThan(10_000);
+    // Nor does the script's own child stay: it would hold the folder for a minute.
+    expect(ourProcesses().filter(({ words }) => words === "sleep 60"))
+      .toEqual([]);
+  },
+);
+
+const CACHES: readonly (readonly [
+  why: string,
+  prepare: (subject: Subject) => void,
+])[] = [
+  ["that is not there", ({ home }) => rmSync(home, { recursive: true })],
+  ["that can't be written", ({ home }) => {
+    chownSync(home, 0, 0);
+    chmodSync(home, 0o555);
+  }],
+  ["with garbage in its cache", (subject) => {
+    plant(subject, "{ not json");
+  }],
+  ["with lies in its cache", (subject) => {
+    plant(subject, '{"x":{"options":[1],"version":2,"trial":null}}');
+  }],
+  ["with a state folder open to others", (subject) => {
+    plant(subject, "{}");
+    chmodSync(`${subject.home}/sandbox`, 0o777);
+  }],
+  ["with a link as its state folder", ({ home }) => {
+    symlinkSync("/tmp", `${home}/sandbox`);
+  }],
+];
+
+function plant({ home, uid }: Subject, text: string): void {
+  for (const folder of ["sandbox", "sandbox/cache"]) {
+    mkdirSync(`${home}/${folder}`, { mode: 0o700 });
+    chownSync(`${home}/${folder}`, uid, uid);
+  }
+  writeFileSync(`${home}/sandbox/cache/bwrap-abilities.json`, text);
+  chownSync(`${home}/sandbox/cache/bwrap-abilities.json`, uid, uid);
+}
+
+for (const [why, prepare] of CACHES) {
+  matrix(
+    `a CODEX_HOME ${why} costs time and nothing else`,
+    BOTH_ACTORS.filter(({ actor }) => actor === "user" ? isRoot : true),
+    async (subject) => {
+      prepare(subject);
+      // Without a home that may be made: a missing CODEX_HOME is refused by name, an unset one is not.
+      const env = existsSync(subject.home)
+        ? {}
+        : { CODEX_HOME: undefined, HOME: subject.home };
+      for (let round = 0; round < 2; round++) {
+        const outcome = await subject.run(["--", "echo", "ran"], { env });
+        expect(outcome).toEqual({ end: 0, stdout: "ran\n", stderr: "" });
+      }
+    },
+  );
+}
+
+test("the second run asks no bwrap again", async () => {
+  const { home, run } = setup();
+  await run(["--", "true"]);
+  const cache = `${home}/sandbox/cache`;
+  const [name = ""] = readdirSync(cache);
+  const before = statSync(`${cache}/${name}`).ctimeMs;
+  expect((statSync(`${home}/sandbox`).mode & 0o777).toString(8)).toBe("700");
+  await run(["--", "true"]);
+  expect(statSync(`${cache}/${name}`).ctimeMs).toBe(before);
+});
+
+/** The offset of the embedded bubblewrap in the executable, by its first page. */
+function offsetOfBwrap(codex: string): number {
+  const bwrap = readFileSync(
+    `${
+      process.env["CODEX_BUILD_DIR"] ?? `${import.meta.dirname}/../../build`
+    }/bwrap`,
+  );
+  // Not from its start: the header is like any other's.
+  const sample = bwrap.subarray(bwrap.length >> 1, (bwrap.length >> 1) + 256);
+  const fd = openSync(codex, "r");
+  const chunk = Buffer.alloc(8 << 20);
+  const size = statSync(codex).size;
+  for (let at = 0; at < size; at += chunk.length - sample.length) {
+    const count = readSync(fd, chunk, 0, chunk.length, at);
+    const found = chunk.subarray(0, count).indexOf(sample);
+    if (found !== -1) {
+      closeSync(fd);
+      return at + found;
+    }
+  }
+  closeSync(fd);
+  return -1;
+}
+
+test("a bundled bwrap with one bit changed is not run", async () => {
+  const subject = setup();
+  const { codex, dir, work } = subject;
+  const offset = offsetOfBwrap(codex);
+  expect(offset).toBeGreaterThan(0);
+  const copy = `${dir}/tampered`;
+  copyFileSync(codex, copy);
+  chmodSync(copy, 0o755);
+  const fd = openSync(copy, "r+");
+  const byte = Buffer.alloc(1);
+  readSync(fd, byte, 0, 1, offset);
+  writeSync(fd, Buffer.from([(byte[0] ?? 0) ^ 1]), 0, 1, offset);
+  closeSync(fd);
+  const { end, stdout, stderr } = await subject.outside([
+    ...[copy, "sandbox", "--launcher", "bundled", "-P", ":workspace", "--"],
+    ...["touch", `${work}/made`],
+  ]);
+  expect({ end, stdout }).toEqual({ end: 125, stdout: "" });
+  expect(stderr).toMatch(
+    /^codex: bundled bubblewrap digest mismatch: expected sha256:[0-9a-f]{64}, got sha256:[0-9a-f]{64}[^\n]*\n$/,
+  );
+  expect(isThere(`${work}/made`)).toBe(false);
+});
+
+test("a host without /proc runs no command", async () => {
+  const { run, work } = setup({ ...PLAIN, launcher: "bundled" });
+  const { end, stdout } = await run(
+    ["-P", ":workspace", "--", "sh", "-c", "echo ran; touch made"],
+    {
+      shell:
+        `exec unshare -Urm sh -c 'mount -t tmpfs none /proc && exec "$@"' sh "$@"`,
+    },
+  );
+  expect(end).not.toBe(0);
+  expect(stdout).toBe("");
+  expect(readdirSync(work)).toEqual([]);
+});
+
+/** Hosts that can't make a sandbox, made by taking something away in a namespace of its own. */
+const HOSTS: readonly (readonly [
+  why: string,
+  shell: string,
+  says: RegExp,
+])[] = [
+  [
+    "whose user namespaces are used up",
+    // The limit is the new namespace's own: the host's stays as it is.
+    `exec unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"' sh "$@"`,
+    /max_user_namespaces is 0/,
+  ],
+];
+
+for (const [why, shell, says] of HOSTS) {
+  test(`a host ${why} gets one line and no command`, async () => {
+    const limit = readFileSync("/proc/sys/user/max_user_namespaces", "utf8");
+    const { run, work } = setup({ ...PLAIN, launcher: "bundled" });
+    const { end, stdout, stderr } = await run(
+      ["-P", ":workspace", "--", "sh", "-c", "echo ran; touch made"],
+      { shell },
+    );
+    expect(readFileSync("/proc/sys/user/max_user_namespaces", "utf8"))
+      .toBe(limit);
+    expect({ end, stdout }).toEqual({ end: 125, stdout: "" });
+    expect(stderr).toMatch(/^codex: [^\n]+\n$/);
+    expect(stderr).toMatch(says);
+    expect(readdirSync(work)).toEqual([]);
+  });
+}
