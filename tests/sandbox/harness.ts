@@ -444,7 +444,8 @@ export async function leaveClean(): Promise<void> {
     }
   } finally {
     endOurs();
-    for (const folder of [...folders]) remove(folder);
+    const left = folders.splice(0);
     shared = null;
+    for (const folder of left) rmSync(folder, { recursive: true, force: true });
   }
 }
