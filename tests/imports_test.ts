@@ -46,6 +46,8 @@ const EFFECT_FILES: ReadonlySet<string> = new Set([
   "src/egress/socks_session.ts",
   "src/egress/host_dialer.ts",
   "src/sys/connect.ts",
+  "src/egress/proxy_connect.ts",
+  "src/egress/pair.ts",
   "src/egress/proxy.ts",
   "src/egress/listeners.ts",
   "src/egress/dial.ts",

@@ -350,13 +350,9 @@ function handOver(
     upstream,
     target,
     tally,
-    serverNames: early.serverNames,
-    early: early.fromClient,
+    ...early,
     onOver: () => over(session),
   });
-  if (early.fromUpstream !== null) {
-    upstream.owner.onData(early.fromUpstream);
-  }
 }
 
 /** Why a way to the origin could not be opened. */

@@ -124,10 +124,10 @@ export function serveSocks(
         target,
         tally,
         serverNames: "checked",
-        early: input.length > 0 ? input : null,
+        fromClient: input.length > 0 ? input : null,
+        fromUpstream: early,
         onOver: over,
       });
-      if (early !== null) upstream.owner.onData(early);
     });
   };
 

@@ -1,5 +1,5 @@
 /**
- * Bytes both ways between a client and what it asked for, each direction ending on its own.
+ * Bytes both ways between a client and what it asked for, watched for silence and for TLS server names.
  *
  * A tunnel that begins with a ClientHello for a host that the policy does not allow is closed before a byte of it goes out.
  *
@@ -16,18 +16,11 @@ import {
   type Tally,
   type Timed,
 } from "./context.ts";
-import {
-  abort,
-  finish,
-  type Link,
-  type LinkOwner,
-  pause,
-  resume,
-  send,
-} from "./link.ts";
+import { abort, type Link } from "./link.ts";
+import { joinLinks } from "./pair.ts";
 import { readHello } from "./tls_hello.ts";
 
-/** What a tunnel is made of. Both links are connected; whatever comes from now on is passed. */
+/** What a tunnel is made of. Both links are connected. */
 export interface TunnelParts {
   readonly context: ProxyContext;
   readonly client: Link;
@@ -37,7 +30,9 @@ export interface TunnelParts {
   /** `checked`: TLS server names are judged. Not for websocket, whose head was judged. */
   readonly serverNames: "checked" | "unchecked";
   /** Bytes of the client that came with its request. */
-  readonly early: Buffer | null;
+  readonly fromClient: Buffer | null;
+  /** Bytes of the origin that came before the tunnel. */
+  readonly fromUpstream: Buffer | null;
   /** Called once, when both links are closed. */
   readonly onOver: () => void;
 }
@@ -45,118 +40,92 @@ export interface TunnelParts {
 /** Joins the two links. */
 export function joinTunnel(parts: TunnelParts): void {
   const { context, client, upstream, tally } = parts;
+  const { headMs, tunnelIdleMs } = context.limits;
+  /** The beginning of a ClientHello, `null` once it was judged. */
   let hello: Buffer | null = parts.serverNames === "checked"
     ? Buffer.alloc(0)
     : null;
   let failure: string | null = null;
-  let open = 2;
-  let isReported = false;
+  let lastByteAt = performance.now();
+  let helloAt = 0;
   const timed: Timed = {
-    expiresAt: performance.now() + context.limits.tunnelIdleMs,
+    expiresAt: lastByteAt + tunnelIdleMs,
     onExpire(): void {
-      const idle = performance.now() - lastByteAt;
+      const now = performance.now();
+      const isInHello = hello !== null && hello.length > 0;
       // Bytes move no deadline, that would cost more than to look again now.
-      const limit = hello !== null && hello.length > 0
-        ? context.limits.headMs
-        : context.limits.tunnelIdleMs;
-      if (idle < limit) {
-        timed.expiresAt = performance.now() + limit - idle;
+      const end = isInHello ? helloAt + headMs : lastByteAt + tunnelIdleMs;
+      if (now < end) {
+        timed.expiresAt = end;
         return;
       }
-      failure = `no byte for ${limit} ms`;
-      abort(client);
-      abort(upstream);
+      stop(
+        isInHello
+          ? `half a ClientHello for ${headMs} ms`
+          : `no byte for ${tunnelIdleMs} ms`,
+      );
     },
   };
-  let lastByteAt = performance.now();
-  context.timed.add(timed);
-
-  const over = (): void => {
-    if (--open > 0 || isReported) return;
-    isReported = true;
-    context.timed.delete(timed);
-    reportDone(context, tally, failure);
-    parts.onOver();
+  const stop = (why: string): void => {
+    failure = why;
+    abort(client);
+    abort(upstream);
   };
 
-  const direction = (
-    to: Link,
-    pass: (bytes: Buffer) => void,
-  ): LinkOwner => ({
-    onData: pass,
-    onEnd: () => finish(to),
-    onDrain: () => resume(to),
-    onClose(isClean): void {
-      if (isClean) {
-        finish(to);
-        // A link that is gone takes nothing more: its source must not wait for it.
-        resume(to);
-      } else abort(to);
-      over();
-    },
-  });
-
-  const passUp = (bytes: Buffer): void => {
-    lastByteAt = performance.now();
-    tally.bytesUp += bytes.length;
-    if (!send(upstream, bytes)) pause(client);
-  };
-  const checkHello = (bytes: Buffer): void => {
-    hello = hello === null || hello.length === 0
-      ? bytes
-      : Buffer.concat([hello, bytes]);
-    lastByteAt = performance.now();
-    const reading = readHello(hello);
-    if (reading.kind === "more") {
-      timed.expiresAt = lastByteAt + context.limits.headMs;
-      return;
-    }
-    const refusal = reading.kind === "not_tls"
-      ? null
-      : reading.kind === "malformed"
-      ? "malformed"
-      : refusedName(parts, reading.serverName);
-    if (refusal !== null) {
-      failure = refusal === "malformed"
-        ? "the TLS ClientHello is malformed"
-        : `the TLS server name ${refusal} is not allowed`;
-      abort(client);
-      abort(upstream);
-      return;
-    }
-    const first = hello;
-    hello = null;
-    timed.expiresAt = lastByteAt + context.limits.tunnelIdleMs;
-    passUp(first);
-  };
-  const fromClient = (bytes: Buffer): void => {
-    if (hello === null) passUp(bytes);
-    else checkHello(bytes);
-  };
-  client.owner = {
-    ...direction(upstream, fromClient),
-    onEnd(): void {
-      // Half a ClientHello and no more: whatever it is, it is not TLS.
-      if (hello !== null && hello.length > 0) {
-        const rest = hello;
-        hello = null;
-        passUp(rest);
+  /** Holds back until the server name is known. @returns what may go on */
+  const judge = (bytes: Buffer, before: Buffer): Buffer | null => {
+    if (before.length === 0) helloAt = lastByteAt;
+    const whole = before.length === 0 ? bytes : Buffer.concat([before, bytes]);
+    const reading = readHello(whole);
+    switch (reading.kind) {
+      case "more":
+        hello = whole;
+        timed.expiresAt = helloAt + headMs;
+        return null;
+      case "malformed":
+        stop("the TLS ClientHello is malformed");
+        return null;
+      case "hello": {
+        const refused = refusedName(parts, reading.serverName);
+        if (refused !== null) {
+          stop(`the TLS server name ${refused} is not allowed`);
+          return null;
+        }
       }
-      finish(upstream);
-    },
+    }
+    hello = null;
+    timed.expiresAt = lastByteAt + tunnelIdleMs;
+    return whole;
   };
-  upstream.owner = direction(client, (bytes) => {
-    lastByteAt = performance.now();
-    tally.bytesDown += bytes.length;
-    if (!send(client, bytes)) pause(upstream);
+
+  context.timed.add(timed);
+  joinLinks({
+    client,
+    upstream,
+    onUp(bytes): Buffer | null {
+      lastByteAt = performance.now();
+      const passed = hello === null ? bytes : judge(bytes, hello);
+      if (passed !== null) tally.bytesUp += passed.length;
+      return passed;
+    },
+    onDown(bytes): void {
+      lastByteAt = performance.now();
+      tally.bytesDown += bytes.length;
+    },
+    heldBack(): Buffer | null {
+      // Half a ClientHello and no more to come: no server can make a session of it.
+      const rest = hello;
+      hello = null;
+      return rest;
+    },
+    onOver(): void {
+      context.timed.delete(timed);
+      reportDone(context, tally, failure);
+      parts.onOver();
+    },
   });
-  if (parts.early !== null && parts.early.length > 0) fromClient(parts.early);
-  if (client.isPeerDone) client.owner.onEnd();
-  if (upstream.isPeerDone) upstream.owner.onEnd();
-  if (client.isClosed) client.owner.onClose(false);
-  if (upstream.isClosed) upstream.owner.onClose(false);
-  resume(client);
-  resume(upstream);
+  if (parts.fromClient !== null) client.owner.onData(parts.fromClient);
+  if (parts.fromUpstream !== null) upstream.owner.onData(parts.fromUpstream);
 }
 
 /** The server name as text when the policy refuses it, else `null`. Reports the refusal. */
@@ -165,24 +134,16 @@ function refusedName(
   serverName: string | null,
 ): string | null {
   if (serverName === null) return null;
+  const { target, context } = parts;
   const text = decodeText(serverName as ByteString);
   const host = text === null ? null : parseHost(text);
   if (host === null || !host.ok) return "(unreadable)";
   const name = formatHost(host.value);
-  if (name === formatHost(parts.target.host)) return null;
-  const decision = decideServerName(
-    parts.context.policy,
-    parts.target,
-    host.value,
-  );
+  if (name === formatHost(target.host)) return null;
+  const decision = decideServerName(context.policy, target, host.value);
   if (decision.verdict === "allow") return null;
-  const { target } = parts;
-  const tally = newTally(
-    target.protocol,
-    { host: host.value, port: target.port },
-    null,
-    null,
-  );
-  reportDenied(parts.context, tally, decision);
+  const endpoint = { host: host.value, port: target.port };
+  const tally = newTally(target.protocol, endpoint, null, null);
+  reportDenied(context, tally, decision);
   return name;
 }

@@ -1,0 +1,102 @@
+/**
+ * A plain byte relay from listeners inside the network namespace to a caller's own proxy on the host's loopback.
+ *
+ * For callers of `codex-linux-sandbox` that bring their proxy (`routes.ts`): nothing is read or judged here, the caller's proxy does.
+ * Only the endpoints of the plan can be reached.
+ *
+ * @module
+ */
+import { parseAddress } from "../policy/address.ts";
+import {
+  abort,
+  adopt,
+  type Link,
+  LINK_HANDLERS,
+  newLink,
+  NO_OWNER,
+  pause,
+  send,
+} from "./link.ts";
+import type { ConnectFd } from "./dial.ts";
+import { joinLinks } from "./pair.ts";
+import type { LoopbackEndpoint } from "./routes.ts";
+
+/** What a relay is made of. */
+export interface RelayParts {
+  /** Listening, non-blocking sockets, owned by the relay from then on, each with the endpoint that it leads to. */
+  readonly routes: readonly {
+    readonly fd: number;
+    readonly endpoint: LoopbackEndpoint;
+  }[];
+  /** Sent first on every connection to the caller's proxy: the attribution frame. */
+  readonly preface: Buffer | null;
+  readonly connectFd: ConnectFd;
+  readonly dialMs: number;
+}
+
+export interface RunningRelay {
+  /** Stops accepting, resets what is open. */
+  readonly close: () => Promise<void>;
+}
+
+/** Starts relaying. @throws when a descriptor is no listening socket */
+export function startRelay(parts: RelayParts): RunningRelay {
+  const open = new Set<Link>();
+  let isClosed = false;
+  const listeners = parts.routes.map(({ fd, endpoint }) =>
+    Bun.listen({
+      fd,
+      allowHalfOpen: true,
+      socket: {
+        ...LINK_HANDLERS,
+        open(socket: Bun.Socket<Link>): void {
+          const client = newLink(NO_OWNER);
+          client.socket = socket;
+          socket.data = client;
+          if (isClosed) return abort(client);
+          open.add(client);
+          void relay(parts, client, endpoint, () => open.delete(client));
+        },
+      },
+    } as never) as { readonly stop: (closeActive: boolean) => void }
+  );
+  return {
+    close(): Promise<void> {
+      isClosed = true;
+      for (const listener of listeners) listener.stop(false);
+      for (const link of [...open]) abort(link);
+      // Sockets are closed at the end of the event loop's turn.
+      return new Promise((resolve) => setTimeout(resolve, 0));
+    },
+  };
+}
+
+async function relay(
+  parts: RelayParts,
+  client: Link,
+  endpoint: LoopbackEndpoint,
+  onOver: () => void,
+): Promise<void> {
+  // Bytes wait in the kernel until there is somewhere to send them.
+  pause(client);
+  const address = parseAddress(endpoint.address);
+  const dialled = address === null
+    ? null
+    : await parts.connectFd(address, endpoint.port, parts.dialMs);
+  const upstream = newLink(NO_OWNER);
+  if (
+    dialled === null || !dialled.ok || !await adopt(dialled.value, upstream)
+  ) {
+    abort(client);
+    return onOver();
+  }
+  if (parts.preface !== null) send(upstream, parts.preface);
+  joinLinks({
+    client,
+    upstream,
+    onUp: (bytes) => bytes,
+    onDown: () => {},
+    heldBack: () => null,
+    onOver,
+  });
+}

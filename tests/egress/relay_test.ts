@@ -1,0 +1,67 @@
+import { expect, test } from "bun:test";
+import { startRelay } from "../../src/egress/relay.ts";
+import { attributionPreface } from "../../src/egress/routes.ts";
+import { connectFd } from "../../src/sys/connect.ts";
+import { ask, listenFd, openClient, startOrigin } from "./fixtures.ts";
+
+test("bytes go to the caller's proxy behind the attribution frame, and half-close works", async () => {
+  await using callersProxy = await startOrigin(({ socket, received }) => {
+    if (socket.readableEnded) socket.end(`got ${received.length}`);
+  });
+  const listener = listenFd();
+  const relay = startRelay({
+    routes: [{
+      fd: listener.fd,
+      endpoint: { address: "127.0.0.1", port: callersProxy.port },
+    }],
+    preface: attributionPreface("tok123"),
+    connectFd,
+    dialMs: 1_000,
+  });
+  using client = await openClient(listener.port);
+  client.socket.end("GET / HTTP/1.1\r\n\r\n");
+  expect(await client.untilEnd()).toBe("got 34");
+  expect(client.ended).toBe("fin");
+  expect(callersProxy.connections[0]?.received).toBe(
+    "\0CDXPXY1\0\x06tok123GET / HTTP/1.1\r\n\r\n",
+  );
+  await relay.close();
+});
+
+test("each listener leads to its own endpoint and nowhere else", async () => {
+  await using one = await startOrigin(({ socket }) => socket.end("one"));
+  await using two = await startOrigin(({ socket }) => socket.end("two"));
+  const listeners = [listenFd(), listenFd()];
+  const relay = startRelay({
+    routes: listeners.map(({ fd }, i) => ({
+      fd,
+      endpoint: { address: "127.0.0.1", port: (i === 0 ? one : two).port },
+    })),
+    preface: null,
+    connectFd,
+    dialMs: 1_000,
+  });
+  expect(await ask(listeners[0]?.port ?? 0, "x")).toBe("one");
+  expect(await ask(listeners[1]?.port ?? 0, "x")).toBe("two");
+  await relay.close();
+});
+
+test("a proxy that is gone is a reset, and the relay goes on", async () => {
+  const gone = await startOrigin(() => {});
+  const { port } = gone;
+  await gone[Symbol.asyncDispose]();
+  const listener = listenFd();
+  const relay = startRelay({
+    routes: [{ fd: listener.fd, endpoint: { address: "127.0.0.1", port } }],
+    preface: null,
+    connectFd,
+    dialMs: 1_000,
+  });
+  for (let i = 0; i < 3; i++) {
+    using client = await openClient(listener.port);
+    await client.untilEnd();
+    expect(client.ended).toBe("reset");
+  }
+  await relay.close();
+  await expect(openClient(listener.port)).rejects.toThrow();
+});
