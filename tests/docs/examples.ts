@@ -22,7 +22,9 @@ import process from "node:process";
 
 export const REPOSITORY = join(import.meta.dirname!, "../..");
 
-const CODEX = process.env["CODEX_BIN"] ?? join(REPOSITORY, "build/codex");
+/** The built executable. */
+export const CODEX = process.env["CODEX_BIN"] ??
+  join(REPOSITORY, "build/codex");
 const COMMAND_TIMEOUT_MS = 20_000;
 
 /** One fenced block. */

@@ -4,10 +4,11 @@
  * @module
  */
 import { expect, test } from "bun:test";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import {
   blocksOf,
+  CODEX,
   machinesOf,
   pageText,
   REPOSITORY,
@@ -33,6 +34,22 @@ for (const command of COMMANDS) {
     expect(PAGE.split(command).length - 1).toBe(1);
   });
 }
+
+test("the libc floor of the README is the newest version that the executable asks for", () => {
+  const file = readFileSync(CODEX);
+  const minors: number[] = [];
+  const mark = "GLIBC_2.";
+  for (
+    let at = file.indexOf(mark);
+    at !== -1;
+    at = file.indexOf(mark, at + 1)
+  ) {
+    const digits = file.toString("latin1", at + mark.length, at + 12);
+    minors.push(Number.parseInt(digits, 10) || 0);
+  }
+  const floor = `glibc 2.${Math.max(...minors)}`;
+  expect(PAGE).toContain(`**The libc floor is ${floor}.**`);
+});
 
 const PAGES = [
   "README.md",
