@@ -219,15 +219,22 @@ function print(text: string): never {
   exitNow(written.ok ? 0 : 125);
 }
 
+/** A mistake of ours, or a host on which not even a system call can be made. The command has not started: nothing after its exec is ours. */
+function endInternally(message: string): never {
+  const line = `internal error: ${message}; please report it`;
+  try {
+    say(line);
+    exitNow(125);
+  } catch {
+    // Without libc only the runtime's own way out is left: too little address space (ulimit -v) does that.
+    process.stderr.write(`codex: ${line}\n`);
+    process.exit(125);
+  }
+}
+
 // Last, when every class and constant above exists.
 try {
   main();
 } catch (error) {
-  // A mistake of ours. The command has not started: nothing after its exec is ours.
-  say(
-    `internal error: ${
-      error instanceof Error ? error.message : error
-    }; please report it`,
-  );
-  exitNow(125);
+  endInternally(error instanceof Error ? error.message : String(error));
 }

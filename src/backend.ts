@@ -442,7 +442,8 @@ function possiblePlaceholders(
 function isEmptyAndOpen(path: AbsPath, node: "directory" | "file"): boolean {
   const flags = abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK;
   const fd = open(path, node === "directory" ? flags | O_DIRECTORY : flags);
-  if (!fd.ok) return false;
+  // Gone meanwhile: it was another run's, which has ended. It is made again.
+  if (!fd.ok) return fd.error.errno === abi.ENOENT;
   const names = node === "directory" ? readDirectory(fd.value) : ok([]);
   close(fd.value);
   return names.ok && names.value.length === 0;

@@ -11,7 +11,7 @@ import { fail, ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";
 import { close, duplicate, sealedMemfd } from "../sys/calls.ts";
 import { readEmbeddedBwrap } from "./embedded_bwrap.ts";
-import { FIRST_OWN_FD, type LaunchError } from "./launcher.ts";
+import { firstOwnFd, type LaunchError } from "./launcher.ts";
 import type { BwrapFile } from "./probe_bwrap.ts";
 
 /** The bundled bwrap, ready to run. */
@@ -51,7 +51,7 @@ export function loadBundledBwrap(): Result<BundledBwrap, LaunchError> {
         }`,
     });
   }
-  const fd = duplicate(memfd.value, FIRST_OWN_FD);
+  const fd = duplicate(memfd.value, firstOwnFd());
   close(memfd.value);
   if (!fd.ok) {
     return fail({

@@ -163,6 +163,9 @@ export function explainRefusal(facts: NamespaceFacts, stderr: string): string {
   if (namespaces && facts.uid !== 0 && facts.apparmorRestricts === true) {
     return `AppArmor keeps this bwrap from user namespaces: install the distribution's bubblewrap (/usr/bin/bwrap) with its AppArmor profile "bwrap-userns-restrict" (${said})`;
   }
+  if (/\(ENOSPC\)|max_\*_namespaces exceeded|No space left/.test(stderr)) {
+    return `no more user namespaces can be made here, as inside another sandbox: run it outside of that one, or give the outer profile nested_namespaces = true (${said})`;
+  }
   if (namespaces && facts.filtered) {
     return `this container's seccomp profile forbids user namespaces: start the container with "--security-opt seccomp=unconfined" or a profile that allows clone, unshare and mount (${said})`;
   }

@@ -59,8 +59,19 @@ export interface Launch {
 /** Stands in `command` for the number of the memfd that the inner stage reads. */
 export const INNER_FD = "\0inner-fd";
 
-/** Our descriptors start here: 0–2 and those of `--pass-fd` are the caller's. */
-export const FIRST_OWN_FD = 100;
+let firstOwn: number | undefined;
+
+/**
+ * Our descriptors start here: 0–2 and those of `--pass-fd` are the caller's. 100, and less only under a hard limit of open files so low
+ * that a run would not fit above it.
+ */
+export function firstOwnFd(): number {
+  if (firstOwn === undefined) {
+    const limit = getLimit(0, abi.RLIMIT_NOFILE);
+    firstOwn = limit.ok && limit.value.hard < 256 ? 10 : 100;
+  }
+  return firstOwn;
+}
 
 /** Descriptors of a plan, opened. */
 export interface Opened {
@@ -114,8 +125,8 @@ function high(
   what: string,
 ): Result<number, LaunchError> {
   if (!fd.ok) return failed(`Cannot open ${what}`, fd.error);
-  if (fd.value >= FIRST_OWN_FD) return fd;
-  const moved = duplicate(fd.value, FIRST_OWN_FD);
+  if (fd.value >= firstOwnFd()) return fd;
+  const moved = duplicate(fd.value, firstOwnFd());
   close(fd.value);
   return moved.ok ? moved : failed(`Cannot open ${what}`, moved.error);
 }

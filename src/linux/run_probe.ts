@@ -34,8 +34,8 @@ export interface ProbeOutcome {
 /** More output is dropped: no help text is longer. */
 export const OUTPUT_LIMIT_BYTES = 64 * 1024;
 
-/** Descriptors below this number are the child's own. */
-const HIGH_FD = 100;
+/** Above the child's own descriptors, 0 to 2, and below any limit of open files that a run fits into. */
+const HIGH_FD = 10;
 
 /**
  * Runs `program` with stdin from `/dev/null`.

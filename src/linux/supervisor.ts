@@ -45,7 +45,7 @@ import { stableBytes } from "../sys/ffi.ts";
 import { bwrapArguments } from "./bwrap_argv.ts";
 import {
   failed,
-  FIRST_OWN_FD,
+  firstOwnFd,
   type Launch,
   type LaunchError,
   openPlan,
@@ -197,8 +197,8 @@ function describePlaceholderError(error: PlaceholderError): string {
 
 /** The same open file under a number of ours, so that no child's number overwrites it. */
 function own(fd: Result<number, SysError>): Result<number, SysError> {
-  if (!fd.ok || fd.value >= FIRST_OWN_FD) return fd;
-  const moved = duplicate(fd.value, FIRST_OWN_FD);
+  if (!fd.ok || fd.value >= firstOwnFd()) return fd;
+  const moved = duplicate(fd.value, firstOwnFd());
   close(fd.value);
   return moved;
 }
@@ -292,7 +292,7 @@ function start(
       lifeline.from,
     ]
   ) close(fd);
-  for (const fd of opened.value.keep) if (fd >= FIRST_OWN_FD) close(fd);
+  for (const fd of opened.value.keep) if (fd >= firstOwnFd()) close(fd);
   if (!bwrap.ok) {
     writeAll(lifeline.to, new Uint8Array([DISMISSED]));
     waitFor(watcher.value);

@@ -27,26 +27,31 @@ interface Libc {
 
 let libc: Libc | undefined;
 
-/** glibc first, then musl, whose file carries the architecture's name. */
+/**
+ * glibc first, then musl, whose file carries the architecture's name.
+ *
+ * A name that the loader does not find is looked for in the working directory by the runtime, which would run foreign code: glibc's is
+ * loaded already in any process that it can be found in, musl's must be a whole path.
+ */
 function libcNames(): readonly string[] {
   return [
     "libc.so.6",
     process.arch === "arm64"
-      ? "libc.musl-aarch64.so.1"
-      : "libc.musl-x86_64.so.1",
+      ? "/lib/libc.musl-aarch64.so.1"
+      : "/lib/libc.musl-x86_64.so.1",
   ];
 }
 
 function openFirst<T>(open: (name: string) => T): T {
-  let last: unknown;
+  let first: unknown;
   for (const name of libcNames()) {
     try {
       return open(name);
     } catch (error) {
-      last = error;
+      first ??= error;
     }
   }
-  throw last;
+  throw first;
 }
 
 function bindLibc(): Libc {

@@ -1,0 +1,92 @@
+/**
+ * Callers with little: few open files, little address space, no namespaces left, and company in the same workspace.
+ *
+ * @module
+ */
+import { afterAll, expect } from "bun:test";
+import {
+  BOTH_ACTORS,
+  BOTH_STAGES,
+  TRUE_STAGES,
+  isThere,
+  leaveClean,
+  matrix,
+} from "./harness.ts";
+
+afterAll(leaveClean);
+
+const PLANTED = `
+#include <fcntl.h>
+__attribute__((constructor)) static void run(void) { open(PLACE, O_CREAT | O_WRONLY, 0644); }
+int __errno_location, syscall;`;
+
+matrix(
+  "a libc planted in the working directory is not loaded where address space is short",
+  BOTH_ACTORS,
+  async ({ run, outside, work }) => {
+    await outside(["sh", "-c", `cat > ${work}/e.c`], {
+      input: new TextEncoder().encode(PLANTED),
+    });
+    const compiled = await outside([
+      "sh",
+      "-c",
+      `cd ${work} && gcc -shared -fPIC -w -fno-builtin -DPLACE='"${work}/ran"' -o libc.so.6 e.c && cp libc.so.6 libc.musl-x86_64.so.1 && cp libc.so.6 libc.musl-aarch64.so.1`,
+    ]);
+    expect(compiled.end).toBe(0);
+    const ends = [];
+    for (const limit of [600_000, 2_000_000]) {
+      const { end } = await run(["--", "true"], {
+        shell: `ulimit -v ${limit}; "$@"`,
+      });
+      ends.push(end);
+    }
+    expect({ ends, ran: isThere(`${work}/ran`) }).toEqual({
+      ends: [125, 125],
+      ran: false,
+    });
+  },
+);
+
+for (const profile of [":read-only", ":workspace"]) {
+  matrix(
+    `${profile}: a hard limit of 64 open files is enough`,
+    TRUE_STAGES,
+    async ({ run }) => {
+      const outcome = await run(
+        ["-P", profile, "--", "sh", "-c", "ulimit -n; echo ok"],
+        { shell: `ulimit -n 64; "$@"` },
+      );
+      expect(outcome).toEqual({ end: 0, stdout: "64\nok\n", stderr: "" });
+    },
+  );
+}
+
+matrix(
+  "a sandbox inside a sandbox is refused in one line that says so",
+  BOTH_STAGES,
+  async ({ run, codex }) => {
+    const { end, stderr } = await run(["--", codex, "sandbox", "--", "true"]);
+    expect({ end, lines: stderr.split("\n").length }).toEqual({
+      end: 125,
+      lines: 2,
+    });
+    expect(stderr).toContain("inside another sandbox");
+  },
+);
+
+matrix(
+  "runs that come and go in one workspace don't disturb one another",
+  BOTH_ACTORS,
+  async ({ run, work }) => {
+    const ends: unknown[] = [];
+    const one = async (): Promise<void> => {
+      for (let round = 0; round < 8; round++) {
+        const { end, stderr } = await run(["-P", ":workspace", "--", "true"]);
+        ends.push(end === 0 ? 0 : stderr);
+      }
+    };
+    await Promise.all([one(), one(), one(), one()]);
+    expect(ends.filter((end) => end !== 0)).toEqual([]);
+    expect(isThere(`${work}/.git`)).toBe(false);
+  },
+);
