@@ -404,7 +404,8 @@ function hearStatus(run: Run, timeoutNs: number): boolean {
 function awaitMounts(run: Run, pid: number): Result<void, LaunchError> {
   const host = stat("/dev" as ByteString);
   if (!host.ok) return failed("Cannot look at /dev", host.error);
-  const inside = `/proc/${pid}/root/dev` as ByteString;
+  const root = `/proc/${pid}/root`;
+  const inside = `${root}/dev` as ByteString;
   const deadline = performance.now() + MOUNT_TIMEOUT_MS;
   while (performance.now() < deadline) {
     const there = stat(inside);

@@ -61,7 +61,7 @@ const MATCHES = [ // pattern, path, matches, why
   ["/w/\\*x*", "/w/axy", false, "and nothing else"],
   ["/w/A*", "/w/a", false, "case counts"],
   ["/*.pem", "/a.pem", true, "below the root"],
-  ["/w/x*", "/work/x", false, "a prefix is a whole component"],
+  ["/w/x*", "/wide/x", false, "a prefix is a whole component"],
   ["/w/.//*.a", "/w/x.a", true, "a dot component names nothing"],
 ] as const;
 

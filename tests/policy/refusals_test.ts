@@ -216,7 +216,7 @@ const ACCEPTED: readonly (readonly [Lines, Tree, string, string?])[] = [
     "a missing root in a read-only place is passed over",
   ],
   [
-    [R, ["/root/.ssh", "deny"]],
+    [R, ["/home/dev/.ssh", "deny"]],
     { "/root": "locked" },
     "what nobody can look at in a read-only place is safe",
   ],

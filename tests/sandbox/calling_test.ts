@@ -245,6 +245,7 @@ for (const profile of [":read-only", ":workspace", ":danger-full-access"]) {
     const { stdout } = await run(words);
     const text = stdout
       .replaceAll(codex, "/CODEX")
+      .replaceAll(`${dir}/work`, "/WORKSPACE")
       .replaceAll(dir, "/DIR")
       .replaceAll(/sha256[ :]?[0-9a-f]{64}/g, "sha256:DIGEST")
       .replaceAll(/bubblewrap \d[\d.]*/g, "bubblewrap VERSION")

@@ -7,10 +7,10 @@ import { afterAll, expect } from "bun:test";
 import {
   BOTH_ACTORS,
   BOTH_STAGES,
-  TRUE_STAGES,
   isThere,
   leaveClean,
   matrix,
+  TRUE_STAGES,
 } from "./harness.ts";
 
 afterAll(leaveClean);
