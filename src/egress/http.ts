@@ -11,7 +11,6 @@ import { type ByteString, decodeText } from "../bytes.ts";
 import {
   type Endpoint,
   formatEndpoint,
-  formatHost,
   parseEndpoint,
   sameHost,
 } from "../policy/host.ts";
@@ -28,12 +27,17 @@ import {
   type Version,
 } from "./http_head.ts";
 
+/** Schemes that are forwarded. */
+export type Scheme = "http" | "https";
+
 /** A request as the proxy will treat it. */
 export type ProxyRequest =
   | { readonly kind: "tunnel"; readonly endpoint: Endpoint }
   | {
     readonly kind: "forward";
     readonly endpoint: Endpoint;
+    /** `https`: the connection to the origin is TLS, ours to make and to verify. */
+    readonly scheme: Scheme;
     readonly method: string;
     readonly version: Version;
     readonly framing: Framing;
@@ -84,10 +88,11 @@ function readTunnel(head: RequestHead): Result<ProxyRequest, HeadFault> {
 function readForward(head: RequestHead): Result<ProxyRequest, HeadFault> {
   const target = readTarget(head);
   if (!target.ok) return target;
+  const { scheme } = target.value;
   const hostField = fieldValue(head.fields, "host");
   const named = hostField === null || hostField === ""
     ? null
-    : readAuthority(hostField, 80);
+    : readAuthority(hostField, DEFAULT_PORT[scheme]);
   if (hostField !== null && hostField !== "" && named === null) {
     return fail({ status: 400, text: "invalid Host header" });
   }
@@ -112,7 +117,7 @@ function readForward(head: RequestHead): Result<ProxyRequest, HeadFault> {
     head.method === "GET" && head.version === 1 &&
     framing.value.kind === "none";
   const fields = requestFields(head, {
-    endpoint,
+    authority: authorityText(endpoint, scheme),
     framing: framing.value,
     upgrade,
     connection,
@@ -122,12 +127,13 @@ function readForward(head: RequestHead): Result<ProxyRequest, HeadFault> {
   return ok({
     kind: "forward",
     endpoint,
+    scheme,
     method: head.method,
     version: head.version,
     framing: framing.value,
     head: startOf(target.value.path),
     headForProxy: startOf(
-      `http://${authorityText(endpoint)}${
+      `${scheme}://${authorityText(endpoint, scheme)}${
         target.value.path === "*" ? "" : target.value.path
       }`,
     ),
@@ -144,35 +150,39 @@ function readForward(head: RequestHead): Result<ProxyRequest, HeadFault> {
 /** Absolute form, origin form, or `*`. The path is what the origin gets. */
 function readTarget(
   head: RequestHead,
-): Result<{ endpoint: Endpoint | null; path: string }, HeadFault> {
+): Result<
+  { endpoint: Endpoint | null; scheme: Scheme; path: string },
+  HeadFault
+> {
   const { target, method } = head;
   if (target.startsWith("/")) {
-    return ok({ endpoint: null, path: withoutFragment(target) });
+    const path = withoutFragment(target);
+    return ok({ endpoint: null, scheme: "http", path });
   }
   if (target === "*" && method === "OPTIONS") {
-    return ok({ endpoint: null, path: "*" });
+    return ok({ endpoint: null, scheme: "http", path: "*" });
   }
   const url = /^([a-zA-Z][a-zA-Z0-9+.-]*):\/\/([^/?#]*)(.*)$/.exec(target);
   if (url === null) return fail({ status: 400, text: "invalid target" });
-  const [, scheme = "", authority = "", rest = ""] = url;
-  if (scheme.toLowerCase() !== "http") {
+  const [, written = "", authority = "", rest = ""] = url;
+  const scheme = written.toLowerCase();
+  if (scheme !== "http" && scheme !== "https") {
     return fail({
       status: 400,
-      text: scheme.toLowerCase() === "https"
-        ? "https targets need CONNECT"
-        : "unsupported scheme; only http is forwarded",
+      text: "unsupported scheme; only http and https are forwarded",
     });
   }
   const at = authority.indexOf("@");
   if (at !== authority.lastIndexOf("@")) {
     return fail({ status: 400, text: "invalid target" });
   }
-  const endpoint = readAuthority(authority.slice(at + 1), 80);
+  const endpoint = readAuthority(authority.slice(at + 1), DEFAULT_PORT[scheme]);
   if (endpoint === null) return fail({ status: 400, text: "invalid target" });
   const path = withoutFragment(rest);
   const full = path.startsWith("/") ? path : `/${path}`;
   return ok({
     endpoint,
+    scheme,
     path: method === "OPTIONS" && path === "" ? "*" : full,
   });
 }
@@ -223,7 +233,7 @@ function isPassed(key: string, connection: readonly string[]): boolean {
 function requestFields(
   head: RequestHead,
   about: {
-    readonly endpoint: Endpoint;
+    readonly authority: string;
     readonly framing: Framing;
     readonly upgrade: boolean;
     readonly connection: readonly string[];
@@ -235,10 +245,10 @@ function requestFields(
     if (!isPassed(field.key, about.connection)) continue;
     if (field.key === "host") {
       hasHost = true;
-      text += `${field.name}: ${hostValue(field.value, about.endpoint)}\r\n`;
+      text += `${field.name}: ${hostValue(field.value, about.authority)}\r\n`;
     } else text += `${field.name}: ${field.value}\r\n`;
   }
-  if (!hasHost) text = `Host: ${authorityText(about.endpoint)}\r\n${text}`;
+  if (!hasHost) text = `Host: ${about.authority}\r\n${text}`;
   if (about.framing.kind === "chunked") {
     text += "Transfer-Encoding: chunked\r\n";
   }
@@ -247,13 +257,17 @@ function requestFields(
 }
 
 /** The client's spelling, except where the origin could read another host in it. */
-function hostValue(value: string, endpoint: Endpoint): string {
-  return /^[a-zA-Z0-9.:[\]_-]+$/.test(value) ? value : authorityText(endpoint);
+function hostValue(value: string, authority: string): string {
+  return /^[a-zA-Z0-9.:[\]_-]+$/.test(value) ? value : authority;
 }
 
-function authorityText(endpoint: Endpoint): string {
+const DEFAULT_PORT: Readonly<Record<Scheme, number>> = { http: 80, https: 443 };
+
+/** The authority without the scheme's own port. */
+function authorityText(endpoint: Endpoint, scheme: Scheme): string {
   const text = formatEndpoint(endpoint);
-  return endpoint.port === 80 ? text.slice(0, -3) : text;
+  const port = DEFAULT_PORT[scheme];
+  return endpoint.port === port ? text.slice(0, -`:${port}`.length) : text;
 }
 
 /** A response as the proxy passes it on. */
@@ -336,9 +350,4 @@ function passedFields(head: ResponseHead): string {
     if (isPassed(key, connection)) text += `${name}: ${value}\r\n`;
   }
   return text;
-}
-
-/** Host of an endpoint as block responses name it. */
-export function blockedHost(endpoint: Endpoint): string {
-  return formatHost(endpoint.host);
 }

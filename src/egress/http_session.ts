@@ -28,7 +28,7 @@ import {
 } from "./context.ts";
 import { describeAddress, type DialFailure, type Dialled } from "./dial.ts";
 import { type Ending, type Exchange, startExchange } from "./exchange.ts";
-import { type ProxyRequest, readProxyRequest } from "./http.ts";
+import { type ProxyRequest, readProxyRequest, type Scheme } from "./http.ts";
 import {
   findHeadEnd,
   parseRequestHead,
@@ -38,6 +38,7 @@ import {
 import {
   abort,
   adopt,
+  adoptTls,
   closeLink,
   finish,
   gather,
@@ -50,7 +51,7 @@ import {
   sendText,
 } from "./link.ts";
 import { checkResolved, decide, type Target } from "../policy/network.ts";
-import { type Endpoint, formatEndpoint } from "../policy/host.ts";
+import { type Endpoint, formatEndpoint, formatHost } from "../policy/host.ts";
 import { joinTunnel } from "./tunnel.ts";
 import type { UpstreamProxy } from "./upstream.ts";
 
@@ -60,7 +61,7 @@ type Forward = Extract<ProxyRequest, { kind: "forward" }>;
 interface IdleUpstream {
   readonly link: Link;
   readonly dialled: Dialled;
-  /** `host:port`, and whether it goes through a proxy further up. */
+  /** Scheme, `host:port`, and whether it goes through a proxy further up. */
   readonly key: string;
 }
 
@@ -154,8 +155,9 @@ function onExpire(session: Session): void {
   const { client, phase } = session;
   if (phase.kind === "closing") return closeLink(client);
   if (phase.kind !== "head") return;
-  // Half a request gets an answer, silence does not.
+  // Half a request gets an answer, silence does not; a slow reader gets what it was promised.
   if (session.input !== null) sayGoodbye(session, headTimedOut());
+  else if (client.tail.length > 0) leave(session);
   else closeLink(client);
 }
 
@@ -355,12 +357,9 @@ function handOver(
   });
 }
 
-/** Why a way to the origin could not be opened. */
-type OpenFailure = DialFailure;
-
 type Opened =
   | { readonly ok: true; readonly link: Link; readonly early: Buffer | null }
-  | { readonly ok: false; readonly failure: OpenFailure };
+  | { readonly ok: false; readonly failure: DialFailure };
 
 /** Dials and, behind a proxy further up, asks that one for a tunnel. */
 async function openTunnel(
@@ -515,7 +514,12 @@ function serveForward(session: Session, request: Forward): void {
       answering.keepAlive,
     );
   }
-  const idle = takeIdle(session, target);
+  if (
+    request.scheme === "https" && context.dialer.upstreamOf(target) !== null
+  ) {
+    return sayFailure(session, tally, HTTPS_VIA_PROXY, answering);
+  }
+  const idle = takeIdle(session, idleKey(session, request.scheme, target));
   const stillGood = idle !== null &&
     (idle.dialled.via !== null ||
       checkResolved(context.policy, target, [idle.dialled.address], own) ===
@@ -539,7 +543,7 @@ function dialAndExchange(
   answering: AnswerContext,
 ): void {
   session.phase = { kind: "dialling" };
-  dialOrigin(session.context, target).then((opened) => {
+  dialOrigin(session.context, target, request.scheme).then((opened) => {
     if (session.isOver) {
       if (opened.ok) abort(opened.link);
       return reportDone(session.context, tally, CLIENT_GONE);
@@ -555,25 +559,35 @@ function dialAndExchange(
   });
 }
 
+const HTTPS_VIA_PROXY: DialFailure = {
+  kind: "connect",
+  errno: "EPROTO",
+  detail: "https targets behind a proxy further up need CONNECT",
+};
+
 async function dialOrigin(
   context: ProxyContext,
   target: Target,
+  scheme: Scheme,
 ): Promise<
   | { readonly ok: true; readonly link: Link; readonly dialled: Dialled }
-  | { readonly ok: false; readonly failure: OpenFailure }
+  | { readonly ok: false; readonly failure: DialFailure }
 > {
   const dialled = await context.dialer.dial(target);
   if (!dialled.ok) return { ok: false, failure: dialled.error };
   const link = newLink(NO_OWNER);
-  const isAdopted = await adopt(dialled.value.fd, link);
-  return isAdopted ? { ok: true, link, dialled: dialled.value } : {
-    ok: false,
-    failure: {
-      kind: "connect",
-      errno: "ECONNRESET",
-      detail: "the origin closed the connection at once",
-    },
-  };
+  const { fd } = dialled.value;
+  const detail = scheme === "https"
+    ? await adoptTls(fd, link, {
+      serverName: formatHost(target.host),
+      timeoutMs: context.limits.headMs,
+    })
+    : await adopt(fd, link)
+    ? null
+    : "the origin closed the connection at once";
+  return detail === null
+    ? { ok: true, link, dialled: dialled.value }
+    : { ok: false, failure: { kind: "connect", errno: "EPROTO", detail } };
 }
 
 interface Origin {
@@ -616,6 +630,7 @@ function exchange(
   }
   if (client.isPeerDone) onClientEnd(session);
   if (origin.link.isClosed) origin.link.owner.onClose(false);
+  else if (origin.link.isPeerDone) origin.link.owner.onEnd();
 }
 
 function withAuthorization(head: string, authorization: string | null): string {
@@ -637,7 +652,12 @@ function onEnding(
   switch (ending.kind) {
     case "done":
       reportDone(context, tally, null);
-      keepOrClose(session, target, origin, ending.isUpstreamFree);
+      keepOrClose(
+        session,
+        idleKey(session, request.scheme, target),
+        origin,
+        ending.isUpstreamFree,
+      );
       if (ending.keepAlive) waitForNext(session);
       else leave(session);
       return;
@@ -677,7 +697,7 @@ function onEnding(
 
 function keepOrClose(
   session: Session,
-  target: Target,
+  key: string,
   origin: Origin,
   isFree: boolean,
 ): void {
@@ -686,7 +706,7 @@ function keepOrClose(
     link.owner = NO_OWNER;
     return closeLink(link);
   }
-  const idle: IdleUpstream = { link, dialled, key: idleKey(session, target) };
+  const idle: IdleUpstream = { link, dialled, key };
   const drop = (): void => {
     if (session.idle === idle) session.idle = null;
     link.owner = NO_OWNER;
@@ -699,15 +719,15 @@ function keepOrClose(
   session.idle = idle;
 }
 
-function idleKey(session: Session, target: Target): string {
+function idleKey(session: Session, scheme: Scheme, target: Target): string {
   const isVia = session.context.dialer.upstreamOf(target) !== null;
-  return `${isVia ? "via " : ""}${formatEndpoint(target)}`;
+  return `${isVia ? "via " : ""}${scheme}://${formatEndpoint(target)}`;
 }
 
-function takeIdle(session: Session, target: Target): IdleUpstream | null {
+function takeIdle(session: Session, key: string): IdleUpstream | null {
   const { idle } = session;
   if (idle === null) return null;
-  if (idle.key !== idleKey(session, target) || idle.link.isClosed) {
+  if (idle.key !== key || idle.link.isClosed) {
     dropIdle(session);
     return null;
   }
@@ -750,7 +770,7 @@ function answer(session: Session, text: string, keepAlive: boolean): void {
 function sayFailure(
   session: Session,
   tally: Tally,
-  failure: OpenFailure,
+  failure: DialFailure,
   answering: AnswerContext,
 ): void {
   const last: AnswerContext = { ...answering, keepAlive: false };

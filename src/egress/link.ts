@@ -80,7 +80,7 @@ export const LINK_HANDLERS = {
   },
 };
 
-/** Takes over a connected descriptor, which is closed on failure. */
+/** Takes over a connected descriptor. @returns whether the link stands */
 export async function adopt(fd: number, link: Link): Promise<boolean> {
   try {
     await Bun.connect({
@@ -98,6 +98,54 @@ export async function adopt(fd: number, link: Link): Promise<boolean> {
     return false;
   }
   return link.socket !== null && !link.isClosed;
+}
+
+/**
+ * Takes over a connected descriptor and speaks TLS on it, with the certificate verified for `serverName`.
+ *
+ * @returns `null` when the link stands, else what went wrong
+ */
+export function adoptTls(
+  fd: number,
+  link: Link,
+  { serverName, timeoutMs }: {
+    readonly serverName: string;
+    readonly timeoutMs: number;
+  },
+): Promise<string | null> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => end("no TLS handshake in time"), timeoutMs);
+    const end = (failure: string | null): void => {
+      clearTimeout(timer);
+      // First: aborting comes back here through `close`.
+      resolve(failure);
+      if (failure !== null) abort(link);
+    };
+    Bun.connect({
+      fd,
+      allowHalfOpen: true,
+      data: link,
+      tls: { serverName, rejectUnauthorized: true },
+      socket: {
+        ...LINK_HANDLERS,
+        open(socket: Bun.Socket<Link>): void {
+          link.socket = socket;
+        },
+        handshake(
+          socket: Bun.Socket<Link>,
+          isDone: boolean,
+          error: { readonly code?: string } | null,
+        ): void {
+          const isVerified = isDone && socket.authorized === true;
+          end(isVerified ? null : `TLS failed: ${error?.code ?? "unverified"}`);
+        },
+        close(socket: Bun.Socket<Link>, error?: unknown): void {
+          LINK_HANDLERS.close(socket, error);
+          end("the origin closed the connection in the TLS handshake");
+        },
+      },
+    } as never).catch(() => end("TLS failed"));
+  });
 }
 
 /** Sends bytes. @returns `false` when some of them wait: pause whoever they came from until `onDrain` */

@@ -155,13 +155,13 @@ const REQUESTS = [ // head, answer or endpoint, why
   [lines("GET http:///x HTTP/1.1"), "400 invalid target", "no authority"],
   [
     lines("GET ftp://a.test/ HTTP/1.1"),
-    "400 unsupported scheme; only http is forwarded",
+    "400 unsupported scheme; only http and https are forwarded",
     "ftp",
   ],
   [
     lines("GET https://a.test/ HTTP/1.1"),
-    "400 https targets need CONNECT",
-    "https",
+    "a.test:443",
+    "https has its own port",
   ],
   [
     lines("GET a.test HTTP/1.1", "Host: a.test"),
