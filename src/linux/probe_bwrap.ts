@@ -95,7 +95,7 @@ function ask(file: BwrapFile): Result<BwrapAbility, SysError> {
   const help = run(["--help"]);
   if (!help.ok) return help;
   if (help.value.status.kind === "timed_out") {
-    return ok({ options: [], version: "", trial: SILENT });
+    return ok({ options: "", version: "", trial: SILENT });
   }
   const version = run(["--version"]);
   if (!version.ok) return version;
