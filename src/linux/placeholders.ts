@@ -156,9 +156,9 @@ function makeOne(
       return fail({ kind: "placeholder", path, why: locked });
     }
     const { fd, stat } = locked;
-    // Ours: made now, or by another run of ours that still holds it. Anything else was there before and stays.
+    // Ours: made now, or by another run of ours, alive or dead. Anything else was there before and stays.
     const ours = made.ok ||
-      (recorded?.device === stat.device && recorded.inode === stat.inode);
+      (recorded !== null && speaksOf(recorded, record, recordsFd, stat));
     if (ours) {
       const written = writeRecord(recordsFd, record, {
         path,
@@ -388,15 +388,25 @@ function forget(leftover: Leftover, remove: boolean): void {
 /** Whether it is empty and the inode that the record speaks of. */
 function isLeftover({ text, record, recordsFd, fd }: Leftover): boolean {
   const stat = fstat(fd);
-  if (!stat.ok || !isEmpty(fd, stat.value)) return false;
+  return stat.ok && isEmpty(fd, stat.value) &&
+    speaksOf(text, record, recordsFd, stat.value);
+}
+
+/** Whether a record speaks of this very inode. Only under the lock of the records: a live run's record may still lack its inode. */
+function speaksOf(
+  text: RecordText,
+  record: string,
+  recordsFd: number,
+  stat: Stat,
+): boolean {
   if (text.inode !== undefined) {
-    return stat.value.inode === text.inode && stat.value.device === text.device;
+    return stat.inode === text.inode && stat.device === text.device;
   }
   // The owner died between making it and recording its inode: then it was made right after the record.
   const written = lstatAt(recordsFd, record);
   if (!written.ok) return false;
-  const seconds = stat.value.ctimeSeconds - written.value.ctimeSeconds +
-    (stat.value.ctimeNanoseconds - written.value.ctimeNanoseconds) / 1e9;
+  const seconds = stat.ctimeSeconds - written.value.ctimeSeconds +
+    (stat.ctimeNanoseconds - written.value.ctimeNanoseconds) / 1e9;
   return seconds >= -0.1 && seconds <= PENDING_WINDOW_SECONDS;
 }
 
