@@ -39,6 +39,7 @@ import {
   runCallersInnerStage,
   runInnerStage,
 } from "./src/linux/inner_stage.ts";
+import { withoutLoader } from "./src/linux/own_files.ts";
 import { helperPolicy, helperRequest, sandboxRequest } from "./src/requests.ts";
 import { runWatcher } from "./src/linux/watcher.ts";
 import { type Result, unreachable } from "./src/result.ts";
@@ -47,14 +48,15 @@ import { exitNow, writeAll } from "./src/sys/calls.ts";
 function main(): void {
   const argv = readWords();
   if (!argv.ok) return stop({ kind: "origin", error: argv.error });
-  const [argv0 = "" as ByteString, ...words] = argv.value;
+  const ownWords = withoutLoader(argv.value);
+  const [argv0 = "" as ByteString, ...words] = ownWords;
   const entry = dispatch(argv0, words);
   if (entry.kind === "helper") {
     // Our own two spellings; a caller who uses them gets a command with fewer rights and nothing else.
     if (words[0] === "--inner-stage") runInnerStage(Number(words[1]));
     if (words[0] === "--watcher") runWatcher(Number(words[1]));
   }
-  const origin = readOrigin(argv.value);
+  const origin = readOrigin(ownWords);
   if (!origin.ok) return stop({ kind: "origin", error: origin.error });
   start(entry, origin.value);
 }

@@ -58,12 +58,13 @@ import {
   writableRoots,
 } from "./policy/layout.ts";
 import type { MountPoint } from "./policy/decision.ts";
-import { type AbsPath, isInside } from "./policy/path.ts";
+import { type AbsPath, isInside, parentOf } from "./policy/path.ts";
 import type { Policy } from "./policy/policy.ts";
 import { policyWarnings, validatePolicy } from "./policy/refusals.ts";
 import { fail, ok, type Result } from "./result.ts";
 import * as abi from "./sys/abi.ts";
 import {
+  accessWritable,
   chdir,
   close,
   fileStatusFlags,
@@ -349,13 +350,16 @@ function draftRun(
   const guarded = guardedStreams(request, layout);
   if (!guarded.ok) return guarded;
   let inner: InnerStart | null = null;
+  const mountPoints = layout.mountPoints.filter(({ node, path }) =>
+    node !== "missing" || canMakeBelow(parentOf(path), request.euid)
+  );
   const draft = draftPlan({
     policy,
-    mountPoints: layout.mountPoints,
+    mountPoints,
     links: layout.links,
     factAt: (path) => facts.paths.get(path) ?? absent(path),
     exists: (path) => stat(path).ok,
-    possiblePlaceholders: possiblePlaceholders(layout.mountPoints, facts),
+    possiblePlaceholders: possiblePlaceholders(mountPoints, facts),
     root: request.euid === 0,
     arch: hostArch() === "x64" ? "x86_64" : "arm64",
     command: request.command,
@@ -436,6 +440,16 @@ function possiblePlaceholders(
       : fact.kind === "file" && fact.sizeBytes === 0;
     return mayBe && isEmptyAndOpen(path, node) ? [{ path, node }] : [];
   });
+}
+
+/**
+ * Whether a run can make a name in `folder`. Where its user neither may nor owns the folder, so that it could open it up, the name
+ * needs no placeholder: nobody in the sandbox has more rights than the caller.
+ */
+function canMakeBelow(folder: AbsPath, euid: number): boolean {
+  if (euid === 0) return true;
+  const fact = stat(folder);
+  return !fact.ok || fact.value.uid === euid || accessWritable(folder).ok;
 }
 
 /** Whether it can be opened for reading, as every placeholder can, and has nothing in it. */

@@ -74,3 +74,19 @@ export function innerStart(shows: (path: AbsPath) => boolean): InnerStart {
     ],
   };
 }
+
+/**
+ * The words as they would be without the loader before them.
+ *
+ * Started by {@linkcode InnerStart}'s loader, `/proc/self/cmdline` begins with it. Anyone may write these words too: they only say
+ * what the words behind them would say alone.
+ */
+export function withoutLoader(
+  argv: readonly ByteString[],
+): readonly ByteString[] {
+  const [loader = "", flag, folder] = argv;
+  return loader.startsWith(`${INNER_LIBRARIES}/`) &&
+      flag === "--library-path" as string && folder === INNER_LIBRARIES
+    ? argv.slice(3)
+    : argv;
+}

@@ -303,6 +303,14 @@ export function accessExecutable(path: ByteString): Result<number, SysError> {
   );
 }
 
+/** faccessat(2) with W_OK and X_OK, by the real ids: whether entries of a directory can be made. */
+export function accessWritable(path: ByteString): Result<number, SysError> {
+  return outcome(
+    `access ${path}`,
+    syscall(SYS.faccessat, abi.AT_FDCWD, pathArgument(path), 3),
+  );
+}
+
 /** readlink(2), to 4,096 bytes (PATH_MAX). */
 export function readlink(path: ByteString): Result<ByteString, SysError> {
   const buffer = stableBytes(4096);

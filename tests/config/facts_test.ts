@@ -1,14 +1,14 @@
 /**
  * The 84 facts of the reference about config and policy (`spec` §7), each as listed or as our rule with its reason.
  *
- * Rows that need a kernel, a terminal or the option parser are marked `live` or `usage`: the tests named there decide them. Here
- * they are listed so that none is lost.
+ * Rows that need a kernel or the option parser are in tests/sandbox/fact_rows.ts; one test here sees that none is lost.
  *
  * @module
  */
 import { describe, expect, test } from "bun:test";
 import { fromText } from "../../src/bytes.ts";
 import { commandEnvironment } from "../../src/config/environment.ts";
+import { FACT_ROWS } from "../sandbox/fact_rows.ts";
 import {
   entries,
   MANAGED,
@@ -76,13 +76,6 @@ type Row =
     readonly yields: () => unknown;
     readonly expected: unknown;
     readonly ours?: string;
-  }
-  /** Decided elsewhere. */
-  | {
-    readonly number: number;
-    readonly given: string;
-    readonly mark: "live" | "usage" | "wire" | "access";
-    readonly expected: string;
   };
 
 function shell(lines: string, ...caller: readonly string[]): readonly string[] {
@@ -275,13 +268,6 @@ const ROWS: readonly Row[] = [
     ],
   },
   {
-    number: 22,
-    given: "-C without -P; --include-managed-config without -P; --full-auto",
-    mark: "usage",
-    expected: "2, 2; --full-auto serves legacy configs (ours: issue 3)",
-  },
-  { number: 23, given: "-P :workspace -C DIR", mark: "live", expected: "DIR" },
-  {
     number: 24,
     given: "-p work over user dp",
     world: user('default_permissions = ":read-only"', {
@@ -308,25 +294,6 @@ const ROWS: readonly Row[] = [
       ),
     expected: Array(3).fill("invalid --profile value"),
   },
-  {
-    number: 27,
-    given: "exit 7; TERM; KILL",
-    mark: "live",
-    expected: "7; 143; 137",
-  },
-  {
-    number: 28,
-    given: "-- nosuchcmd; -- /etc/passwd",
-    mark: "live",
-    expected: "127; 126 (ours: `design.md`, exit status)",
-  },
-  {
-    number: 29,
-    given: "-P :danger-full-access -- nosuchcmd",
-    mark: "live",
-    expected: "127 (ours: the same)",
-  },
-  { number: 30, given: "no command", mark: "usage", expected: "2 (ours)" },
   {
     number: 31,
     given: "an unknown symbol with write",
@@ -457,82 +424,10 @@ const ROWS: readonly Row[] = [
       "read :root, write :slash_tmp, write :tmpdir, write /w, read /w/.agents, read /w/.codex, write /w/.git",
   },
   {
-    number: 45,
-    given: "write, read, none, write nested",
-    mark: "access",
-    expected: "the deepest entry decides",
-  },
-  {
-    number: 46,
-    given: 'W = write and WS."." = deny',
-    mark: "access",
-    expected: "denied",
-  },
-  {
-    number: 47,
-    given: "W = read and WS = write",
-    mark: "access",
-    expected: "writable",
-  },
-  {
-    number: 48,
-    given: "WS = write only",
-    mark: "live",
-    expected: "metadata names can't be made; .aws can (145)",
-  },
-  {
-    number: 49,
-    given: ":workspace, existing .git",
-    mark: "live",
-    expected: "readable, busy",
-  },
-  {
-    number: 50,
-    given: "+ .git = write, missing",
-    mark: "live",
-    expected: "mkdir works",
-  },
-  {
-    number: 51,
-    given: "+ .git/hooks = write",
-    mark: "live",
-    expected: "only hooks writable",
-  },
-  {
-    number: 52,
-    given: "gitdir: a/realgit",
-    mark: "access",
-    expected: "the target is read-only",
-  },
-  {
-    number: 53,
-    given: "gitdir: /tmp/gd",
-    mark: "access",
-    expected: "the target is read-only",
-  },
-  {
-    number: 54,
-    given: ".git is a symlink",
-    mark: "access",
-    expected: "refused or pinned by name",
-  },
-  {
-    number: 55,
-    given: "missing read or deny",
-    mark: "live",
-    expected: "can't be made; host clean",
-  },
-  {
     number: 56,
     given: '"/missing" = "write"',
     world: p('"/missing" = "write"'),
     runs: "write /missing",
-  },
-  {
-    number: 57,
-    given: "a file = write",
-    mark: "live",
-    expected: "works (ours: issue 3.3)",
   },
   {
     number: 58,
@@ -551,28 +446,10 @@ const ROWS: readonly Row[] = [
     expected: 2,
   },
   {
-    number: 60,
-    given: "*.env",
-    mark: "access",
-    expected: "one level (as 0.169)",
-  },
-  {
-    number: 61,
-    given: "sec* on a directory",
-    mark: "access",
-    expected: "hidden (ours: issue 3.3)",
-  },
-  {
     number: 62,
     given: "a[z-a]",
     world: p('":workspace_roots"."a[z-a]" = "none"'),
     says: "invalid range",
-  },
-  {
-    number: 63,
-    given: "read below deny",
-    mark: "access",
-    expected: "reopens reading (ours: issue 3.3)",
   },
   {
     number: 64,
@@ -588,13 +465,6 @@ const ROWS: readonly Row[] = [
     given: ":slash_tmp = deny",
     world: p(R, '":slash_tmp" = "deny"'),
     runs: "read :root, deny :slash_tmp",
-  },
-  { number: 66, given: ":root = write", mark: "live", expected: "full write" },
-  {
-    number: 67,
-    given: ":root = write, W = read",
-    mark: "live",
-    expected: "W read-only",
   },
   {
     number: 68,
@@ -688,37 +558,6 @@ const ROWS: readonly Row[] = [
     says: "does not exist",
   },
   {
-    number: 77,
-    given: "state JSON with a plain path",
-    mark: "wire",
-    expected: "refused",
-  },
-  { number: 78, given: "state external", mark: "wire", expected: "read-only" },
-  {
-    number: 79,
-    given: 'helper with {"type":"zzz"}',
-    mark: "wire",
-    expected: "refused",
-  },
-  {
-    number: 80,
-    given: "helper without a profile",
-    mark: "usage",
-    expected: "2 (ours)",
-  },
-  {
-    number: 81,
-    given: '"/parent" = "write", cwd below',
-    mark: "access",
-    expected: "cwd's metadata is open",
-  },
-  {
-    number: 82,
-    given: "-p a before, -p b after",
-    mark: "usage",
-    expected: "b",
-  },
-  {
     number: 83,
     given: "--enable against -c",
     yields: () =>
@@ -745,8 +584,9 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-test("there are 84 rows, in order", () => {
-  expect(ROWS.map(({ number }) => number)).toEqual(
+test("each of the 84 facts is shown here or through the built executable, none twice", () => {
+  const numbers = [...ROWS, ...FACT_ROWS].map(({ number }) => number);
+  expect(numbers.sort((a, b) => a - b)).toEqual(
     Array.from({ length: 84 }, (_, index) => index + 1),
   );
 });
@@ -754,8 +594,6 @@ test("there are 84 rows, in order", () => {
 describe("fact", () => {
   for (const row of ROWS) {
     const title = `${row.number}: ${row.given}`;
-    // Listed, and decided by the tests of their own rooms.
-    if ("mark" in row) continue;
     if ("runs" in row) {
       test(title, () => {
         expect(entries(runs(row.world)).join(", ")).toBe(row.runs);
