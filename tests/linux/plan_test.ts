@@ -1,0 +1,390 @@
+/**
+ * Policies in, plans out, as text: a changed plan shows as a diff of `tests/golden/plans`.
+ *
+ * `UPDATE_GOLDEN=1` writes the files anew.
+ *
+ * @module
+ */
+import { describe, expect, test } from "bun:test";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import process from "node:process";
+import type { ByteString } from "../../src/bytes.ts";
+import { NO_OWN_PATHS, type OwnPaths } from "../../src/host/facts.ts";
+import {
+  bwrapArguments,
+  requiredOptions,
+  takesDescriptor,
+} from "../../src/linux/bwrap_argv.ts";
+import type { BwrapAbility } from "../../src/linux/bwrap_choice.ts";
+import type { SandboxPlan } from "../../src/linux/plan.ts";
+import {
+  completePlan,
+  draftPlan,
+  type DraftRequest,
+  followsLinks,
+} from "../../src/linux/planner.ts";
+import { shownArguments } from "../../src/linux/explain.ts";
+import { layoutOf } from "../../src/policy/layout.ts";
+import { abs, type AbsPath } from "../../src/policy/path.ts";
+import type { Access, Policy } from "../../src/policy/policy.ts";
+import { factsOf, policyOf, type Tree } from "../policy/world.ts";
+
+const GOLDEN = `${import.meta.dirname}/../golden/plans`;
+
+const HOST: Tree = {
+  "/bin/sh": "exe",
+  "/etc/passwd": "file",
+  "/sys": "dir",
+  "/dev/shm": "dir",
+  "/tmp": "sticky",
+  "/usr/bin/true": "exe",
+  "/w": "dir",
+};
+
+const ABLE: BwrapAbility = {
+  options: " --ro-bind ",
+  version: "0.12.0",
+  trial: { kind: "works", proc: "fresh" },
+};
+
+interface Case {
+  readonly name: string;
+  readonly why: string;
+  readonly entries: readonly (readonly [string, Access])[];
+  readonly minimal?: boolean;
+  readonly network?: Policy["network"];
+  readonly tree?: Tree;
+  readonly own?: OwnPaths;
+}
+
+const READ = [":root", "read"] as const;
+const WORKSPACE: Case["entries"] = [
+  READ,
+  ["/w", "write"],
+  ["/tmp", "write"],
+];
+const ALL_METADATA: Tree = {
+  "/w/.git/HEAD": "file",
+  "/w/.agents/a": "file",
+  "/w/.codex/config.toml": "file",
+  "/tmp/.git/HEAD": "file",
+  "/tmp/.agents/a": "file",
+  "/tmp/.codex/a": "file",
+};
+
+const CASES: readonly Case[] = [
+  { name: "read_only", why: "everything readable", entries: [READ] },
+  {
+    name: "network_of_the_host",
+    why: "no network namespace",
+    entries: [READ],
+    network: "host",
+  },
+  {
+    name: "workspace_bare",
+    why: "missing metadata gets placeholders",
+    entries: WORKSPACE,
+  },
+  {
+    name: "workspace_whole",
+    why: "metadata that is there is bound read-only",
+    entries: WORKSPACE,
+    tree: ALL_METADATA,
+  },
+  {
+    name: "minimal",
+    why: "an empty root with the platform's directories",
+    entries: [],
+    minimal: true,
+  },
+  {
+    name: "minimal_with_workspace",
+    why: "a writable root in an empty one",
+    entries: [["/w", "write"]],
+    minimal: true,
+    tree: ALL_METADATA,
+  },
+  {
+    name: "minimal_merged_usr",
+    why: "links of the root are made again",
+    entries: [],
+    minimal: true,
+    tree: { "/bin": "-> usr/bin", "/usr/bin/sh": "exe", "/bin/sh": "exe" },
+  },
+  {
+    name: "denied_directory_and_file",
+    why: "masks in a read-only root",
+    entries: [READ, ["/srv/secret", "deny"], ["/srv/key", "deny"]],
+    tree: { "/srv/secret/a": "file", "/srv/key": "file" },
+  },
+  {
+    name: "denied_with_reopened_child",
+    why: "a mask with something visible below it can be walked through",
+    entries: [...WORKSPACE, ["/w/s", "deny"], ["/w/s/t", "write"]],
+    tree: { ...ALL_METADATA, "/w/s/t/x": "file" },
+  },
+  {
+    name: "read_below_deny",
+    why: "read reopens reading",
+    entries: [READ, ["/srv", "deny"], ["/srv/pub", "read"]],
+    tree: { "/srv/pub/a": "file" },
+  },
+  {
+    name: "carve_out_in_workspace",
+    why: "write, read, write, each deeper",
+    entries: [...WORKSPACE, ["/w/b", "read"], ["/w/b/c", "write"]],
+    tree: { ...ALL_METADATA, "/w/b/c/x": "file" },
+  },
+  {
+    name: "deep_carve_out_is_pinned",
+    why: "directories above a literal carve-out can't be renamed",
+    entries: [...WORKSPACE, ["/w/a/b/c", "read"]],
+    tree: { ...ALL_METADATA, "/w/a/b/c/x": "file" },
+  },
+  {
+    name: "missing_denied_path",
+    why: "the first missing component is occupied",
+    entries: [...WORKSPACE, ["/w/no/such/file", "deny"]],
+    tree: ALL_METADATA,
+  },
+  {
+    name: "root_writable_with_carve_out",
+    why: "/dev and /sys stay ours below a writable root",
+    entries: [[":root", "write"], ["/w", "read"]],
+    tree: ALL_METADATA,
+  },
+  {
+    name: "gitdir_file",
+    why: "the git directory that a .git file names is read-only",
+    entries: WORKSPACE,
+    tree: {
+      ...ALL_METADATA,
+      "/w/.git/HEAD": "dir",
+      "/w/.git": "file: gitdir: /w/real",
+      "/w/real/HEAD": "file",
+    },
+  },
+  { name: "nothing_granted", why: "an empty view", entries: [] },
+  {
+    name: "own_files_in_the_workspace",
+    why: "our own files are read-only and hidden below a write grant",
+    entries: WORKSPACE,
+    tree: {
+      ...ALL_METADATA,
+      "/w/home/sandbox/cache": "dir",
+      "/w/home/config.toml": "file",
+    },
+    own: { readOnly: [abs("/w/home")], hidden: [abs("/w/home/sandbox")] },
+  },
+];
+
+for (const one of CASES) {
+  test(`the plan of ${one.name} is the golden one: ${one.why}`, () => {
+    const file = `${GOLDEN}/${one.name}.txt`;
+    const text = `${lines(planOf(one)).join("\n")}\n`;
+    if (process.env["UPDATE_GOLDEN"] === "1") writeFileSync(file, text);
+    expect(existsSync(file)).toBe(true);
+    expect(text).toBe(readFileSync(file, "utf8"));
+  });
+}
+
+describe("every plan", () => {
+  for (const one of CASES) {
+    const plan = planOf(one);
+    const words = shownArguments(plan);
+
+    test(`of ${one.name} drops all capabilities and closes nested user namespaces`, () => {
+      expect(words.join(" ")).toContain(
+        "--cap-drop ALL --disable-userns --new-session",
+      );
+    });
+
+    test(`of ${one.name} covers PID 1 and the kernel's settings after the fresh /proc`, () => {
+      const at = (word: string): number => words.lastIndexOf(word);
+      expect(at("/proc")).toBeGreaterThan(0);
+      for (const place of ["/proc/sys", "/proc/1"]) {
+        expect(at(place)).toBeGreaterThan(at("/proc"));
+      }
+    });
+
+    test(`of ${one.name} mounts nothing of the layout over what lies below it`, () => {
+      const places = plan.mounts.flatMap(({ op }) =>
+        "path" in op && op.kind !== "remount_read_only" ? [op.path] : []
+      );
+      for (const [index, place] of places.entries()) {
+        const above = places.slice(index + 1).filter((later) =>
+          place.startsWith(`${later}/`) && later !== "/"
+        );
+        expect(above).toEqual([]);
+      }
+    });
+
+    test(`of ${one.name} names every option that it uses as needed`, () => {
+      const needed = requiredOptions(plan);
+      const used = words.slice(0, words.indexOf("--")).filter((word) =>
+        /^--[a-z]/.test(word)
+      );
+      expect(used.filter((word) => !needed.includes(word))).toEqual([]);
+    });
+  }
+});
+
+const VERSIONS = [ // version, whether its mounts are verified, why
+  ["0.8.0", true, "Debian 12's follows a last component that became a link"],
+  ["0.11.2", true, "the last one that does"],
+  ["0.12.0", false, "the first that doesn't"],
+  ["0.13.1", false, "later ones"],
+  ["1.0.0", false, "a major version"],
+  ["", true, "one that doesn't say counts as old"],
+  ["weird", true, "and so does what can't be read"],
+] as const;
+for (const [version, verified, why] of VERSIONS) {
+  test(`mounts below a writable root are ${verified ? "" : "not "}verified with bubblewrap "${version}": ${why}`, () => {
+    expect(followsLinks(version)).toBe(verified);
+    const plan = planOf({
+      name: "v",
+      why,
+      entries: WORKSPACE,
+      tree: ALL_METADATA,
+    }, { ...ABLE, version });
+    expect(plan.supervisor.includes("mount verification")).toBe(verified);
+  });
+}
+
+test("a plan without placeholders, verification or --outlive-caller leaves nobody resident", () => {
+  expect(
+    planOf({ name: "x", why: "", entries: WORKSPACE, tree: ALL_METADATA })
+      .supervisor,
+  ).toEqual([]);
+});
+
+test("a supervised run leaves --die-with-parent to the watcher, the others have it", () => {
+  const alone = planOf({ name: "x", why: "", entries: [READ] });
+  const fds = { seccomp: "9", mounts: new Map<number, string>() };
+  expect(bwrapArguments(alone, { ...fds, supervised: null }, [], ["true"]))
+    .toContain("--die-with-parent");
+  const supervised = { info: "1", status: "2", sync: "3", block: null };
+  expect(bwrapArguments(alone, { ...fds, supervised }, [], ["true"])).not
+    .toContain("--die-with-parent");
+});
+
+test("a loader variable is set for the command by --setenv, value untouched", () => {
+  const plan = planOf({ name: "x", why: "", entries: [READ] });
+  const words = bwrapArguments(
+    plan,
+    { seccomp: "9", mounts: new Map(), supervised: null },
+    ["LD_PRELOAD=/a b=c" as ByteString],
+    ["true"],
+  );
+  expect(words.slice(-5)).toEqual([
+    "--setenv",
+    "LD_PRELOAD",
+    "/a b=c",
+    "--",
+    "true",
+  ]);
+});
+
+test('the host\'s /proc breaks the promise "proc": refused, not run', () => {
+  const draft = draftPlan(
+    requestOf({ name: "x", why: "", entries: [READ] }, { require: ["proc"] }),
+  );
+  if (!draft.ok) throw new Error(draft.error.message);
+  const done = completePlan(draft.value, {
+    kind: "system",
+    path: abs("/usr/bin/bwrap"),
+    version: "0.8.0",
+    reason: "",
+  }, {
+    ...ABLE,
+    trial: { kind: "works", proc: "host" },
+  });
+  expect(done.ok).toBe(false);
+});
+
+test("--stage one-start is refused where only the inner stage can do it", () => {
+  const request = requestOf({ name: "x", why: "", entries: [READ] });
+  const many = Array.from({ length: 9_000 }, () => "a" as ByteString);
+  expect(draftPlan({ ...request, command: many, forcedStage: "one_start" }).ok)
+    .toBe(false);
+  const auto = draftPlan({ ...request, command: many });
+  expect(auto.ok && auto.value.stage.kind).toBe("inner");
+});
+
+function requestOf(
+  one: Case,
+  options: Partial<Policy["options"]> = {},
+): DraftRequest {
+  const made = policyOf(one.entries, {
+    options,
+    minimal: one.minimal ?? false,
+  });
+  const policy: Policy = { ...made, network: one.network ?? "none" };
+  const facts = factsOf({ ...HOST, ...one.tree }, policy, {
+    own: one.own ?? NO_OWN_PATHS,
+  });
+  const layout = layoutOf(policy, facts);
+  const exists = ["/sys", "/proc/sys", "/proc/sysrq-trigger", "/proc/pressure"];
+  return {
+    policy,
+    mountPoints: layout.mountPoints,
+    links: layout.links,
+    factAt: (path: AbsPath) => {
+      const fact = facts.paths.get(path);
+      if (fact === undefined) throw new Error(`no fact about ${path}`);
+      return fact;
+    },
+    exists: (path) => exists.includes(path),
+    possiblePlaceholders: [],
+    root: true,
+    arch: "x86_64",
+    command: ["true" as ByteString],
+    verdict: { kind: "direct" },
+    forcedStage: "auto",
+    outlivesCaller: false,
+    proc: "fresh",
+    chdir: abs("/w"),
+    passFds: [],
+    guardedFds: [],
+    environmentChanges: [],
+    softNofile: 1024,
+    own: () => [],
+    warnings: [],
+  };
+}
+
+function planOf(one: Case, ability: BwrapAbility = ABLE): SandboxPlan {
+  const draft = draftPlan(requestOf(one));
+  if (!draft.ok) throw new Error(draft.error.message);
+  const plan = completePlan(
+    draft.value,
+    {
+      kind: "system",
+      path: abs("/usr/bin/bwrap"),
+      version: ability.version,
+      reason: "test",
+    },
+    ability,
+  );
+  if (!plan.ok) throw new Error(plan.error.message);
+  return plan.value;
+}
+
+/** One option with its values a line, descriptors by what they are open on. */
+function lines(plan: SandboxPlan): string[] {
+  const text: string[] = [];
+  for (const word of shownArguments(plan)) {
+    if (word.startsWith("--") || text.length === 0) text.push(word);
+    else text[text.length - 1] += ` ${word}`;
+  }
+  const held = plan.mounts.filter(({ op }) => takesDescriptor(op)).length;
+  return [
+    ...text,
+    `# supervisor: ${plan.supervisor.join(", ") || "none"}`,
+    `# placeholders: ${
+      plan.placeholders.map(({ path, node }) => `${node} ${path}`).join(", ") ||
+      "none"
+    }`,
+    `# descriptors: ${held}`,
+  ];
+}
