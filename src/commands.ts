@@ -31,6 +31,7 @@ import type { PathFacts } from "./host/facts.ts";
 import { ownPathsOf } from "./own_paths.ts";
 import { type AbsPath, resolvePath } from "./policy/path.ts";
 import type { Origin } from "./policy/policy.ts";
+import { backEndRefusal } from "./requests.ts";
 import { fail, ok, type Result, unreachable } from "./result.ts";
 import { configCheck } from "./commands/config_check.ts";
 import { configSchema } from "./commands/config_schema.ts";
@@ -113,7 +114,14 @@ function checkConfig(
     );
   }
   const run = { policy, facts: facts.value };
-  return ok(configCheck({ ...base, findings, run }));
+  const refusal = refusalOf(selected.value);
+  const refused: readonly Finding[] = refusal === null ? [] : [{
+    severity: "error",
+    file: null,
+    key: selected.value.name,
+    message: refusal,
+  }];
+  return ok(configCheck({ ...base, findings: [...findings, ...refused], run }));
 }
 
 function showConfig(
@@ -159,17 +167,26 @@ function explainPaths(
   const facts = factsFor(run.value, loaded.value, caller, paths);
   if (!facts.ok) return facts;
   const { policy } = run.value;
-  const place = locator(loaded.value);
+  const output = policyWhy({
+    policy,
+    facts: facts.value,
+    operation,
+    paths,
+    format,
+    locate: locator(loaded.value),
+  });
+  const refusal = refusalOf(run.value);
   return ok(
-    policyWhy({
-      policy,
-      facts: facts.value,
-      operation,
-      paths,
-      format,
-      locate: place,
-    }),
+    refusal === null ? output : {
+      ...output,
+      stderr: `${output.stderr}codex: warning: no run does this: ${refusal}\n`,
+    },
   );
+}
+
+/** What this version can't do of a profile, whatever its files say. */
+function refusalOf({ policy, features }: RunConfig): string | null {
+  return backEndRefusal(policy, features.useLegacyLandlock);
 }
 
 function listConfigured(

@@ -300,34 +300,36 @@ function checkBackEnd(
   policy: Policy,
   usesLandlock: boolean,
 ): Result<void, Failure> {
-  for (
-    const [key, isOn] of [["debug", policy.options.debug], [
-      "nested_namespaces",
-      policy.options.nestedNamespaces,
-    ]] as const
-  ) {
-    if (isOn) {
-      return wrong(
-        `Cannot honour ${key} = true of profile ${policy.name}: this version can't do it safely yet; leave it out`,
-      );
-    }
+  const refusal = backEndRefusal(policy, usesLandlock);
+  return refusal === null ? ok(undefined) : wrong(refusal);
+}
+
+/** What a run of this version would refuse `policy` with, `null` when it wouldn't. */
+export function backEndRefusal(
+  policy: Policy,
+  usesLandlock: boolean,
+): string | null {
+  const { debug, nestedNamespaces, globBackend } = policy.options;
+  const refused = debug
+    ? "debug"
+    : nestedNamespaces
+    ? "nested_namespaces"
+    : null;
+  if (refused !== null) {
+    return `Cannot honour ${refused} = true of profile ${policy.name}: this version can't do it safely yet; leave it out`;
   }
-  if (policy.options.globBackend === "ripgrep") {
-    return wrong(
-      `Cannot honour glob_backend = "ripgrep" of profile ${policy.name}: this version has only its own walker; leave it out`,
-    );
+  if (globBackend === "ripgrep") {
+    return `Cannot honour glob_backend = "ripgrep" of profile ${policy.name}: this version has only its own walker; leave it out`;
   }
   if (policy.network === "proxied") {
-    return wrong(noProxyYet(`profile ${policy.name}`));
+    return noProxyYet(`profile ${policy.name}`);
   }
   if (
     usesLandlock && policy.enforcement === "managed" && !policy.unrestricted
   ) {
-    return wrong(
-      "filesystem-restricted execution requires bubblewrap: leave use_legacy_landlock out",
-    );
+    return "filesystem-restricted execution requires bubblewrap: leave use_legacy_landlock out";
   }
-  return ok(undefined);
+  return null;
 }
 
 function noProxyYet(who: string): string {

@@ -163,8 +163,19 @@ function integerFault(
   { min, max }: { readonly min: number; readonly max: number },
 ): void {
   const { layer, path } = checking;
-  if (typeof value !== "number" || !isInteger(layer, path, value)) {
+  if (typeof value !== "number") {
     mismatch(checking, value, "an integer");
+    return;
+  }
+  if (!isInteger(layer, path, value)) {
+    // As written: 1.0 is no integer, and JavaScript would print 1.
+    const written = Number.isInteger(value) ? value.toFixed(1) : String(value);
+    checking.faults.push({
+      severity: "error",
+      path: [...path],
+      at: "value",
+      message: `key ${keyText(path)} is ${written}, expected an integer`,
+    });
     return;
   }
   const bound = value < min ? `at least ${min}` : `at most ${max}`;

@@ -136,7 +136,7 @@ export function configShape(): TableShape {
           default: "false",
         },
       }),
-      description: "Feature switches",
+      description: "Switches of this program",
     },
     shell_environment_policy: {
       shape: environmentShape(),
@@ -247,7 +247,7 @@ export function requirementsShape(): TableShape {
         },
         dangerously_allow_all_unix_sockets: {
           shape: BOOLEAN,
-          description: "macOS only",
+          description: "Every Unix socket on macOS; without effect on Linux",
         },
         domains: {
           shape: { kind: "map", of: VERDICT, keys: "host pattern" },
@@ -412,7 +412,9 @@ function proxyKeys(): { readonly [key: string]: Field } {
     },
     allow_local_binding: switchOff("Open loopback and private targets"),
     dangerously_allow_non_loopback_proxy: switchOff("Accepted and not used"),
-    dangerously_allow_all_unix_sockets: switchOff("macOS only"),
+    dangerously_allow_all_unix_sockets: switchOff(
+      "Every Unix socket on macOS; without effect on Linux",
+    ),
   };
 }
 

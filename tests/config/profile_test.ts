@@ -249,7 +249,7 @@ const TYPES: readonly (readonly [string, string])[] = [
   ],
   [
     "[permissions.q.filesystem]\nglob_scan_max_depth = 1.0",
-    "is 1, expected an integer",
+    "is 1.0, expected an integer",
   ],
   ["[permissions.q.workspace_roots]\na = 1", "is 1, expected a boolean"],
   ['[permissions.q.network]\nenabled = "yes"', 'is "yes", expected a boolean'],
