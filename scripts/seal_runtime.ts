@@ -144,6 +144,7 @@ export function encodeStub(
 ): Result<Uint8Array, string> {
   switch (machine) {
     case EM_X86_64: {
+      const check = checkX86();
       const code = new Uint8Array(56);
       const words = new DataView(code.buffer);
       const second = code.length + FIRST.length;
@@ -160,15 +161,16 @@ export function encodeStub(
       words.setInt32(35, second - 39, true);
       code.set([0x48, 0x89, 0x48, 0x08], 39); // mov [rax + 8], rcx
       code.set([0x48, 0xc7, 0x40, 0x10, 0, 0, 0, 0], 43); // mov qword [rax + 16], 0
-      const distance = target - (address + code.length);
+      const distance = target - (address + check.length + code.length);
       if (distance !== (distance | 0)) {
         return fail("its entry point is too far for a jump");
       }
       code[51] = 0xe9; // jmp rel32
       words.setInt32(52, distance, true);
-      return ok(new Uint8Array([...code, ...FIRST, ...SECOND]));
+      return ok(new Uint8Array([...check, ...code, ...STRINGS]));
     }
     case EM_AARCH64: {
+      const check = checkArm();
       const code = new Uint8Array(48);
       const words = new DataView(code.buffer);
       const second = code.length + FIRST.length;
@@ -176,19 +178,19 @@ export function encodeStub(
       words.setUint32(4, 0x8b296fe9, true); // add x9, sp, x9, lsl #3
       words.setUint32(8, 0xf940092a, true); // ldr x10, [x9, #16]
       words.setUint32(12, branchIfZero(44 - 12), true); // cbz x10, to the branch
-      words.setUint32(16, address10(code.length - 16), true); // adr x10: the first setting
+      words.setUint32(16, addressOf(10, code.length - 16), true); // adr x10: the first setting
       words.setUint32(20, 0xf900092a, true); // str x10, [x9, #16]
       words.setUint32(24, 0xf9400d2a, true); // ldr x10, [x9, #24]
       words.setUint32(28, branchIfZero(44 - 28), true); // cbz x10, to the branch
-      words.setUint32(32, address10(second - 32), true); // adr x10: the second setting
+      words.setUint32(32, addressOf(10, second - 32), true); // adr x10: the second setting
       words.setUint32(36, 0xf9000d2a, true); // str x10, [x9, #24]
       words.setUint32(40, 0xf900113f, true); // str xzr, [x9, #32]
-      const distance = target - (address + 44);
+      const distance = target - (address + check.length + 44);
       if (distance % 4 !== 0 || Math.abs(distance) >= 2 ** 27) {
         return fail("its entry point is too far for a branch");
       }
       words.setUint32(44, 0x14000000 | ((distance / 4) & 0x3ffffff), true); // b target
-      return ok(new Uint8Array([...code, ...FIRST, ...SECOND]));
+      return ok(new Uint8Array([...check, ...code, ...STRINGS]));
     }
     default:
       return fail(
@@ -197,14 +199,64 @@ export function encodeStub(
   }
 }
 
+/**
+ * Without `/proc` the runtime aborts with a report of its own before any line of ours runs. So the stub asks for it first, and ends
+ * with one line and status 125 where it is missing.
+ */
+function checkX86(): Uint8Array {
+  const code = new Uint8Array(56);
+  const words = new DataView(code.buffer);
+  const strings = code.length + 56 + FIRST.length + SECOND.length;
+  code.set([0xb8, 21, 0, 0, 0]); // mov eax, 21 (access)
+  code.set([0x48, 0x8d, 0x3d], 5); // lea rdi, [rip + ...]: the path
+  words.setInt32(8, strings - 12, true);
+  code.set([0x31, 0xf6, 0x0f, 0x05], 12); // xor esi, esi; syscall
+  code.set([0x85, 0xc0, 0x74, 56 - 20], 16); // test eax, eax; jz over the rest
+  code.set([0xb8, 1, 0, 0, 0, 0xbf, 2, 0, 0, 0], 20); // mov eax, 1 (write); mov edi, 2
+  code.set([0x48, 0x8d, 0x35], 30); // lea rsi, [rip + ...]: the line
+  words.setInt32(33, strings + PATH.length - 37, true);
+  code.set([0xba], 37); // mov edx, its length
+  words.setInt32(38, LINE.length, true);
+  code.set([0x0f, 0x05], 42); // syscall
+  code.set([0xb8, 231, 0, 0, 0, 0xbf, 125, 0, 0, 0], 44); // mov eax, 231 (exit_group); mov edi, 125
+  code.set([0x0f, 0x05], 54); // syscall
+  return code;
+}
+
+/** {@linkcode checkX86} for arm64; `x0` carries ld.so's exit function and is kept in `x9`. */
+function checkArm(): Uint8Array {
+  const code = new Uint8Array(68);
+  const words = new DataView(code.buffer);
+  const strings = code.length + 48 + FIRST.length + SECOND.length;
+  words.setUint32(0, 0xaa0003e9, true); // mov x9, x0
+  words.setUint32(4, 0x92800c60, true); // mov x0, -100 (AT_FDCWD)
+  words.setUint32(8, addressOf(1, strings - 8), true); // adr x1: the path
+  words.setUint32(12, 0xd2800002, true); // mov x2, 0
+  words.setUint32(16, 0xd2800608, true); // mov x8, 48 (faccessat)
+  words.setUint32(20, 0xd4000001, true); // svc 0
+  words.setUint32(24, 0xb4000140, true); // cbz x0, over the rest
+  words.setUint32(28, 0xd2800040, true); // mov x0, 2
+  words.setUint32(32, addressOf(1, strings + PATH.length - 32), true); // adr x1: the line
+  words.setUint32(36, 0xd2800002 | (LINE.length << 5), true); // mov x2, its length
+  words.setUint32(40, 0xd2800808, true); // mov x8, 64 (write)
+  words.setUint32(44, 0xd4000001, true); // svc 0
+  words.setUint32(48, 0xd2800fa0, true); // mov x0, 125
+  words.setUint32(52, 0xd2800bc8, true); // mov x8, 94 (exit_group)
+  words.setUint32(56, 0xd4000001, true); // svc 0
+  words.setUint32(60, 0xd503201f, true); // nop
+  words.setUint32(64, 0xaa0903e0, true); // mov x0, x9
+  return code;
+}
+
+/** `adr` into a register, so many bytes ahead. */
+function addressOf(register: number, distance: number): number {
+  return (0x10000000 | ((distance & 3) << 29) | ((distance >> 2) << 5) |
+    register) >>> 0;
+}
+
 /** `cbz x10`, so many bytes ahead. */
 function branchIfZero(distance: number): number {
   return 0xb4000000 | ((distance / 4) << 5) | 10;
-}
-
-/** `adr x10`, so many bytes ahead. */
-function address10(distance: number): number {
-  return 0x10000000 | ((distance & 3) << 29) | ((distance >> 2) << 5) | 10;
 }
 
 /**
@@ -220,6 +272,16 @@ const [FIRST, SECOND] = [
   Uint8Array,
   Uint8Array,
 ];
+
+/** What the runtime reads before anything else. */
+const PATH = new TextEncoder().encode("/proc/self/environ\0");
+
+const LINE = new TextEncoder().encode(
+  'codex: Cannot read /proc/self/environ: the sandbox needs /proc mounted, try "mount -t proc proc /proc"\n',
+);
+
+/** Everything behind the code, in the order in which it is addressed. */
+const STRINGS = new Uint8Array([...FIRST, ...SECOND, ...PATH, ...LINE]);
 
 /**
  * Writes a sealed copy of the executable at `from` to `to`, which appears whole or not at all.

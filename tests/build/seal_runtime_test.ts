@@ -37,35 +37,38 @@ const GOOD: Shape = {
   gapByte: 0,
 };
 
-const SETTINGS =
-  "BUN_JSC_thresholdForJITAfterWarmUp=10000\0BUN_JSC_useWarmUpMarkedBlocks=0\0";
+const STRINGS =
+  "BUN_JSC_thresholdForJITAfterWarmUp=10000\0BUN_JSC_useWarmUpMarkedBlocks=0\0/proc/self/environ\0" +
+  'codex: Cannot read /proc/self/environ: the sandbox needs /proc mounted, try "mount -t proc proc /proc"\n';
 
-/** Machine code as hex, the settings behind it. */
+/** Machine code as hex, the strings behind it. */
 function stub(code: string): { ok: true; value: Uint8Array } {
   return {
     ok: true,
     value: new Uint8Array([
       ...bytes(code),
-      ...new TextEncoder().encode(SETTINGS),
+      ...new TextEncoder().encode(STRINGS),
     ]),
   };
 }
 
-test("the stub of x86-64 puts two settings where the environment has room, then ends it and jumps to the entry", () => {
+test("the stub of x86-64 asks for /proc, puts two settings where the environment has room, ends it and jumps to the entry", () => {
   expect(encodeStub(EM_X86_64, 0x1a40770, 0x1a40d00)).toEqual(stub(
-    "48 8b 04 24  48 8d 44 c4 10  48 83 38 00  74 24  48 8d 0d 22 00 00 00  48 89 08 " +
-      "48 83 78 08 00  74 13  48 8d 0d 3a 00 00 00  48 89 48 08  48 c7 40 10 00 00 00 00  e9 58 05 00 00",
+    "b8 15 00 00 00  48 8d 3d ad 00 00 00  31 f6 0f 05  85 c0 74 24  b8 01 00 00 00  bf 02 00 00 00 48 8d 35 a7 00 00 00  ba 67 00 00 00  0f 05  b8 e7 00 00 00  bf 7d 00 00 00  0f 05 " +
+      "48 8b 04 24  48 8d 44 c4 10  48 83 38 00  74 24  48 8d 0d 22 00 00 00  48 89 08 " +
+      "48 83 78 08 00  74 13  48 8d 0d 3a 00 00 00  48 89 48 08  48 c7 40 10 00 00 00 00  e9 20 05 00 00",
   ));
 });
 
-test("the stub of arm64 does the same in twelve instructions", () => {
+test("the stub of arm64 does the same", () => {
   const code =
+    "e9 03 00 aa 60 0c 80 92 a1 05 00 30 02 00 80 d2 08 06 80 d2 01 00 00 d4 40 01 00 b4 40 00 80 d2 81 05 00 10 e2 0c 80 d2 08 08 80 d2 01 00 00 d4 a0 0f 80 d2 c8 0b 80 d2 01 00 00 d4 1f 20 03 d5 e0 03 09 aa " +
     "e9 03 40 f9  e9 6f 29 8b  2a 09 40 f9  0a 01 00 b4  0a 01 00 10  2a 09 00 f9 " +
     "2a 0d 40 f9  8a 00 00 b4  ca 01 00 30  2a 0d 00 f9  3f 11 00 f9 ";
-  expect(encodeStub(EM_AARCH64, 0x10000, 0x1102c)).toEqual(
+  expect(encodeStub(EM_AARCH64, 0x10000, 0x11070)).toEqual(
     stub(`${code} 00 04 00 14`),
   );
-  expect(encodeStub(EM_AARCH64, 0x11000, 0x1101c)).toEqual(
+  expect(encodeStub(EM_AARCH64, 0x11000, 0x11060)).toEqual(
     stub(`${code} fc ff ff 17`),
   );
 });

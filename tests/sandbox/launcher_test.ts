@@ -442,17 +442,17 @@ test("a bundled bwrap with one bit changed is not run", async () => {
   expect(isThere(`${work}/made`)).toBe(false);
 });
 
-test("a host without /proc runs no command", async () => {
+test("a host without /proc gets one line, status 125 and no command", async () => {
   const { run, work } = setup({ ...PLAIN, launcher: "bundled" });
-  const { end, stdout } = await run(
+  const { end, stdout, stderr } = await run(
     ["-P", ":workspace", "--", "sh", "-c", "echo ran; touch made"],
     {
       shell:
         `exec unshare -Urm sh -c 'mount -t tmpfs none /proc && exec "$@"' sh "$@"`,
     },
   );
-  expect(end).not.toBe(0);
-  expect(stdout).toBe("");
+  expect({ end, stdout }).toEqual({ end: 125, stdout: "" });
+  expect(stderr).toMatch(/^codex: Cannot read \/proc[^\n]*\n$/);
   expect(readdirSync(work)).toEqual([]);
 });
 
