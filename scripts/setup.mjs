@@ -55,7 +55,10 @@ const COMPILER = [
 /** What only the tests use: programs that are run inside the sandbox, and the system's bubblewrap. */
 const TEST_PROGRAMS = [
   ["bwrap", () => existsSync("/usr/bin/bwrap"), "bubblewrap"],
+  ["gcc", () => isInPath("gcc"), "gcc"],
+  ["libc.a", () => isLibrary("libc.a"), "libc6-dev"],
   ["git", () => isInPath("git"), "git"],
+  ["script", () => isInPath("script"), "bsdutils"],
   ["make", () => isInPath("make"), "make"],
   ["zsh", () => isInPath("zsh"), "zsh"],
   ["fish", () => isInPath("fish"), "fish"],
