@@ -30,6 +30,7 @@ import {
   pidfdOpen,
   pipe,
   poll,
+  prctl,
   read,
   readFile,
   sealedMemfd,
@@ -124,6 +125,8 @@ export function superviseRun(
   if (!signals.ok) return failed("Cannot make pipes", signals.error);
   const caught = catchSignals(FATAL_SIGNALS, signals.value[1]);
   if (!caught.ok) return failed("Cannot catch signals", caught.error);
+  // A monitor that is killed before it has named its child leaves it waiting for ever: such an orphan comes to us.
+  prctl(abi.PR_SET_CHILD_SUBREAPER, 1);
   // 2. The mount points.
   const placeholders = launch.plan.placeholders;
   const made = placeholders.length === 0
@@ -555,9 +558,22 @@ function stop(run: Run): RunEnd {
   return { kind: "exited", status: 125 };
 }
 
+/** Kills what bubblewrap has left to us; its children that are already dead or gone make no difference. */
+function killOrphans(watcher: number): void {
+  const pid = getpid();
+  const children = readFile(`/proc/${pid}/task/${pid}/children`, 65_536);
+  if (!children.ok) return;
+  for (const child of children.value.split(" ")) {
+    if (child !== "" && Number(child) !== watcher) {
+      kill(Number(child), abi.SIGKILL);
+    }
+  }
+}
+
 /** The order of the end: sandbox gone, placeholders removed, watcher dismissed. */
 function finish(run: Run): void {
   if (run.blocked !== null) close(run.blocked);
+  killOrphans(run.watcher);
   const gone = waitForEnd(run.sync, END_TIMEOUT_MS);
   if (!gone) {
     // Left to the watcher, which has more time: our death closes the lifeline.

@@ -257,6 +257,7 @@ export const OPEN_HOW_BYTES = 24;
 /** `linux/prctl.h`. */
 export const PR_SET_PDEATHSIG = 1;
 export const PR_SET_DUMPABLE = 4;
+export const PR_SET_CHILD_SUBREAPER = 36;
 export const PR_SET_NO_NEW_PRIVS = 38;
 
 /** `linux/seccomp.h`. */

@@ -339,3 +339,27 @@ test("nothing is left in the records either", async () => {
   expect(readdirSync(records)).toEqual([]);
   rmSync(records, { recursive: true });
 });
+
+matrix(
+  "a bubblewrap that is killed while it sets up leaves nobody behind and no placeholder",
+  BOTH_STAGES,
+  async (subject) => {
+    // Fills the cache: a probe of bubblewrap is not what is to be killed.
+    await subject.run(["-P", ":workspace", "--", "true"]);
+    for (let round = 0; round < 6; round++) {
+      const started = subject.start([
+        ...["-P", ":workspace", "--", "sleep", NAP],
+      ]);
+      const monitor = (): OurProcess | undefined =>
+        ourProcesses().find(({ words }) => words.includes(" --sync-fd "));
+      await until(() => monitor() !== undefined, "bubblewrap runs", 2_000);
+      await Bun.sleep(round * 0.5);
+      // The first one found has the lowest number: it is the monitor.
+      const found = monitor();
+      if (found !== undefined) process.kill(found.pid, "SIGKILL");
+      await started.outcome;
+      await untilNobodyIsLeft();
+      expect(placeholders(subject.work)).toEqual([]);
+    }
+  },
+);
