@@ -1,17 +1,20 @@
 /**
- * The engine against the kernel: random policies, each enforced on a real tree, every answer compared errno by errno.
+ * The engine against the kernel: random policies, globs among them, each enforced on a real tree, every answer compared errno by errno.
  *
- * One sandbox asks about all paths, so that a policy costs one run. `POLICY_RUNS` says how many policies (default 40).
+ * One sandbox asks about all paths, so that a policy costs one run. `POLICY_RUNS` says how many policies are enforced for each of
+ * root and an ordinary user (default 260, so that there are more than 500).
+ *
+ * @module
  */
-import { afterAll, expect, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import {
   chmodSync,
+  chownSync,
   mkdirSync,
-  mkdtempSync,
   readFileSync,
-  realpathSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { NO_OWN_PATHS, type PathFacts } from "../../src/host/facts.ts";
@@ -32,112 +35,135 @@ import {
   linesBelow,
   pathsBelow,
 } from "../policy/generate.ts";
-import { policyOf } from "../policy/world.ts";
-import { probeBinary } from "./probe.ts";
+import { globOf, policyOf } from "../policy/world.ts";
+import { ACTORS, leaveClean, PLAIN, setup, type Subject } from "./harness.ts";
 
-const RUNS = Number(process.env["POLICY_RUNS"] ?? 40);
-const HELPER = process.env["CODEX_BIN"] ??
-  `${import.meta.dirname}/../../build/codex`;
-const folder = realpathSync(mkdtempSync("/var/tmp/policy-kernel-"));
-const BASE = `${folder}/base`;
-mkdirSync(`${folder}/home`);
-mkdirSync(`${folder}/bin`);
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const RUNS = Number(process.env["POLICY_RUNS"] ?? 260);
+const TIMEOUT_MS = 600_000;
 
-const PROBE = `${folder}/bin/probe`;
-
-/** What is asked of each policy. `w/no/such` has no parent to be made in. */
-const QUESTIONS: readonly (readonly [string, Operation])[] = [
-  ...pathsBelow(BASE).filter((path) => !path.endsWith("/no/such")).flatMap(
-    (path) =>
-      (["read", "write", "create"] as const)
-        .filter((kind) => kind !== "read" || isExisting(path))
-        .map((kind) => [path, { kind }] as const),
-  ),
-  ...[
-    ["w/f", "w/a/new"],
-    ["w/f", "w/new"],
-    ["w/a", "w/new"],
-    ["w/a/b", "w/new"],
-    ["w/a/b/h", "w/a/new"],
-    ["w/e", "x/new"],
-    ["x/l", "x/new"],
-    ["w/.git", "w/new"],
-    ["w/f", "w/.codex"],
-  ].map(([from, to]): readonly [string, Operation] => [
-    `${BASE}/${from}`,
-    { kind: "rename", to: abs(`${BASE}/${to}`) },
-  ]),
+/** Below the tree: any depth, one level, one character, a class, a whole subtree. */
+const GLOBS = [
+  ...["w/**/g", "w/**/b", "w/*", "w/a/?", "w/[ef]", "x/**/m", "x/*"],
+  ...["w/a/**/i", "**/c*"],
 ];
 
-function isExisting(path: string): boolean {
-  return EXISTING.some((it) => `${BASE}/${it.replace(/\/$/, "")}` === path);
+interface Generated {
+  readonly lines: readonly GeneratedLine[];
+  readonly globs: readonly string[];
 }
 
-function makeTree(): void {
-  rmSync(BASE, { recursive: true, force: true });
-  mkdirSync(BASE);
+/** One actor's place: a tree to be enforced on, and the probe beside it. */
+interface Place extends Subject {
+  readonly base: string;
+  readonly helper: string;
+  readonly tool: string;
+  readonly questions: readonly (readonly [string, Operation])[];
+}
+
+function placeOf(subject: Subject): Place {
+  const { dir, codex, probe } = subject;
+  const base = `${dir}/base`;
+  const helper = `${dir}/codex-linux-sandbox`;
+  const tool = `${dir}/bin/probe`;
+  symlinkSync(codex, helper);
+  mkdirSync(`${dir}/bin`);
+  writeFileSync(tool, readFileSync(probe));
+  chmodSync(tool, 0o755);
+  return { ...subject, base, helper, tool, questions: questionsBelow(base) };
+}
+
+/** What is asked of each policy. `w/no/such` has no parent to be made in. */
+function questionsBelow(
+  base: string,
+): readonly (readonly [string, Operation])[] {
+  const existing = EXISTING.map((it) => `${base}/${it.replace(/\/$/, "")}`);
+  return [
+    ...pathsBelow(base).filter((path) => !path.endsWith("/no/such")).flatMap(
+      (path) =>
+        (["read", "write", "create"] as const)
+          .filter((kind) => kind !== "read" || existing.includes(path))
+          .map((kind) => [path, { kind }] as const),
+    ),
+    ...[
+      ["w/f", "w/a/new"],
+      ["w/f", "w/new"],
+      ["w/a", "w/new"],
+      ["w/a/b", "w/new"],
+      ["w/a/b/h", "w/a/new"],
+      ["w/e", "x/new"],
+      ["x/l", "x/new"],
+      ["w/.git", "w/new"],
+      ["w/f", "w/.codex"],
+    ].map(([from, to]): readonly [string, Operation] => [
+      `${base}/${from}`,
+      { kind: "rename", to: abs(`${base}/${to}`) },
+    ]),
+  ];
+}
+
+function makeTree({ base, uid }: Place): void {
+  rmSync(base, { recursive: true, force: true });
+  const gid = uid === 0 ? 0 : 65_534;
+  const own = (path: string): void => chownSync(path, uid, gid);
+  mkdirSync(base);
+  own(base);
   for (const path of EXISTING) {
-    if (path.endsWith("/")) mkdirSync(`${BASE}/${path}`, { recursive: true });
-    else writeFileSync(`${BASE}/${path}`, "", { mode: 0o755 });
+    if (path.endsWith("/")) mkdirSync(`${base}/${path}`);
+    else writeFileSync(`${base}/${path}`, "", { mode: 0o755 });
+    own(`${base}/${path}`);
   }
 }
 
-function profileOf(lines: readonly GeneratedLine[]): string {
+function profileOf({ lines, globs }: Generated): string {
+  const origin = { file: null, key: "" };
   const entries = lines.map(([path, mode]): Entry =>
     path === ":root"
       ? {
         path: { kind: "special", value: { kind: "root" } },
         access: mode,
-        origin: { file: null, key: "" },
+        origin,
       }
       : pathEntry(abs(path), mode, "")
   );
-  const fileSystem = { kind: "restricted", entries } as const;
+  const denied = globs.map((pattern): Entry => ({
+    path: { kind: "glob_pattern", pattern: globOf(pattern).pattern },
+    access: "deny",
+    origin,
+  }));
   const written = writeProfile({
     kind: "managed",
-    fileSystem,
+    fileSystem: { kind: "restricted", entries: [...entries, ...denied] },
     network: "restricted",
   });
   if (!written.ok) throw new Error(written.error.message);
   return written.value;
 }
 
-function factsOn(policy: Policy): PathFacts {
-  const asked = QUESTIONS.flatMap(([path, operation]) =>
+function factsOn(policy: Policy, { questions, uid }: Place): PathFacts {
+  const asked = questions.flatMap(([path, operation]) =>
     "to" in operation ? [abs(path), operation.to] : [abs(path)]
   );
-  const euid = process.geteuid?.() ?? 0;
-  const facts = gatherFacts({ policy, own: NO_OWN_PATHS, asked, euid });
-  if (!facts.ok) throw new Error(facts.error.message);
+  const facts = gatherFacts({ policy, own: NO_OWN_PATHS, asked, euid: uid });
+  if (!facts.ok) throw new Error(JSON.stringify(facts.error));
   return facts.value;
 }
 
-function askKernel(lines: readonly GeneratedLine[]): readonly string[] {
-  const words = QUESTIONS.flatMap(([path, operation]) =>
+async function askKernel(
+  generated: Generated,
+  { questions, helper, tool, dir, outside }: Place,
+): Promise<readonly string[]> {
+  const words = questions.flatMap(([path, operation]) =>
     "to" in operation
       ? [operation.kind, path, operation.to]
       : [operation.kind, path]
   );
-  const run = Bun.spawnSync([
-    HELPER,
-    "--sandbox-policy-cwd",
-    folder,
-    "--permission-profile",
-    profileOf(lines),
-    "--",
-    PROBE,
-    "path-ops",
-    ...words,
-  ], {
-    argv0: "codex-linux-sandbox",
-    cwd: folder,
-    env: { PATH: "/usr/bin:/bin", CODEX_HOME: `${folder}/home` },
-  });
-  if (run.exitCode !== 0) {
-    throw new Error(`${run.stderr}: ${JSON.stringify(lines)}`);
-  }
-  return run.stdout.toString().trim().split("\n");
+  const { end, stdout, stderr } = await outside([
+    ...[helper, "--sandbox-policy-cwd", dir],
+    ...["--permission-profile", profileOf(generated)],
+    ...["--", tool, "path-ops", ...words],
+  ], { cwd: dir });
+  if (end !== 0) throw new Error(`${stderr}: ${JSON.stringify(generated)}`);
+  return stdout.trim().split("\n");
 }
 
 function isWay(policy: Policy, facts: PathFacts, path: string): boolean {
@@ -162,35 +188,52 @@ function agrees(verdict: Verdict, answer: string): boolean {
     ) => both.every((it) => pair.has(it)));
 }
 
-test(`a real sandbox agrees with the engine on ${RUNS} policies`, () => {
-  writeFileSync(PROBE, readFileSync(probeBinary()));
-  chmodSync(PROBE, 0o755);
-  let compared = 0;
-  const reopened: GeneratedLine = [`${folder}/bin`, "read"];
-  for (
-    const generated of fc.sample(linesBelow(BASE), { numRuns: RUNS, seed: 6 })
-  ) {
-    const lines = [...generated, reopened];
-    makeTree();
-    const policy = { ...policyOf(lines), cwd: abs(folder) };
-    const facts = factsOn(policy);
-    if (policyErrors(policy, facts).length > 0) continue;
-    const answers = askKernel(lines);
-    const wrong = QUESTIONS.flatMap(([path, operation], index) => {
-      const verdict = access(policy, facts, abs(path), operation);
-      compared++;
-      const answer = answers[index] ?? "nothing";
-      // An empty directory on the way to something granted can be listed: it shows names that the policy itself spells.
-      if (operation.kind === "read" && isWay(policy, facts, path)) return [];
-      if (agrees(verdict, answer)) return [];
-      const to = "to" in operation ? ` to ${operation.to}` : "";
-      return [
-        `${operation.kind} ${path}${to}: engine ${
-          verdict.errno ?? "ok"
-        }, kernel ${answer}`,
-      ];
-    });
-    expect({ lines, wrong }).toEqual({ lines, wrong: [] });
+function policies(base: string): Iterable<Generated> {
+  const globs = fc.uniqueArray(fc.constantFrom(...GLOBS), { maxLength: 2 });
+  const generated = fc.tuple(linesBelow(base), globs).map(([lines, some]) => ({
+    lines,
+    globs: some.map((glob) => `${base}/${glob}`),
+  }));
+  // Some are refused before any sandbox: a third more than are wanted is enough.
+  return fc.sample(generated, { numRuns: Math.ceil(RUNS * 1.5), seed: 6 });
+}
+
+afterAll(leaveClean);
+
+describe("a real sandbox agrees with the engine", () => {
+  for (const actor of ACTORS) {
+    test(`on ${RUNS} policies of ${actor}`, async () => {
+      const place = placeOf(setup({ ...PLAIN, actor }));
+      const { base, dir, questions } = place;
+      const reopened: GeneratedLine = [`${dir}/bin`, "read"];
+      let enforced = 0;
+      for (const { lines: some, globs } of policies(base)) {
+        if (enforced === RUNS) break;
+        const lines = [...some, reopened];
+        makeTree(place);
+        const policy = { ...policyOf(lines, { globs }), cwd: abs(dir) };
+        const facts = factsOn(policy, place);
+        if (policyErrors(policy, facts).length > 0) continue;
+        const answers = await askKernel({ lines, globs }, place);
+        const wrong = questions.flatMap(([path, operation], index) => {
+          const verdict = access(policy, facts, abs(path), operation);
+          const answer = answers[index] ?? "nothing";
+          // An empty directory on the way to something granted can be listed: it shows names that the policy itself spells.
+          if (operation.kind === "read" && isWay(policy, facts, path)) {
+            return [];
+          }
+          if (agrees(verdict, answer)) return [];
+          const to = "to" in operation ? ` to ${operation.to}` : "";
+          return [
+            `${operation.kind} ${path}${to}: engine ${
+              verdict.errno ?? "ok"
+            }, kernel ${answer}`,
+          ];
+        });
+        expect({ lines, globs, wrong }).toEqual({ lines, globs, wrong: [] });
+        enforced++;
+      }
+      expect(enforced).toBe(RUNS);
+    }, TIMEOUT_MS);
   }
-  expect(compared).toBeGreaterThan(RUNS * 20);
-}, 600_000);
+});
