@@ -17,7 +17,7 @@ import {
 import { commandEnvironment } from "./config/environment.ts";
 import { CONFIG_HOST } from "./config/host_files.ts";
 import { loadConfig } from "./config/load.ts";
-import { selectRun } from "./config/run.ts";
+import { ownFilesOf, selectRun } from "./config/run.ts";
 import type { Failure } from "./failure.ts";
 import { homeOf, type Origin, variable } from "./host/origin.ts";
 import {
@@ -360,7 +360,7 @@ function surroundings(
       sandbox: policy.enforcement === "disabled" ? null : "bubblewrap",
     }),
     codexHome: loaded.codexHome,
-    ownFiles: loaded.files,
+    ownFiles: ownFilesOf(loaded),
     uid: origin.uid,
     euid: origin.euid,
   };

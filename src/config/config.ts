@@ -127,6 +127,8 @@ export interface LoadedConfig {
   readonly tmpdir: ByteString | null;
   /** Literal, `null` when nobody needed to look for it: no project is trusted. */
   readonly projectRoot: AbsPath | null;
+  /** `CODEX_HOME` as it was spelled: a link on the way must not be the command's to replace. `null` when it is unset. */
+  readonly spelledHome: AbsPath | null;
   /** Every file that was read, and the real path of one that was reached through a link. */
   readonly files: readonly AbsPath[];
 }

@@ -89,6 +89,7 @@ export function loadConfig(
     cwd: origin.cwd,
     home,
     codexHome: codexHome.value,
+    spelledHome: spelledHome(origin),
     tmpdir: variable(origin.environment, "TMPDIR"),
     projectRoot: projects.value.root,
     files: [...new Set(loading.files)],
@@ -120,6 +121,7 @@ export function loadFile(
     cwd: origin.cwd,
     home,
     codexHome: null,
+    spelledHome: null,
     tmpdir: variable(origin.environment, "TMPDIR"),
     projectRoot: null,
     files: loading.files,
@@ -151,6 +153,11 @@ function codexHomeOf(
   if (kind !== "directory") return refuse("is not a directory");
   const real = host.realPath(path);
   return real === null ? refuse("can't be resolved") : ok(real);
+}
+
+function spelledHome(origin: ConfigOrigin): AbsPath | null {
+  const set = variable(origin.environment, "CODEX_HOME");
+  return set === null || set === "" ? null : toAbsPath(set);
 }
 
 interface Loading {

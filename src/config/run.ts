@@ -193,8 +193,16 @@ export function plainRun(
     },
     features: { useLegacyLandlock: false, networkProxy: null },
     warnings: [],
-    ownFiles: [],
+    ownFiles: ownFilesOf(loaded),
   };
+}
+
+/** What a command must not get at besides the state folder: every file that had a say, and the way to the folder. */
+export function ownFilesOf(loaded: LoadedConfig): readonly AbsPath[] {
+  const { files, spelledHome, codexHome } = loaded;
+  return spelledHome === null || spelledHome === codexHome
+    ? files
+    : [spelledHome, ...files];
 }
 
 interface Deciding {
@@ -267,7 +275,7 @@ function runConfigOf(
     },
     features: featuresOf(table),
     warnings: unknown === null ? warnings : [...warnings, unknown],
-    ownFiles: loaded.files,
+    ownFiles: ownFilesOf(loaded),
   };
 }
 

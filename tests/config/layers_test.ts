@@ -522,7 +522,8 @@ test("an empty CODEX_HOME is unset, a set one is read by its real name", () => {
   const run = runs({ files, environment: ["CODEX_HOME=/c"] });
   expect([run.name, run.ownFiles]).toEqual([
     ":workspace",
-    [abs("/real/config.toml")],
+    // The link too: a command that could replace it would choose the next run's settings.
+    [abs("/c"), abs("/real/config.toml")],
   ]);
 });
 

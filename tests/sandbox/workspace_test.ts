@@ -211,3 +211,24 @@ matrix(
     expect(isThere(`${work}/made`)).toBe(true);
   },
 );
+
+matrix(
+  "CODEX_HOME through a link that the command could replace is refused, through another it is not",
+  BOTH_ACTORS,
+  async ({ run, home, work, outside }) => {
+    await outside(["ln", "-s", home, `${work}/link`]);
+    const refused = await run(["-P", ":workspace", "--", "rm", "link"], {
+      env: { CODEX_HOME: `${work}/link` },
+    });
+    expect(refused).toEqual({
+      end: 125,
+      stdout: "",
+      stderr:
+        `codex: cannot enforce sandbox read-only path ${work}/link because it crosses writable symlink ${work}/link\n`,
+    });
+    const kept = await run(["--", "echo", "ran"], {
+      env: { CODEX_HOME: `${work}/link` },
+    });
+    expect(kept).toEqual({ end: 0, stdout: "ran\n", stderr: "" });
+  },
+);
