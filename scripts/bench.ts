@@ -110,6 +110,8 @@ function enterPrivateTmp(codex: string): void {
     if (kept !== codex) copyFileSync(codex, kept);
     const script = `mount -t tmpfs -o mode=1777 tmpfs /tmp && mkdir ${
       METADATA_NAMES.map((name) => `/tmp/${name}`).join(" ")
+    } && touch ${
+      METADATA_NAMES.map((name) => `/tmp/${name}/kept`).join(" ")
     } && exec "$@"`;
     const done = Bun.spawnSync([
       "unshare",
@@ -142,6 +144,10 @@ function layFolders(folder: string): Record<string, string> {
     ]
   ) {
     mkdirSync(join(folder, name), { recursive: true, mode: 0o700 });
+  }
+  // An empty one could be another run's placeholder, and would bring a supervisor.
+  for (const name of METADATA_NAMES) {
+    writeFileSync(join(folder, "repo", name, "kept"), "");
   }
   return {
     PATH: "/usr/local/bin:/usr/bin:/bin",

@@ -75,6 +75,16 @@ export function sandboxRequest(
   if (!chosen.ok) return chosen;
   const checked = checkBackEnd(chosen.value.policy, chosen.value.usesLandlock);
   if (!checked.ok) return checked;
+  const sockets = run.value.network.table["unix_sockets"];
+  if (
+    chosen.value.policy.network === "host" && typeof sockets === "object" &&
+    Object.keys(sockets).length > 0
+  ) {
+    // Without the host's network no socket of the host can be reached at all.
+    return wrong(
+      `Cannot honour unix_sockets of profile ${chosen.value.policy.name}: this version doesn't hide sockets when the network is enabled; deny their directories under filesystem instead`,
+    );
+  }
   return ok({
     ...surroundings(
       origin,
