@@ -24,6 +24,7 @@ import { loadavg } from "node:os";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { configTable } from "./bench_config.ts";
 import { COMPILE_FLAGS } from "./build.ts";
 import { outDir } from "./build_files.ts";
 
@@ -90,6 +91,9 @@ function main(): void {
     );
     const times = measure(rows, rounds, env);
     process.stdout.write(table(rows, times, rounds, env));
+    if (values.row.length === 0 || values.row.includes("config")) {
+      process.stdout.write(configTable(codex, { folder, env, rounds }));
+    }
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
