@@ -387,6 +387,10 @@ function workingDirectory(
       "Cannot run here: the working directory was removed or is outside the root; go to another or use -C DIR",
     );
   }
+  if (cd === "") {
+    // Out of a variable that is not set: the directory that we are in is not what was meant to be opened.
+    return wrong('Cannot use -C "": the name is empty');
+  }
   const path = cd.startsWith("/")
     ? toAbsPath(cd)
     : origin.cwd === null

@@ -126,6 +126,7 @@ const MISTAKES: readonly (readonly [
   [["sandbox", "--stage", "x", "true"], 2, /one-start/],
   [["sandbox", "--pass-fd", "1", "true"], 2, /3 or higher/],
   [["sandbox", "-C", "/", "true"], 2, /requires --permission-profile/],
+  [["sandbox", "-P", ":read-only", "-C", "", "true"], 125, /name is empty/],
   [
     ["sandbox", "-P", ":read-only", "-C", "/nowhere", "true"],
     125,
