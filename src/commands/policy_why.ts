@@ -138,6 +138,11 @@ function changeFor(request: WhyRequest, verdict: Verdict): string | null {
   const path = toText(verdict.path);
   const add = (at: string, mode: string): string =>
     `add ${JSON.stringify(at)} = "${mode}" ${tableOf(policy)}`;
+  // A grant is a mount, and where nothing is there is nothing to mount.
+  const reopen = (at: string): string =>
+    verdict.exists
+      ? add(at, wanted)
+      : `create ${JSON.stringify(at)} outside, then ${add(at, wanted)}`;
   const { decider } = verdict;
   if (verdict.allowed) {
     const closes = operation === "write" ? "read" : "deny";
@@ -163,7 +168,7 @@ function changeFor(request: WhyRequest, verdict: Verdict): string | null {
         ? `replace that entry by ${
           JSON.stringify(toText(grant.path))
         } = "${wanted}"`
-        : add(path, wanted);
+        : reopen(path);
     }
     case "glob":
       return "narrow that pattern: no other entry is stronger than a glob";
@@ -172,7 +177,7 @@ function changeFor(request: WhyRequest, verdict: Verdict): string | null {
       return add(toText(decider.path), "write");
     case "platform":
     case "no_entry":
-      return add(path, wanted);
+      return reopen(path);
     case "private_tmp":
       return `remove tmp = "private" ${tableOf(policy)}`;
     case "own":

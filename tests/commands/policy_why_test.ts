@@ -75,7 +75,7 @@ const ANSWERS: readonly (readonly [
       "denied (EROFS): write /w/new",
       "  it doesn't exist: judged as if it were made now",
       '  because :root = "read" [/c.toml:7:3]',
-      '  to change it, add "/w/new" = "write" to a profile of your own that extends ":read-only"',
+      '  to change it, create "/w/new" outside, then add "/w/new" = "write" to a profile of your own that extends ":read-only"',
     ],
     "a built-in profile is extended",
     { name: ":read-only" },
@@ -133,7 +133,7 @@ const ANSWERS: readonly (readonly [
     "  it doesn't exist: judged as if it were made now",
     '  because :root = "read"; "/gone" = "write" has no effect, as nothing is there [/c.toml:7:3]',
     '  over "/gone" = "write" [/c.toml:7:3]',
-    '  to change it, add "/gone" = "write" to [permissions.ci.filesystem]',
+    '  to change it, create "/gone" outside, then add "/gone" = "write" to [permissions.ci.filesystem]',
   ], "a write entry for nothing"],
 ];
 
