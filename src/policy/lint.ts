@@ -27,6 +27,7 @@ export function policyDoubts(
   if (policy.enforcement !== "managed") return [];
   return [
     ...deadEntries(policy, facts),
+    ...missingGrants(policy, facts),
     ...policy.globs.flatMap((glob) => globDoubts(glob, facts)),
     ...openRoots(policy, facts),
   ];
@@ -53,6 +54,20 @@ function deadEntries(policy: Policy, facts: PathFacts): PolicyDoubt[] {
     }
   }
   return doubts;
+}
+
+/** Write entries for what isn't there: a run passes over them, and nothing can be made in their place. */
+function missingGrants(policy: Policy, facts: PathFacts): PolicyDoubt[] {
+  return policy.grants.flatMap(({ path, access, origin, symbol }) => {
+    if (access !== "write" || origin.file === null || symbol !== undefined) {
+      return [];
+    }
+    if (facts.paths.get(path)?.kind !== "missing") return [];
+    const message = `"${
+      toText(path)
+    }" = "write" has no effect: nothing is there, create it first`;
+    return [{ origin, message }];
+  });
 }
 
 function globDoubts(glob: GlobDeny, facts: PathFacts): PolicyDoubt[] {

@@ -61,3 +61,13 @@ test("a writable root that everybody can write, unless it is sticky", () => {
     'writable root "/open" can be written by every user of this machine: chmod o-w it',
   ]);
 });
+
+test("a write entry for what is missing does nothing, unless it is a built-in profile's", () => {
+  const policy = policyOf([R, ["/w", "write"], ["/gone", "write"]]);
+  const facts = factsOf({ "/w": "dir" }, policy);
+  expect(policyDoubts(policy, facts)).toEqual([]);
+  expect(policyDoubts(written(policy), facts).map(({ message }) => message))
+    .toEqual([
+      '"/gone" = "write" has no effect: nothing is there, create it first',
+    ]);
+});
