@@ -10,7 +10,7 @@ import type { ByteString } from "../bytes.ts";
 import { toText } from "../bytes.ts";
 import { type AbsPath, toAbsPath } from "../policy/path.ts";
 import { fail, ok, type Result } from "../result.ts";
-import { errnoText } from "../sys/abi.ts";
+import { EACCES, errnoText } from "../sys/abi.ts";
 import { getcwd, ids, readFile } from "../sys/calls.ts";
 
 /** Longest command line or environment that is read, in bytes; the kernel's own limit is a quarter of the stack limit. */
@@ -46,10 +46,18 @@ export function readWords(): Result<readonly ByteString[], OriginError> {
 export function readOrigin(
   argv: readonly ByteString[],
 ): Result<Origin, OriginError> {
+  const own = ids();
+  if (own.uid !== own.euid || own.gid !== own.egid) {
+    // Everything that the caller hands over would be obeyed with rights that are not his.
+    return fail({
+      kind: "origin",
+      message:
+        `Cannot run setuid or setgid (uid ${own.uid}, effective ${own.euid}; gid ${own.gid}, effective ${own.egid}): take the bit off with "chmod ug-s"`,
+    });
+  }
   const environment = readList("/proc/self/environ");
   if (!environment.ok) return environment;
   const cwd = getcwd();
-  const own = ids();
   return ok({
     argv0: argv[0] ?? ("" as ByteString),
     words: argv.slice(1),
@@ -66,6 +74,14 @@ function readList(path: string): Result<readonly ByteString[], OriginError> {
   const text = readFile(path, TEXT_LIMIT_BYTES);
   if (!text.ok) {
     const why = errnoText(text.error.errno);
+    if (text.error.errno === EACCES) {
+      // The kernel hides the process of a file that its user can't read, from the process itself too.
+      return fail({
+        kind: "origin",
+        message:
+          `Cannot read ${path} (${why}): the executable must be readable to you, try "chmod a+r" on it`,
+      });
+    }
     return fail({
       kind: "origin",
       message:

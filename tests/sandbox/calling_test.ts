@@ -16,6 +16,7 @@ import {
   BOTH_ACTORS,
   leaveClean,
   matrix,
+  notProved,
   setup,
   type Subject,
 } from "./harness.ts";
@@ -257,5 +258,28 @@ for (const profile of [":read-only", ":workspace", ":danger-full-access"]) {
     const path = `${GOLDEN}/${profile.slice(1).replaceAll("-", "_")}.txt`;
     if (process.env["UPDATE_GOLDEN"] === "1") writeFileSync(path, text);
     expect(text).toBe(readFileSync(path, "utf8"));
+  });
+}
+
+for (const mode of [0o4755, 0o2755]) {
+  test(`a file of root's with mode ${mode.toString(8)} is refused to others in one line`, async () => {
+    if (process.getuid?.() !== 0) {
+      return notProved("a setuid file of root's", "needs root");
+    }
+    const { dir, codex, outside } = setup({
+      actor: "user",
+      launcher: "auto",
+      stage: "auto",
+    });
+    const file = `${dir}/codex-odd`;
+    copyFileSync(codex, file);
+    chmodSync(file, mode);
+    const { end, stdout, stderr } = await outside([file, "sandbox", "true"]);
+    expect({ end, stdout, lines: stderr.split("\n").length }).toEqual({
+      end: 125,
+      stdout: "",
+      lines: 2,
+    });
+    expect(stderr).toContain("setuid or setgid");
   });
 }
