@@ -119,6 +119,8 @@ export type Prepared =
 
 /** Entries whose names act on the dynamic loader or on malloc: they reach the command and nothing that we start before it. */
 function isLoaderEntry(entry: ByteString): boolean {
+  const first = entry[0];
+  if (first !== "L" && first !== "M" && first !== "G") return false;
   return LOADER_ENTRY.test(entry);
 }
 
@@ -372,7 +374,7 @@ function draftRun(
     guardedFds: guarded.value,
     environmentChanges: environmentChanges(
       request,
-      request.environment.filter(isLoaderEntry),
+      request.explains ? request.environment.filter(isLoaderEntry) : [],
     ),
     softNofile: callerSoftLimit(),
     own: () => (inner ??= innerStart(shows)).own,

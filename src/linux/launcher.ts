@@ -237,6 +237,12 @@ export function restoreState(
  * wherever the parent did not lower it just for us; where the hard limits differ, or the parent can't be asked, the usual 1,024.
  */
 export function callerSoftLimit(): number {
+  return knownSoftLimit ??= askSoftLimit();
+}
+
+let knownSoftLimit: number | undefined;
+
+function askSoftLimit(): number {
   const own = getLimit(0, abi.RLIMIT_NOFILE);
   const parent = getLimit(getppid(), abi.RLIMIT_NOFILE);
   if (own.ok && parent.ok && parent.value.hard === own.value.hard) {
