@@ -245,10 +245,12 @@ function guardedStreams(
     launchFailure(
       `Cannot pass a file opened for reading as descriptor ${fd}: ${why}; pipe it in, as in "cat FILE | codex sandbox ..."`,
     );
-  const writable = writableRoots(layout).map(({ path }) => path);
   const guarded: number[] = [];
   const fds = [0, 1, 2, ...request.passFds];
-  for (const { fd, path } of readOnlyStreams(fds, request.euid)) {
+  const streams = readOnlyStreams(fds, request.euid);
+  if (streams.length === 0) return ok([]);
+  const writable = writableRoots(layout).map(({ path }) => path);
+  for (const { fd, path } of streams) {
     if (path !== null) {
       if (mountOf(layout, path).state === "writable") continue;
       // Landlock has no rule that takes something out of what another allows.

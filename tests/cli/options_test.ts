@@ -578,3 +578,28 @@ function expectRefusal(
   expect(result.error.message).toContain(message);
   expect(result.error.hint ?? "").toContain(hint);
 }
+
+const PLAIN_CALLS = [ // words, why they need no table
+  ["true"],
+  ["--", "true"],
+  ["--", "-x", "--explain"],
+  ["-", "a"],
+  ["", "a"],
+  ["sh", "-c", "exit 1", "--"],
+  ["--", "--", "x"],
+] as const;
+for (const words of PLAIN_CALLS) {
+  test(`a call without flags means what the table makes of it: ${JSON.stringify(words)}`, () => {
+    const bytes = words.map((word) => fromText(word));
+    // A root word sends the same call through the table; its own effect is taken away again.
+    const long = parseSandboxOptions(bytes, [fromText("-c"), fromText("a=1")]);
+    const short = parseSandboxOptions(bytes);
+    if (!long.ok || long.value.kind !== "sandbox") {
+      throw new Error("no options");
+    }
+    expect(short).toEqual({
+      ok: true,
+      value: { ...long.value, config: { ...long.value.config, overrides: [] } },
+    });
+  });
+}
