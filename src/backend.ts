@@ -50,6 +50,7 @@ import {
 } from "./linux/probe_bwrap.ts";
 import { assembledFilter } from "./linux/seccomp/programs.ts";
 import { endLike, superviseRun } from "./linux/supervisor.ts";
+import { isLoaderVariable } from "./config/environment.ts";
 import { type Failure, globFailure } from "./failure.ts";
 import {
   type Layout,
@@ -117,14 +118,12 @@ export type Prepared =
     readonly innerWords: readonly string[];
   };
 
-/** Entries whose names act on the dynamic loader or on malloc: they reach the command and nothing that we start before it. */
+/** Whether an entry's name acts on the dynamic loader or on malloc: it reaches the command and nothing that we start before it. */
 function isLoaderEntry(entry: ByteString): boolean {
   const first = entry[0];
   if (first !== "L" && first !== "M" && first !== "G") return false;
-  return LOADER_ENTRY.test(entry);
+  return isLoaderVariable(entry.split("=", 1)[0] ?? "");
 }
-
-const LOADER_ENTRY = /^(?:LD_|MALLOC_|GLIBC_TUNABLES=)/;
 
 /** Everything up to the plan. */
 export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
@@ -194,7 +193,7 @@ export function carryOut(request: RunRequest, prepared: Prepared): Failure {
           error: {
             kind: "launch",
             message:
-              "Cannot keep placeholder records: neither CODEX_HOME nor HOME is set",
+              "Cannot keep placeholder records: neither CODEX_HOME nor HOME names an absolute path; set one of them",
           },
         };
       }

@@ -40,7 +40,11 @@ export function describe(failure: Failure): string {
   switch (failure.kind) {
     case "usage": {
       const { message, hint } = failure.error;
-      return hint === undefined ? message : `${message}; ${hint}`;
+      if (hint === undefined) return message;
+      // One fixed message ends in a full stop: callers match it.
+      return message.endsWith(".")
+        ? `${message} ${hint[0]?.toUpperCase() ?? ""}${hint.slice(1)}`
+        : `${message}; ${hint}`;
     }
     case "request":
       return failure.message;

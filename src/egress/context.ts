@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { ReportedEvent } from "./report.ts";
 import { type Endpoint, formatHost } from "../policy/host.ts";
 import type { Denial, NetworkPolicy, Protocol } from "../policy/network.ts";
 import type { Dialer } from "./dial.ts";
@@ -33,26 +34,7 @@ export const DEFAULT_LIMITS: ProxyLimits = {
 };
 
 /** One finished request or tunnel. */
-export interface ProxyEvent {
-  /** Milliseconds since the epoch when it was asked. */
-  readonly time: number;
-  readonly protocol: Protocol;
-  /** In normal form, ASCII. */
-  readonly host: string;
-  readonly port: number;
-  /** Address dialled, `via upstream …`, or `null`. */
-  readonly address: string | null;
-  readonly method: string | null;
-  readonly verdict: "allowed" | "denied" | "failed";
-  /** The rule as written, or the reason's code, or what failed. */
-  readonly rule: string | null;
-  readonly reason: string | null;
-  readonly detail: string | null;
-  readonly remedy: string | null;
-  readonly bytesUp: number;
-  readonly bytesDown: number;
-  readonly durationMs: number;
-}
+export type ProxyEvent = ReportedEvent;
 
 /** Something that ends when its time is over. */
 export interface Timed {

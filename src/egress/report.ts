@@ -7,15 +7,19 @@
  */
 import type { DenyReason } from "../policy/network.ts";
 
-/** What a report is made of: one finished request. `ProxyEvent` has this shape. */
+/** One finished request: what the proxy tells, and what a report and the log are made of. Sizes are bytes. */
 export interface ReportedEvent {
+  /** Milliseconds since the epoch when it was asked. */
   readonly time: number;
   readonly protocol: "http" | "connect" | "socks5";
+  /** In normal form, ASCII. */
   readonly host: string;
   readonly port: number;
+  /** Address dialled, `via upstream …`, or `null`. */
   readonly address: string | null;
   readonly method: string | null;
   readonly verdict: "allowed" | "denied" | "failed";
+  /** The rule as written, or the reason's code, or what failed. */
   readonly rule: string | null;
   readonly reason: string | null;
   readonly detail: string | null;
