@@ -49,6 +49,7 @@ import {
   namespaceFacts,
 } from "./linux/probe_bwrap.ts";
 import { assembledFilter } from "./linux/seccomp/programs.ts";
+import { AT_ONCE } from "./linux/run_events.ts";
 import { endLike, superviseRun } from "./linux/supervisor.ts";
 import { isLoaderVariable } from "./config/environment.ts";
 import { type Failure, globFailure } from "./failure.ts";
@@ -187,20 +188,10 @@ export function carryOut(request: RunRequest, prepared: Prepared): Failure {
       if (prepared.plan.supervisor.length === 0) {
         return { kind: "launch", error: launchByExec(launch) };
       }
-      if (request.codexHome === null) {
-        return {
-          kind: "launch",
-          error: {
-            kind: "launch",
-            message:
-              "Cannot keep placeholder records: neither CODEX_HOME nor HOME names an absolute path; set one of them",
-          },
-        };
-      }
-      const end = superviseRun(launch, {
-        codexHome: request.codexHome,
-        euid: request.euid,
-      });
+      const home = request.codexHome === null
+        ? null
+        : { codexHome: request.codexHome, euid: request.euid };
+      const end = superviseRun(launch, home, AT_ONCE);
       return end.ok ? endLike(end.value) : { kind: "launch", error: end.error };
     }
   }

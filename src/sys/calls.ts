@@ -807,6 +807,9 @@ const SA_RESTORER = 0x04000000;
 const SA_RESTART = 0x10000000;
 const SIG_IGN = 1;
 
+/** Handlers that have been made, by the descriptor that they write to. */
+const handlerPages = new Map<number, number>();
+
 /**
  * From now on each of `signals` writes its number to `fd` instead of acting; one that the caller had ignored stays ignored.
  *
@@ -819,10 +822,14 @@ export function catchSignals(
   fd: number,
 ): Result<void, SysError> {
   const { handler, restorer } = signalWriterCode(ARCH, fd);
-  const code = new Uint8Array(64);
-  code.set(handler);
-  code.set(restorer, 48);
-  const address = executablePage(code);
+  let address = handlerPages.get(fd);
+  if (address === undefined) {
+    const code = new Uint8Array(64);
+    code.set(handler);
+    code.set(restorer, 48);
+    address = executablePage(code);
+    handlerPages.set(fd, address);
+  }
   for (const signal of signals) {
     const before = stableBytes(SIGACTION_BYTES);
     const asked = syscall(

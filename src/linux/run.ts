@@ -1,0 +1,269 @@
+/**
+ * A run that is going on, seen from its supervisor: what is open and running for it, what happens to it, and what can be done to it.
+ *
+ * {@linkcode takeEvent} and {@linkcode feed} are the two ends of the reducer in `run_events.ts`: an event loop of another kind waits
+ * for {@linkcode wakeFds} itself and uses the same two.
+ *
+ * Effects, none of which needs an event loop: poll(2), kill(2), wait4(2).
+ *
+ * @module
+ */
+import { unreachable } from "../result.ts";
+import * as abi from "../sys/abi.ts";
+import {
+  catchSignals,
+  close,
+  getpid,
+  kill,
+  poll,
+  read,
+  readFile,
+  signalDefault,
+  waitFor,
+  writeAll,
+} from "../sys/calls.ts";
+import { stableBytes } from "../sys/ffi.ts";
+import type { Launch } from "./launcher.ts";
+import { type HeldPlaceholder, releasePlaceholders } from "./placeholders.ts";
+import {
+  nextStep,
+  type RunAction,
+  type RunEvent,
+  type RunRules,
+  type RunState,
+  type RunTimer,
+} from "./run_events.ts";
+import { childPidOf, DISMISSED, killInit, waitForEnd } from "./watcher.ts";
+
+/** How long bubblewrap may take to name its child. */
+const CHILD_TIMEOUT_MS = 30_000;
+
+/** How long a sandbox whose first process is dead may take to go. */
+const END_TIMEOUT_MS = 10_000;
+
+/** Where signals that come to us are written, one byte each. */
+export interface SignalPipe {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Everything open or running on behalf of one run. */
+export interface Run {
+  readonly launch: Launch;
+  readonly held: readonly HeldPlaceholder[];
+  readonly recordsFd: number | null;
+  readonly signals: SignalPipe;
+  readonly lifeline: number;
+  /** `--json-status-fd`: tells the child's number, and at the end whether the command ran. */
+  readonly status: number;
+  /** What has come from there so far. */
+  readonly said: { text: string };
+  readonly sync: number;
+  readonly watcher: number;
+  readonly bwrap: number;
+  /** A pidfd of bubblewrap. */
+  readonly bwrapHandle: number;
+  readonly blocked: number | null;
+  /** When each armed timer is due, as performance.now() counts. */
+  readonly timers: Map<RunTimer, number>;
+}
+
+/** Descriptors that become readable when {@linkcode takeEvent} has something to tell. */
+export function wakeFds(run: Run): readonly number[] {
+  return [run.signals.from, run.bwrapHandle];
+}
+
+/** Milliseconds until the next timer is due, `null` when none is armed. */
+export function nextDueMs(run: Run): number | null {
+  if (run.timers.size === 0) return null;
+  return Math.max(0, Math.min(...run.timers.values()) - performance.now());
+}
+
+/**
+ * The next thing that happened.
+ *
+ * @param wait `until_event`: waits as long as it takes; `no_wait`: looks only
+ * @returns `null` when there is nothing
+ */
+export function takeEvent(
+  run: Run,
+  wait: "until_event" | "no_wait",
+): RunEvent | null {
+  for (;;) {
+    const dueMs = nextDueMs(run);
+    const timeoutNs = wait === "no_wait"
+      ? 0
+      : dueMs === null
+      ? null
+      : Math.ceil(dueMs * 1e6);
+    const ready = poll(
+      wakeFds(run).map((fd) => ({ fd, events: 1 })),
+      timeoutNs,
+    );
+    if (!ready.ok) return { kind: "lost" };
+    const [signalled = 0, ended = 0] = ready.value;
+    if (signalled !== 0) return { kind: "signal", signal: takeSignal(run) };
+    if (ended !== 0) return takeEnd(run);
+    const timer = takeTimer(run);
+    if (timer !== null) return { kind: "timer", timer };
+    if (wait === "no_wait") return null;
+  }
+}
+
+function takeSignal(run: Run): number {
+  const word = stableBytes(1);
+  const count = read(run.signals.from, word);
+  return count.ok && count.value === 1 ? word[0] ?? abi.SIGTERM : abi.SIGTERM;
+}
+
+function takeTimer(run: Run): RunTimer | null {
+  const now = performance.now();
+  for (const [timer, at] of run.timers) {
+    if (at > now) continue;
+    run.timers.delete(timer);
+    return timer;
+  }
+  return null;
+}
+
+/** bubblewrap's own failure has status 1 too: only `--json-status-fd` tells whether the command ran. */
+function takeEnd(run: Run): RunEvent {
+  const waited = waitFor(run.bwrap);
+  if (!waited.ok || waited.value === null) return { kind: "lost" };
+  // It has ended, so everything that it had to say is in the pipe.
+  while (!commandRan(run)) {
+    const ready = poll([{ fd: run.status, events: 1 }], 0);
+    if (!ready.ok || (ready.value[0] ?? 0) === 0 || !hearStatus(run, 0)) break;
+  }
+  // Process 1 stays as long as anything that the command left in the background, and it may outlive a killed monitor: it goes now.
+  const pid = childPidOf(run.said.text);
+  if (pid !== null) killInit(pid, run.sync);
+  const { status } = waited.value;
+  return {
+    kind: "ended",
+    status: status.kind === "exited" ? status.status : 128 + status.signal,
+    ran: commandRan(run),
+  };
+}
+
+function commandRan(run: Run): boolean {
+  return /"exit-code"/.test(run.said.text);
+}
+
+/** Puts an event through the reducer and carries out what follows from it. */
+export function feed(
+  run: Run,
+  state: RunState,
+  event: RunEvent,
+  rules: RunRules,
+): RunState {
+  const step = nextStep(state, event, rules);
+  let next = step.state;
+  for (const action of step.actions) {
+    const consequence = carryOut(run, action);
+    if (consequence === null) continue;
+    next = feed(run, next, consequence, rules);
+    if (next.kind === "over") return next;
+  }
+  return next;
+}
+
+function carryOut(run: Run, action: RunAction): RunEvent | null {
+  switch (action.kind) {
+    case "forward":
+      return forward(run, action.signal)
+        ? null
+        : { kind: "undeliverable", signal: action.signal };
+    case "kill_all":
+      killAll(run);
+      return null;
+    case "arm":
+      run.timers.set(action.timer, performance.now() + action.afterMs);
+      return null;
+    case "suspend":
+      suspend(run);
+      return null;
+    default:
+      return unreachable(action);
+  }
+}
+
+/**
+ * To the process group that the command starts in, whose leader is the sandbox's first process. That one has no handlers, and the
+ * kernel spares the first process of a PID namespace what has no handler.
+ *
+ * @returns `false` when there is no such group (yet, or any more)
+ */
+function forward(run: Run, signal: number): boolean {
+  const pid = awaitChildPid(run);
+  return pid !== null && kill(-pid, signal).ok;
+}
+
+/** As the shell that started us expects it of a job: stopped until it says SIGCONT. In an orphaned process group nothing happens. */
+function suspend(run: Run): void {
+  signalDefault(abi.SIGCONT);
+  signalDefault(abi.SIGTSTP);
+  kill(getpid(), abi.SIGTSTP);
+  catchSignals([abi.SIGTSTP, abi.SIGCONT], run.signals.to);
+}
+
+/** The host's number of the sandbox's first process, `null` when bubblewrap ended before it said so. */
+export function awaitChildPid(run: Run): number | null {
+  const deadline = performance.now() + CHILD_TIMEOUT_MS;
+  while (performance.now() < deadline) {
+    const pid = childPidOf(run.said.text);
+    if (pid !== null) return pid;
+    if (!hearStatus(run, 1e9)) return null;
+  }
+  return null;
+}
+
+/** Takes in what bubblewrap has to say, waiting for it at most so long. @returns `false` at end of file */
+function hearStatus(run: Run, timeoutNs: number): boolean {
+  const ready = poll([{ fd: run.status, events: 1 }], timeoutNs);
+  if (!ready.ok) return false;
+  if ((ready.value[0] ?? 0) === 0) return true;
+  const chunk = stableBytes(4096);
+  const count = read(run.status, chunk);
+  if (!count.ok || count.value === 0) return false;
+  run.said.text += Buffer.from(chunk.buffer).toString("latin1", 0, count.value);
+  return true;
+}
+
+/** Ends everything inside at once, and waits for bubblewrap's end. */
+export function killAll(run: Run): void {
+  // Without its number the first process would outlive the monitor: bubblewrap tells it right after making it.
+  const pid = awaitChildPid(run);
+  if (pid !== null) killInit(pid, run.sync);
+  kill(run.bwrap, abi.SIGKILL);
+  waitFor(run.bwrap);
+}
+
+/** Kills what bubblewrap has left to us; its children that are already dead or gone make no difference. */
+function killOrphans(watcher: number): void {
+  const pid = getpid();
+  const children = readFile(`/proc/${pid}/task/${pid}/children`, 65_536);
+  if (!children.ok) return;
+  for (const child of children.value.split(" ")) {
+    if (child !== "" && Number(child) !== watcher) {
+      kill(Number(child), abi.SIGKILL);
+    }
+  }
+}
+
+/** The order of the end: sandbox gone, placeholders removed, watcher dismissed. */
+export function finishRun(run: Run): void {
+  if (run.blocked !== null) close(run.blocked);
+  killOrphans(run.watcher);
+  const gone = waitForEnd(run.sync, END_TIMEOUT_MS);
+  if (!gone) {
+    // Left to the watcher, which has more time: our death closes the lifeline.
+    return;
+  }
+  if (run.recordsFd !== null && run.launch.plan.proc === "fresh") {
+    releasePlaceholders(run.held, run.recordsFd);
+  }
+  writeAll(run.lifeline, new Uint8Array([DISMISSED]));
+  kill(run.watcher, abi.SIGKILL);
+  waitFor(run.watcher);
+}

@@ -1,0 +1,206 @@
+/**
+ * Starts the processes of a supervised run: the watcher first, then bubblewrap.
+ *
+ * Effects: descriptors, posix_spawn(3).
+ *
+ * @module
+ */
+import type { ByteString } from "../bytes.ts";
+import { ok, type Result } from "../result.ts";
+import * as abi from "../sys/abi.ts";
+import {
+  close,
+  closeOnExecFrom,
+  duplicate,
+  open,
+  pidfdOpen,
+  pipe,
+  sealedMemfd,
+  setSoftLimit,
+  spawn,
+  type SysError,
+  waitFor,
+  writeAll,
+} from "../sys/calls.ts";
+import { stableBytes } from "../sys/ffi.ts";
+import { bwrapArguments } from "./bwrap_argv.ts";
+import {
+  failed,
+  firstOwnFd,
+  type Launch,
+  type LaunchError,
+  openPlan,
+} from "./launcher.ts";
+import type { HeldPlaceholder } from "./placeholders.ts";
+import { killAll, type Run, type SignalPipe } from "./run.ts";
+import { forwards, type RunRules } from "./run_events.ts";
+import { DISMISSED, type WatcherOrders } from "./watcher.ts";
+
+/** What the run is started with, besides its plan. */
+export interface StartRequest {
+  readonly launch: Launch;
+  readonly held: readonly HeldPlaceholder[];
+  readonly recordsFd: number | null;
+  readonly signals: SignalPipe;
+  readonly rules: RunRules;
+}
+
+/** Starts both. Nobody is left when it fails. */
+export function startRun(request: StartRequest): Result<Run, LaunchError> {
+  const { launch, held, recordsFd, signals, rules } = request;
+  // Whatever else is open, the caller's stray descriptors included, reaches neither child.
+  const closing = closeOnExecFrom(3);
+  if (!closing.ok) {
+    return failed("Cannot close inherited descriptors", closing.error);
+  }
+  const opened = openPlan(launch);
+  if (!opened.ok) return opened;
+  const pipes = [ownPipe(), ownPipe(), ownPipe(), ownPipe(), ownPipe()];
+  const ends = pipes.map((one) => one.ok ? one.value : null);
+  const [lifeline, info, status, sync, block] = ends;
+  if (!lifeline || !info || !status || !sync || !block) {
+    const broken = pipes.find((one) => !one.ok);
+    return failed(
+      "Cannot make pipes",
+      broken?.ok === false
+        ? broken.error
+        : { kind: "sys", call: "pipe2", errno: 24 },
+    );
+  }
+  const watcher = startWatcher({
+    lifeline: lifeline.from,
+    info: info.from,
+    sync: sync.from,
+    records: recordsFd,
+    placeholders: held,
+    syncIsProof: launch.plan.proc === "fresh",
+  });
+  if (!watcher.ok) return failed("Cannot start the watcher", watcher.error);
+  const verifying = launch.plan.supervisor.includes("mount verification");
+  const words = bwrapArguments(
+    launch.plan,
+    {
+      ...opened.value.fds,
+      supervised: {
+        info: String(info.to),
+        status: String(status.to),
+        sync: String(sync.to),
+        block: verifying ? String(block.from) : null,
+      },
+    },
+    launch.lateEnvironment,
+    opened.value.command,
+  );
+  const limit = setSoftLimit(abi.RLIMIT_NOFILE, launch.softNofile);
+  if (!limit.ok) {
+    return failed("Cannot restore the limit of open files", limit.error);
+  }
+  const keep = [
+    ...opened.value.keep,
+    info.to,
+    status.to,
+    sync.to,
+    ...(verifying ? [block.from] : []),
+  ];
+  const bwrap = spawn({
+    path: launch.bwrap.path,
+    argv: ["bwrap", ...words],
+    environment: launch.environment,
+    // A key of the terminal is for the command: in our process group bubblewrap would die of it.
+    session: forwards(rules) ? "own" : "inherited",
+    descriptors: keep.map((fd) => [fd, fd] as const),
+  });
+  for (
+    const fd of [
+      info.to,
+      info.from,
+      status.to,
+      sync.to,
+      block.from,
+      lifeline.from,
+    ]
+  ) close(fd);
+  for (const fd of opened.value.keep) if (fd >= firstOwnFd()) close(fd);
+  if (!bwrap.ok) {
+    writeAll(lifeline.to, new Uint8Array([DISMISSED]));
+    waitFor(watcher.value);
+    return failed(`Cannot start bubblewrap ${launch.bwrap.path}`, bwrap.error);
+  }
+  const handle = pidfdOpen(bwrap.value);
+  const run: Run = {
+    launch,
+    held,
+    recordsFd,
+    signals,
+    lifeline: lifeline.to,
+    status: status.from,
+    said: { text: "" },
+    sync: sync.from,
+    watcher: watcher.value,
+    bwrap: bwrap.value,
+    bwrapHandle: handle.ok ? handle.value : -1,
+    blocked: verifying ? block.to : null,
+    timers: new Map(),
+  };
+  if (handle.ok) return ok(run);
+  killAll(run);
+  writeAll(lifeline.to, new Uint8Array([DISMISSED]));
+  waitFor(watcher.value);
+  return failed("Cannot watch bubblewrap", handle.error);
+}
+
+/** Starts ourselves as the watcher: a session of its own, `/dev/null` as stdio, only the descriptors of its orders. */
+function startWatcher(orders: WatcherOrders): Result<number, SysError> {
+  const nothing = own(open("/dev/null" as ByteString, abi.O_RDWR));
+  if (!nothing.ok) return nothing;
+  const text = Buffer.from(JSON.stringify(orders), "latin1");
+  const bytes = stableBytes(text.length);
+  bytes.set(text);
+  const ordersFd = own(sealedMemfd("codex-watcher", bytes, "data"));
+  if (!ordersFd.ok) return ordersFd;
+  const keep = [
+    ordersFd.value,
+    orders.lifeline,
+    orders.info,
+    orders.sync,
+    ...(orders.records === null ? [] : [orders.records]),
+    ...orders.placeholders.flatMap((
+      { parentFd, lockFd },
+    ) => [parentFd, lockFd]),
+  ];
+  const child = spawn({
+    path: "/proc/self/exe",
+    argv: ["codex-linux-sandbox", "--watcher", String(ordersFd.value)],
+    environment: [],
+    session: "own",
+    descriptors: [
+      [nothing.value, 0],
+      [nothing.value, 1],
+      [nothing.value, 2],
+      ...keep.map((fd) => [fd, fd] as const),
+    ],
+  });
+  close(nothing.value);
+  close(ordersFd.value);
+  return child;
+}
+
+/** The same open file under a number of ours, so that no child's number overwrites it. */
+function own(fd: Result<number, SysError>): Result<number, SysError> {
+  if (!fd.ok || fd.value >= firstOwnFd()) return fd;
+  const moved = duplicate(fd.value, firstOwnFd());
+  close(fd.value);
+  return moved;
+}
+
+function ownPipe(): Result<
+  { readonly from: number; readonly to: number },
+  SysError
+> {
+  const ends = pipe();
+  if (!ends.ok) return ends;
+  const from = own(ok(ends.value[0]));
+  if (!from.ok) return from;
+  const to = own(ok(ends.value[1]));
+  return to.ok ? ok({ from: from.value, to: to.value }) : to;
+}

@@ -1,0 +1,162 @@
+/**
+ * Compares the mounts of a sandbox that waits at `--block-fd` with the plan, before the command starts.
+ *
+ * Effects: proc_pid_mountinfo(5), stat(2) and openat2(2) below `/proc/PID/root`.
+ *
+ * @module
+ */
+import type { ByteString } from "../bytes.ts";
+import { toText } from "../bytes.ts";
+import { fail, ok, type Result } from "../result.ts";
+import * as abi from "../sys/abi.ts";
+import {
+  close,
+  fstat,
+  O_NOFOLLOW,
+  open,
+  openAt2,
+  poll,
+  readFile,
+  stat,
+  writeAll,
+} from "../sys/calls.ts";
+import { failed, type LaunchError } from "./launcher.ts";
+import type { MountStep } from "./mounts.ts";
+import { awaitChildPid, type Run } from "./run.ts";
+
+/** How long bubblewrap may take to make its mounts. */
+const MOUNT_TIMEOUT_MS = 30_000;
+
+/** Between two looks at the mounts of a bubblewrap that is still making them. */
+const LOOK_INTERVAL_NS = 150_000;
+
+/** Waits for the mounts, compares them with the plan, and lets the sandbox go when all are what they should be. */
+export function verifyMounts(
+  run: Run,
+  blocked: number,
+): Result<void, LaunchError> {
+  const pid = awaitChildPid(run);
+  if (pid === null) {
+    return fail({
+      kind: "launch",
+      message: "bubblewrap ended while it was setting the sandbox up",
+    });
+  }
+  const ready = awaitMounts(run, pid);
+  if (!ready.ok) return ready;
+  const standing = lookAt(pid);
+  if (!standing.ok) return standing;
+  for (const step of run.launch.plan.mounts) {
+    const checked = verifyStep(step, standing.value);
+    if (!checked.ok) return checked;
+  }
+  close(standing.value.rootFd);
+  writeAll(blocked, new Uint8Array([1]));
+  close(blocked);
+  return ok(undefined);
+}
+
+/**
+ * Until the sandbox stands on its own root.
+ *
+ * Every plan has a private `/dev`. At first the child sees the host's; while bubblewrap builds, its root is a scaffold without `/dev`;
+ * only when every mount has been made does it move into the new root.
+ */
+function awaitMounts(run: Run, pid: number): Result<void, LaunchError> {
+  const host = stat("/dev" as ByteString);
+  if (!host.ok) return failed("Cannot look at /dev", host.error);
+  const root = `/proc/${pid}/root`;
+  const inside = `${root}/dev` as ByteString;
+  const deadline = performance.now() + MOUNT_TIMEOUT_MS;
+  while (performance.now() < deadline) {
+    const there = stat(inside);
+    if (there.ok && there.value.device !== host.value.device) {
+      return ok(undefined);
+    }
+    // Its death closes the pipe, and so wakes us early.
+    const ready = poll([{ fd: run.sync, events: 1 }], LOOK_INTERVAL_NS);
+    if (ready.ok && (ready.value[0] ?? 0) !== 0) {
+      return fail({
+        kind: "launch",
+        message: "bubblewrap ended while it was setting the sandbox up",
+      });
+    }
+  }
+  return fail({
+    kind: "launch",
+    message: `the mounts were not ready within ${MOUNT_TIMEOUT_MS / 1000} s`,
+  });
+}
+
+/** The sandbox as it stands, seen from outside. */
+interface Standing {
+  readonly rootFd: number;
+  /** Options of the topmost mount at each place (proc_pid_mountinfo(5)). */
+  readonly mounts: ReadonlyMap<string, readonly string[]>;
+}
+
+function lookAt(pid: number): Result<Standing, LaunchError> {
+  const table = readFile(`/proc/${pid}/mountinfo`, 64 * 1024 * 1024);
+  if (!table.ok) {
+    return failed("Cannot read the sandbox's mount table", table.error);
+  }
+  const rootFd = open(`/proc/${pid}/root` as ByteString, abi.O_PATH);
+  if (!rootFd.ok) return failed("Cannot look into the sandbox", rootFd.error);
+  const mounts = new Map<string, readonly string[]>();
+  for (const line of table.value.split("\n")) {
+    const [, , , , place, options] = line.split(" ");
+    if (place === undefined || options === undefined) continue;
+    // Space, tab, newline and backslash are written as three octal digits.
+    const path = place.replace(
+      /\\([0-7]{3})/g,
+      (_, digits: string) => String.fromCharCode(parseInt(digits, 8)),
+    );
+    mounts.set(path, options.split(","));
+  }
+  return ok({ rootFd: rootFd.value, mounts });
+}
+
+/** Whether a planned mount is there, where it should be, and what it should be. */
+function verifyStep(
+  { op }: MountStep,
+  standing: Standing,
+): Result<void, LaunchError> {
+  const place = op.kind === "dev"
+    ? "/dev"
+    : op.kind === "proc"
+    ? "/proc"
+    : op.path;
+  if (op.kind === "symlink") return ok(undefined);
+  const options = standing.mounts.get(place);
+  if (options === undefined) return swapped(place, "it is not mounted");
+  const readOnly = op.kind === "remount_read_only" ||
+    op.kind === "empty_file" || op.kind === "bind_own" ||
+    ((op.kind === "bind_path" || op.kind === "bind_seen") &&
+      op.access === "read_only");
+  if (readOnly && !options.includes("ro")) {
+    return swapped(place, "it is not read-only");
+  }
+  if (op.kind !== "bind_seen") return ok(undefined);
+  const relative = place === "/" ? "." : place.slice(1);
+  const fd = openAt2(
+    standing.rootFd,
+    relative,
+    abi.O_PATH | O_NOFOLLOW,
+    abi.RESOLVE_BENEATH | abi.RESOLVE_NO_SYMLINKS,
+  );
+  if (!fd.ok) return swapped(place, abi.errnoText(fd.error.errno));
+  const there = fstat(fd.value);
+  close(fd.value);
+  const same = there.ok && there.value.device === op.seen.device &&
+    there.value.inode === op.seen.inode;
+  return same ? ok(undefined) : swapped(place, "something else is mounted");
+}
+
+function swapped(place: string, what: string): Result<void, LaunchError> {
+  return fail({
+    kind: "launch",
+    message: `Cannot verify the mount of ${
+      toText(place as ByteString)
+    }: ${what}, something was swapped while the sandbox was being set up; run again`,
+  });
+}
