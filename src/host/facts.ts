@@ -70,15 +70,15 @@ export interface PathFacts {
   readonly paths: ReadonlyMap<AbsPath, PathFact>;
   /**
    * Text of the regular files that point into git directories, by canonical path: `.git` in a writable root, `commondir` where it
-   * leads. A file that is longer than {@linkcode MAX_POINTER_BYTES}, or can't be read, has an empty text.
+   * leads. A file that can't be read has an empty text; one that is longer than {@linkcode MAX_POINTER_BYTES} too, and is refused.
    */
   readonly gitPointers: ReadonlyMap<AbsPath, ByteString>;
   readonly globMatches: readonly GlobMatch[];
   readonly own: OwnPaths;
 }
 
-/** Length up to which a `.git` or `commondir` file is read: PATH_MAX and its key. */
-export const MAX_POINTER_BYTES = 8_192;
+/** Length up to which a `.git` or `commondir` file is read. Git's own limit for `.git`: blank lines behind a path are no end of it. */
+export const MAX_POINTER_BYTES = 1_048_576;
 
 /** The fact of `path`, `missing` when a component above it is missing. @throws {Error} when nobody asked: our mistake */
 export function factOf(facts: PathFacts, path: AbsPath): PathFact {

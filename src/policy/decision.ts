@@ -99,7 +99,8 @@ export interface PolicyError {
     | "not_a_directory"
     | "device_write"
     | "unknown_token"
-    | "bad_subpath";
+    | "bad_subpath"
+    | "git_pointer";
   readonly path: ByteString;
   /** One line, no full stop, without the origin. */
   readonly message: string;

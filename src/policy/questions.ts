@@ -10,12 +10,8 @@ import { NO_OWN_PATHS, type OwnPaths, type PathFacts } from "../host/facts.ts";
 import { type AbsPath, childOf, nameOf, ROOT } from "./path.ts";
 import { DEV_SHM, placeOf, PLATFORM_DIRECTORIES, SYS, TMP } from "./places.ts";
 import { METADATA_NAMES, type Policy } from "./policy.ts";
-import {
-  gitTargets,
-  privateRoots,
-  rulesOf,
-  writableRootPaths,
-} from "./rules.ts";
+import { GIT_LINK_NAMES, gitTargets } from "./git_pointers.ts";
+import { privateRoots, rulesOf, writableRootPaths } from "./rules.ts";
 
 /** Rounds of {@linkcode followUp} after which nothing can be left: file, target, file, target. */
 export const MAX_FOLLOW_UPS = 4;
@@ -68,11 +64,16 @@ export function followUp(policy: Policy, facts: PathFacts): FollowUp | null {
       // Links that loop are asked about once: then the target itself is known.
       if (place === null && facts.paths.has(target)) continue;
       if (place === null) paths.add(target);
+      if (facts.paths.get(pointer)?.kind === "symlink") continue;
+      const directory = place?.path ?? target;
+      for (const name of GIT_LINK_NAMES) {
+        const path = childOf(directory, name);
+        if (!facts.paths.has(path) && placeOf(facts, path) === null) {
+          paths.add(path);
+        }
+      }
       if (nameOf(pointer) === "commondir") continue;
-      const common = childOf(place?.path ?? target, "commondir");
-      if (!facts.paths.has(common) && placeOf(facts, common) === null) {
-        paths.add(common);
-      } else addPointer(facts, common, pointers);
+      addPointer(facts, childOf(directory, "commondir"), pointers);
     }
   }
   if (paths.size === 0 && pointers.size === 0) return null;
@@ -91,5 +92,5 @@ function addPointer(
 
 function addMetadata(asked: Set<AbsPath>, root: AbsPath): void {
   for (const name of METADATA_NAMES) asked.add(childOf(root, name));
-  asked.add(childOf(root, ".git/commondir"));
+  for (const name of GIT_LINK_NAMES) asked.add(childOf(root, `.git/${name}`));
 }

@@ -14,7 +14,7 @@
  */
 import type { GlobMatch, PathFacts } from "../host/facts.ts";
 import type { Decider, MountState } from "./decision.ts";
-import { commondirTarget, gitdirTarget } from "./git_pointers.ts";
+import { gitTargets } from "./git_pointers.ts";
 import { type AbsPath, childOf, depthOf, parentOf, ROOT } from "./path.ts";
 import {
   type Place,
@@ -289,7 +289,8 @@ function addCaps(facts: PathFacts, rules: Rules & Growing): void {
     }
     for (const [pointer, target] of gitTargets(facts, root)) {
       const place = placeOf(facts, target);
-      if (place === null || place.node === "missing") continue;
+      // What loops is refused. What is missing must not be made: git would find it.
+      if (place === null) continue;
       // A metadata name is the better reason.
       if (rules.caps.has(place.path)) continue;
       const path = place.path;
@@ -307,31 +308,4 @@ export function writableRootPaths(rules: Rules): readonly AbsPath[] {
     if (rule(rules, path).state === "writable") roots.push(path);
   }
   return roots;
-}
-
-/**
- * The git directories behind `root`'s `.git`, as `[pointer file, target as spelled there]`: that of a `.git` file, and the common
- * directory of whichever git directory it is. Where a pointer was not read yet, the list ends before it.
- */
-export function gitTargets(
-  facts: PathFacts,
-  root: AbsPath,
-): readonly (readonly [AbsPath, AbsPath])[] {
-  const targets: [AbsPath, AbsPath][] = [];
-  const dotGit = childOf(root, ".git");
-  let gitDirectory: AbsPath | null = dotGit;
-  const text = facts.gitPointers.get(dotGit);
-  if (text !== undefined) {
-    const target = gitdirTarget(text, root);
-    if (target === null) return targets;
-    targets.push([dotGit, target]);
-    gitDirectory = placeOf(facts, target)?.path ?? null;
-  }
-  if (gitDirectory === null) return targets;
-  const pointer = childOf(gitDirectory, "commondir");
-  const common = facts.gitPointers.get(pointer);
-  if (common === undefined) return targets;
-  const target = commondirTarget(common, gitDirectory);
-  if (target !== null) targets.push([pointer, target]);
-  return targets;
 }

@@ -280,6 +280,93 @@ const ROWS: readonly Row[] = [
     "commondir in a .git directory counts",
     { tree: { "/w/.git/commondir": "file: ../real", "/w/real/HEAD": "file" } },
   ],
+  [
+    [R, W],
+    "write",
+    "/w/real /HEAD",
+    "EROFS",
+    "git takes a blank at the end for part of the name",
+    {
+      tree: { "/w/.git": "file: gitdir: real \n", "/w/real /HEAD": "file" },
+    },
+  ],
+  [
+    [R, W],
+    "write",
+    "/w/real/HEAD",
+    "EROFS",
+    "other programs cut it off",
+    {
+      tree: { "/w/.git": "file: gitdir: real \n", "/w/real/HEAD": "file" },
+    },
+  ],
+  [
+    [R, W],
+    "write",
+    "/w/real/HEAD",
+    "EROFS",
+    "git reads up to a NUL",
+    {
+      tree: { "/w/.git": "file: gitdir: real\0x\n", "/w/real/HEAD": "file" },
+    },
+  ],
+  [
+    [R, W],
+    "write",
+    "/w/real/HEAD",
+    "EROFS",
+    "however many lines follow that are blank",
+    {
+      tree: {
+        "/w/.git": `file: gitdir: real${"\n".repeat(20_000)}`,
+        "/w/real/HEAD": "file",
+      },
+    },
+  ],
+  [
+    [R, W],
+    "create",
+    "/w/real",
+    "EEXIST",
+    "a missing target in the workspace can't be made",
+    { tree: { "/w/.git": "file: gitdir: real" } },
+  ],
+  [
+    [R, W],
+    "create",
+    "/w/no",
+    "EEXIST",
+    "nor a directory above it",
+    { tree: { "/w/.git": "file: gitdir: no/such/git" } },
+  ],
+  [
+    [R, W],
+    "write",
+    "/w/githooks/pre-commit",
+    "EROFS",
+    "a link to hooks outside of the git directory is followed",
+    {
+      tree: {
+        "/w/.git/hooks": "-> ../githooks",
+        "/w/githooks/pre-commit": "exe",
+      },
+    },
+  ],
+  [
+    [R, W, [":slash_tmp", "write"]],
+    "write",
+    "/w/cfg",
+    "EROFS",
+    "a link in the common directory of a worktree too",
+    {
+      tree: {
+        "/w/.git": "file: gitdir: /tmp/m/.git/worktrees/w",
+        "/tmp/m/.git/worktrees/w/commondir": "file: ../..\n",
+        "/tmp/m/.git/config": "-> /w/cfg",
+        "/w/cfg": "file",
+      },
+    },
+  ],
   // Globs.
   [[R, W], "read", "/w/x.env", "EACCES", "a match is hidden", {
     globs: ["/w/**/*.env"],

@@ -103,15 +103,33 @@ const MUTANTS = [ // the rule that is lost, file, text, what stands there instea
   [":minimal closes nothing", "rules.ts", "if (!denied) return;", ""],
   [
     "git's directory is protected",
-    "rules.ts",
+    "git_pointers.ts",
     "targets.push([dotGit, target]);",
     "",
   ],
   [
     "the common directory too",
-    "rules.ts",
+    "git_pointers.ts",
     "targets.push([pointer, target]);",
     "",
+  ],
+  [
+    "a link in a git directory is followed",
+    "git_pointers.ts",
+    `targets.push([link, link]);`,
+    "",
+  ],
+  [
+    "a pointer's text ends at a NUL",
+    "git_pointers.ts",
+    "nul === -1 ? text : text.slice(0, nul)",
+    "text",
+  ],
+  [
+    "git cuts no blanks off",
+    "git_pointers.ts",
+    "trimEnd(upToNul(exact), LINE_ENDS)",
+    "trim(upToNul(exact), BLANKS)",
   ],
   [
     "skipped where missing",

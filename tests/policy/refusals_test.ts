@@ -32,6 +32,68 @@ const REFUSED: readonly (readonly [
     "also when it leads nowhere",
   ],
   [
+    [R, W],
+    {
+      "/w/.git": "file: gitdir: l/gd",
+      "/w/l": "-> real",
+      "/w/real/gd/HEAD": "file",
+    },
+    "cannot enforce sandbox read-only path /w/l/gd (named by /w/.git) because it crosses writable symlink /w/l",
+    "a git directory behind a link of the command's",
+  ],
+  [
+    [R, W],
+    { "/w/.git": "file: gitdir: l", "/w/l": "-> gone" },
+    "cannot enforce sandbox read-only path /w/l (named by /w/.git) because it crosses writable symlink /w/l",
+    "also when it leads nowhere",
+  ],
+  [
+    [R, W],
+    { "/w/.git": "file: gitdir: l", "/w/l": "-> l" },
+    "cannot enforce sandbox read-only path /w/l (named by /w/.git): its symbolic links loop",
+    "or to itself",
+  ],
+  [
+    [R, W],
+    {
+      "/w/.git/commondir": "file: ../l\n",
+      "/w/l": "-> real",
+      "/w/real": "dir",
+    },
+    "cannot enforce sandbox read-only path /w/l (named by /w/.git/commondir) because it crosses writable symlink /w/l",
+    "a common directory behind one",
+  ],
+  [
+    [R, W],
+    { "/w/.git/hooks": "-> ../l/hooks", "/w/l": "-> x", "/w/x/hooks": "dir" },
+    "cannot enforce sandbox read-only path /w/.git/hooks because it crosses writable symlink /w/l",
+    "hooks behind two",
+  ],
+  [
+    [R, W],
+    { "/w/.git/commondir": "-> ../cd", "/w/cd": "file: x" },
+    'Cannot protect the git directory behind "/w/.git/commondir": it is a link, and git writes none there',
+    "a commondir that is a link",
+  ],
+  [
+    [R, W],
+    { "/w/.git": "file: gitdir: l/../gd", "/w/l": "-> x/y", "/w/gd": "dir" },
+    'Cannot protect the git directory behind "/w/.git": its path goes up again ("..") behind a name',
+    "what is above a link is not above its name",
+  ],
+  [
+    [R, W],
+    { "/w/.git": "huge" },
+    'Cannot protect the git directory behind "/w/.git": it has 10737418240 bytes, and git reads no more than 1048576',
+    "a pointer that nobody reads",
+  ],
+  [
+    [R, W],
+    { "/w/.git/commondir": "huge" },
+    'Cannot protect the git directory behind "/w/.git/commondir": it has 10737418240 bytes, and git reads no more than 1048576',
+    "a common directory that nobody reads",
+  ],
+  [
     [R, W, ["/w/l/x", "deny"]],
     { "/w/l": "-> /y", "/y/x": "file" },
     "cannot enforce sandbox deny-read path /w/l/x because it crosses writable symlink /w/l",

@@ -39,8 +39,8 @@ import {
 import type { ByteString } from "../../src/bytes.ts";
 
 /**
- * Nodes by path: `dir`, `file`, `file: TEXT`, `exe`, `-> TARGET`, `locked` (lstat fails), `fifo`, `device`, `hard` (two links), `open`
- * (a directory of mode 777), `sticky` (1777).
+ * Nodes by path: `dir`, `file`, `file: TEXT`, `exe`, `-> TARGET`, `locked` (lstat fails), `fifo`, `device`, `hard` (two links),
+ * `huge` (10 GiB), `open` (a directory of mode 777), `sticky` (1777).
  * Directories above are made.
  */
 export type Tree = Readonly<Record<string, string>>;
@@ -179,6 +179,8 @@ function factFor(spec: string): PathFact {
       return { ...PLAIN, mode: 0o755 };
     case "hard":
       return { ...PLAIN, linkCount: 2 };
+    case "huge":
+      return { ...PLAIN, sizeBytes: 10 * 1024 ** 3 };
     case "fifo":
       return { ...PLAIN, kind: "fifo" };
     case "device":
