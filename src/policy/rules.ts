@@ -15,7 +15,14 @@
 import type { GlobMatch, PathFacts } from "../host/facts.ts";
 import type { Decider, MountState } from "./decision.ts";
 import { gitTargets } from "./git_pointers.ts";
-import { type AbsPath, childOf, depthOf, parentOf, ROOT } from "./path.ts";
+import {
+  type AbsPath,
+  childOf,
+  depthOf,
+  nameOf,
+  parentOf,
+  ROOT,
+} from "./path.ts";
 import {
   type Place,
   placeOf,
@@ -283,6 +290,8 @@ function globDecider(glob: GlobDeny, match: GlobMatch): Decider {
 /** Protected metadata of every writable root, and the git directories that its pointers lead to. */
 function addCaps(facts: PathFacts, rules: Rules & Growing): void {
   for (const root of writableRootPaths(rules)) {
+    // Inside .git, .agents or .codex, opened by an entry of its own, these names mean nothing.
+    if (METADATA_NAMES.includes(nameOf(root))) continue;
     for (const name of METADATA_NAMES) {
       const path = childOf(root, name);
       rules.caps.set(path, { kind: "metadata", path, root, name });

@@ -9,68 +9,30 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import type { ByteString } from "../../src/bytes.ts";
-import { NO_OWN_PATHS, type OwnPaths } from "../../src/host/facts.ts";
 import {
   bwrapArguments,
   requiredOptions,
   takesDescriptor,
 } from "../../src/linux/bwrap_argv.ts";
-import type { BwrapAbility } from "../../src/linux/bwrap_choice.ts";
 import type { SandboxPlan } from "../../src/linux/plan.ts";
 import {
   completePlan,
   draftPlan,
-  type DraftRequest,
   followsLinks,
 } from "../../src/linux/planner.ts";
 import { shownArguments } from "../../src/linux/explain.ts";
-import { layoutOf } from "../../src/policy/layout.ts";
-import { abs, type AbsPath } from "../../src/policy/path.ts";
-import type { Access, Policy } from "../../src/policy/policy.ts";
-import { factsOf, policyOf, type Tree } from "../policy/world.ts";
+import { abs } from "../../src/policy/path.ts";
+import {
+  ABLE,
+  ALL_METADATA,
+  type Case,
+  planOf,
+  READ,
+  requestOf,
+  WORKSPACE,
+} from "./plans.ts";
 
 const GOLDEN = `${import.meta.dirname}/../golden/plans`;
-
-const HOST: Tree = {
-  "/bin/sh": "exe",
-  "/etc/passwd": "file",
-  "/sys": "dir",
-  "/dev/shm": "dir",
-  "/tmp": "sticky",
-  "/usr/bin/true": "exe",
-  "/w": "dir",
-};
-
-const ABLE: BwrapAbility = {
-  options: " --ro-bind ",
-  version: "0.12.0",
-  trial: { kind: "works", proc: "fresh" },
-};
-
-interface Case {
-  readonly name: string;
-  readonly why: string;
-  readonly entries: readonly (readonly [string, Access])[];
-  readonly minimal?: boolean;
-  readonly network?: Policy["network"];
-  readonly tree?: Tree;
-  readonly own?: OwnPaths;
-}
-
-const READ = [":root", "read"] as const;
-const WORKSPACE: Case["entries"] = [
-  READ,
-  ["/w", "write"],
-  ["/tmp", "write"],
-];
-const ALL_METADATA: Tree = {
-  "/w/.git/HEAD": "file",
-  "/w/.agents/a": "file",
-  "/w/.codex/config.toml": "file",
-  "/tmp/.git/HEAD": "file",
-  "/tmp/.agents/a": "file",
-  "/tmp/.codex/a": "file",
-};
 
 const CASES: readonly Case[] = [
   { name: "read_only", why: "everything readable", entries: [READ] },
@@ -310,65 +272,6 @@ test("--stage one-start is refused where only the inner stage can do it", () => 
   const auto = draftPlan({ ...request, command: many });
   expect(auto.ok && auto.value.stage.kind).toBe("inner");
 });
-
-function requestOf(
-  one: Case,
-  options: Partial<Policy["options"]> = {},
-): DraftRequest {
-  const made = policyOf(one.entries, {
-    options,
-    minimal: one.minimal ?? false,
-  });
-  const policy: Policy = { ...made, network: one.network ?? "none" };
-  const facts = factsOf({ ...HOST, ...one.tree }, policy, {
-    own: one.own ?? NO_OWN_PATHS,
-  });
-  const layout = layoutOf(policy, facts);
-  const exists = ["/sys", "/proc/sys", "/proc/sysrq-trigger", "/proc/pressure"];
-  return {
-    policy,
-    mountPoints: layout.mountPoints,
-    links: layout.links,
-    factAt: (path: AbsPath) => {
-      const fact = facts.paths.get(path);
-      if (fact === undefined) throw new Error(`no fact about ${path}`);
-      return fact;
-    },
-    exists: (path) => exists.includes(path),
-    possiblePlaceholders: [],
-    root: true,
-    arch: "x86_64",
-    command: ["true" as ByteString],
-    verdict: { kind: "direct" },
-    forcedStage: "auto",
-    outlivesCaller: false,
-    proc: "fresh",
-    chdir: abs("/w"),
-    passFds: [],
-    guardedFds: [],
-    environmentChanges: [],
-    softNofile: 1024,
-    own: () => [],
-    warnings: [],
-  };
-}
-
-function planOf(one: Case, ability: BwrapAbility = ABLE): SandboxPlan {
-  const draft = draftPlan(requestOf(one));
-  if (!draft.ok) throw new Error(draft.error.message);
-  const plan = completePlan(
-    draft.value,
-    {
-      kind: "system",
-      path: abs("/usr/bin/bwrap"),
-      version: ability.version,
-      reason: "test",
-    },
-    ability,
-  );
-  if (!plan.ok) throw new Error(plan.error.message);
-  return plan.value;
-}
 
 /** One option with its values a line, descriptors by what they are open on. */
 function lines(plan: SandboxPlan): string[] {

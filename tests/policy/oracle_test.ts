@@ -59,6 +59,11 @@ function level(entries: readonly Entry[], path: AbsPath, full: boolean): Level {
   return !full && isMetadata(entries, path, deepest) ? "read" : "write";
 }
 
+/** Inside a protected name that an entry opens the names mean nothing. */
+function isMetadataName(path: AbsPath): boolean {
+  return NAMES.some((name) => path.endsWith(`/${name}`));
+}
+
 /** Below a protected name of a writable root, and no write entry from that name on down covers the path. */
 function isMetadata(
   entries: readonly Entry[],
@@ -70,6 +75,7 @@ function isMetadata(
     if (entries.some((it) => it.path === root && it.access === "deny")) {
       continue;
     }
+    if (isMetadataName(root)) continue;
     for (const name of NAMES) {
       const at = abs(`${root}/${name}`);
       if (isInside(path, { root: at }) && depthOf(at) > deepest) return true;
@@ -102,7 +108,8 @@ function oracle(lines: readonly GeneratedLine[]): {
     ...entries.map((entry) => entry.path),
     ...(full ? [] : entries
       .filter((entry) =>
-        entry.access === "write" && DIRECTORIES.has(entry.path)
+        entry.access === "write" && DIRECTORIES.has(entry.path) &&
+        !isMetadataName(entry.path)
       )
       .flatMap(({ path }) => NAMES.map((name) => abs(`${path}/${name}`)))),
   ];

@@ -232,3 +232,23 @@ matrix(
     expect(kept).toEqual({ end: 0, stdout: "ran\n", stderr: "" });
   },
 );
+
+matrix(
+  "an empty view holds our executable where the inner stage needs it, and nothing of where it lies",
+  BOTH_ACTORS,
+  async ({ run, home, codex }) => {
+    writeFileSync(
+      `${home}/config.toml`,
+      `default_permissions = "p"\n[permissions.p.filesystem]\n":minimal" = "read"\n`,
+    );
+    const { end, stdout, stderr } = await run([
+      ...["--stage", "inner", "--", "/bin/sh", "-c"],
+      `ls -d ${codex} 2>/dev/null; ls /dev/codex-linux-sandbox; (: >> /dev/codex-linux-sandbox) 2>/dev/null && echo written; ls -d ${home} 2>/dev/null; (: > /made) 2>/dev/null && echo made; echo looked`,
+    ]);
+    expect({ end, stdout, stderr }).toEqual({
+      end: 0,
+      stdout: "/dev/codex-linux-sandbox\nlooked\n",
+      stderr: "",
+    });
+  },
+);
