@@ -33,7 +33,11 @@ import {
   launchByExec,
   restoreState,
 } from "./linux/launcher.ts";
-import { type InnerStart, innerStart } from "./linux/own_files.ts";
+import {
+  type InnerStart,
+  innerStart,
+  ownExecutable,
+} from "./linux/own_files.ts";
 import { completePlan, type Draft, draftPlan } from "./linux/planner.ts";
 import type {
   DirectPlan,
@@ -65,7 +69,9 @@ import type { Policy } from "./policy/policy.ts";
 import { policyWarnings, validatePolicy } from "./policy/refusals.ts";
 import { fail, ok, type Result } from "./result.ts";
 import * as abi from "./sys/abi.ts";
+import type { Identity } from "./sys/identity.ts";
 import {
+  accessExecutable,
   accessWritable,
   chdir,
   close,
@@ -79,6 +85,7 @@ import {
   readDirectory,
   readlink,
   stat,
+  type SysError,
 } from "./sys/calls.ts";
 
 /** What one run was asked for, everything resolved but the host. */
@@ -94,7 +101,12 @@ export interface RunRequest {
   /** Config files that were read. */
   readonly ownFiles: readonly AbsPath[];
   readonly uid: number;
+  /** Whom the command runs as. */
   readonly euid: number;
+  /** Whom the state folder belongs to: the caller. Another than `euid` only with `user`. */
+  readonly stateOwner: number;
+  /** Whom uid 0 becomes before anything of the sandbox is started (`--user`); `null`: nobody else. */
+  readonly user: Identity | null;
   readonly launcher: "auto" | "system" | "bundled";
   readonly stage: "auto" | "one_start" | "inner";
   readonly outlivesCaller: boolean;
@@ -134,6 +146,44 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
     return ok({ kind: "direct", plan: directPlan(request) });
   }
   makeStateFolder(request);
+  // Asked as the parent of whoever calls: another user may not.
+  callerSoftLimit();
+  const drafted = withRightsOf(request.user, () => draftFromHost(request));
+  if (!drafted.ok) return drafted;
+  const { facts, draft } = drafted.value;
+  const unusable = request.euid === 0
+    ? unusableRoot(writableRoots(layoutOf(request.policy, facts)), facts)
+    : null;
+  if (unusable !== null) return launchFailure(unusable);
+  request.mark("plan");
+  const chosen = chooseBwrap(request, facts, draft.draft);
+  if (!chosen.ok) return chosen;
+  request.mark("bubblewrap");
+  const plan = completePlan(
+    draft.draft,
+    chosen.value.launcher,
+    chosen.value.ability,
+  );
+  if (!plan.ok) return fail({ kind: "plan", error: plan.error });
+  return ok({
+    kind: "sandbox",
+    plan: plan.value,
+    bwrap: chosen.value.file,
+    innerWords: draft.innerWords,
+  });
+}
+
+/** A plan's first half, with what it was made from. */
+interface Drafted {
+  readonly facts: PathFacts & { readonly paths: FactMap };
+  readonly draft: {
+    readonly draft: Draft;
+    readonly innerWords: readonly string[];
+  };
+}
+
+/** Asks the host, with the rights of whoever the command will be. */
+function draftFromHost(request: RunRequest): Result<Drafted, Failure> {
   const gathered = gatherFacts({
     policy: request.policy,
     own: ownPathsOf(request.codexHome, request.ownFiles),
@@ -148,28 +198,98 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
   if (!valid.ok) return fail({ kind: "policy", error: valid.error });
   const draft = draftRun(request, facts);
   if (!draft.ok) return draft;
-  request.mark("plan");
-  const chosen = chooseBwrap(request, facts, draft.value.draft);
-  if (!chosen.ok) return chosen;
-  request.mark("bubblewrap");
-  const plan = completePlan(
-    draft.value.draft,
-    chosen.value.launcher,
-    chosen.value.ability,
+  const barred = request.user === null
+    ? null
+    : outOfReach(request, draft.value.draft);
+  return barred === null ? ok({ facts, draft: draft.value }) : barred;
+}
+
+/** What root can use and `--user` can't, although the run needs it. Asked with that user's rights. */
+function outOfReach(
+  { policy, euid }: RunRequest,
+  { stage }: Draft,
+): { readonly ok: false; readonly error: Failure } | null {
+  const there = accessExecutable(policy.cwd);
+  if (!there.ok) {
+    return launchFailure(
+      `Cannot run in ${toText(policy.cwd)} as uid ${euid} (--user): ${
+        abi.errnoText(there.error.errno)
+      }`,
+    );
+  }
+  const own = stage.kind === "inner" ? ownExecutable() : null;
+  if (own === null) return null;
+  const readable = open(own, abi.O_RDONLY);
+  if (readable.ok) close(readable.value);
+  return readable.ok && accessExecutable(own).ok ? null : launchFailure(
+    `Cannot run as uid ${euid} (--user): that user can't read and execute ${
+      toText(own)
+    }, which is started inside the sandbox (${stage.reason}); put it where everybody can, as in /usr/local/bin`,
   );
-  if (!plan.ok) return fail({ kind: "plan", error: plan.error });
-  return ok({
-    kind: "sandbox",
-    plan: plan.value,
-    bwrap: chosen.value.file,
-    innerWords: draft.value.innerWords,
-  });
+}
+
+/** Loaded only with `--user`, or where root meets another's files: a start without either doesn't pay for it. */
+function identity(): typeof import("./sys/identity.ts") {
+  return require("./sys/identity.ts");
+}
+
+/** Does `work` as `user`, where one was named. */
+function withRightsOf<T>(
+  user: Identity | null,
+  work: () => Result<T, Failure>,
+): Result<T, Failure> {
+  if (user === null) return work();
+  const done = identity().asUser(user, work);
+  return done.ok ? done.value : cannotBecome(user, done.error);
+}
+
+function cannotBecome(
+  user: Identity,
+  error: SysError,
+): { readonly ok: false; readonly error: Failure } {
+  return launchFailure(
+    `Cannot become uid ${user.uid}, gid ${user.gid} (--user): ${error.call} says ${
+      abi.errnoText(error.errno)
+    }`,
+  );
+}
+
+/**
+ * Why a run as uid 0 could not work: without capabilities root is one user among others. `null` when nothing stands in the way.
+ *
+ * Owner and mode come from the facts; only where they say no is the kernel asked, which knows access lists and groups as well.
+ */
+function unusableRoot(
+  roots: readonly MountPoint[],
+  facts: PathFacts,
+): string | null {
+  for (const { path, node } of roots) {
+    const fact = facts.paths.get(path);
+    // What root owns it can open up; what everybody may write it may write too.
+    if (fact === undefined || fact.uid === 0) continue;
+    const isDirectory = fact.kind === "directory";
+    const needed = isDirectory ? 0o003 : 0o002;
+    if ((fact.mode & needed) === needed) continue;
+    if (node === "missing" || (!isDirectory && fact.kind !== "file")) continue;
+    const kind = isDirectory ? "directory" : "file";
+    if (identity().canWriteWithoutCapabilities(path, kind)) continue;
+    return `Cannot write ${
+      toText(path)
+    } as root, which has no capability in the sandbox: workspace belongs to uid ${fact.uid}: run as that user, or --user ${fact.uid}`;
+  }
+  return null;
 }
 
 /** Carries a plan out. @returns only on failure before the command started */
 export function carryOut(request: RunRequest, prepared: Prepared): Failure {
   switch (prepared.kind) {
     case "direct": {
+      const restored = restoreState(request.passFds, callerSoftLimit());
+      if (!restored.ok) return { kind: "launch", error: restored.error };
+      if (request.user !== null) {
+        const become = identity().becomeUser(request.user);
+        if (!become.ok) return cannotBecome(request.user, become.error).error;
+      }
       const moved = chdir(request.policy.cwd);
       if (!moved.ok) {
         const why = abi.errnoText(moved.error.errno);
@@ -178,8 +298,6 @@ export function carryOut(request: RunRequest, prepared: Prepared): Failure {
           message: `Cannot run in ${toText(request.policy.cwd)}: ${why}`,
         };
       }
-      const restored = restoreState(request.passFds, callerSoftLimit());
-      if (!restored.ok) return { kind: "launch", error: restored.error };
       return executeCommand(request.command, request.environment);
     }
     case "sandbox": {
@@ -190,7 +308,7 @@ export function carryOut(request: RunRequest, prepared: Prepared): Failure {
       }
       const home = request.codexHome === null
         ? null
-        : { codexHome: request.codexHome, euid: request.euid };
+        : { codexHome: request.codexHome, euid: request.stateOwner };
       const end = superviseRun(launch, home, AT_ONCE);
       return end.ok ? endLike(end.value) : { kind: "launch", error: end.error };
     }
@@ -294,6 +412,7 @@ function directPlan(request: RunRequest): DirectPlan {
     kind: "direct",
     profile: request.policy.name,
     cwd: request.policy.cwd,
+    ...(request.user === null ? {} : { user: request.user }),
     environmentChanges: environmentChanges(request, []),
     passFds: request.passFds,
     command: request.command,
@@ -305,7 +424,7 @@ function directPlan(request: RunRequest): DirectPlan {
  * The first run makes the state folder before it looks: a folder that came afterwards would be seen inside. Where it can't be made
  * nothing is kept in it either.
  */
-function makeStateFolder({ codexHome, euid }: RunRequest): void {
+function makeStateFolder({ codexHome, stateOwner: euid }: RunRequest): void {
   if (codexHome === null || stat(stateFolderOf(codexHome)).ok) return;
   const made = openStateFolder(codexHome, [], { create: true, euid });
   if (made.ok) close(made.value);
@@ -369,6 +488,7 @@ function draftRun(
       request.explains ? request.environment.filter(isLoaderEntry) : [],
     ),
     softNofile: callerSoftLimit(),
+    user: request.user,
     own: () => (inner ??= innerStart(shows)).own,
     warnings: [...request.warnings, ...policyWarnings(policy, facts)],
   });
@@ -469,9 +589,10 @@ function chooseBwrap(
   facts: PathFacts & { readonly paths: FactMap },
   draft: Draft,
 ): Result<Chosen, Failure> {
-  const cache = request.codexHome === null
-    ? null
-    : { codexHome: request.codexHome, euid: request.euid };
+  const cache = request.codexHome === null ? null : {
+    codexHome: request.codexHome,
+    euid: request.stateOwner,
+  };
   const reasons: string[] = [];
   if (request.launcher !== "bundled") {
     const system = systemBwrap(request, facts, draft, cache, reasons);
@@ -487,7 +608,7 @@ function chooseBwrap(
     const why = reasons.length === 0 ? "" : ` (${reasons.join("; ")})`;
     return launchFailure(`${bundled.error.message}${why}`);
   }
-  const ability = abilityOf(bundled.value.file, cache);
+  const ability = abilityOf(bundled.value.file, cache, request.user);
   if (!ability.ok) {
     return launchFailure(
       `Cannot start the bundled bubblewrap: ${ability.error.call} says ${
@@ -550,7 +671,7 @@ function systemBwrap(
       path: trust.path,
       identity: `${device}:${inode}:${ctimeSeconds}.${ctimeNanoseconds}`,
     };
-    const ability = abilityOf(file, cache);
+    const ability = abilityOf(file, cache, request.user);
     if (!ability.ok) {
       reasons.push(
         `${trust.path} can't be started: ${abi.errnoText(ability.error.errno)}`,

@@ -7,7 +7,11 @@
  */
 import type { RunRequest } from "./backend.ts";
 import { type ByteString, fromText, toText } from "./bytes.ts";
-import type { HelperOptions, SandboxOptions } from "./cli/options.ts";
+import type {
+  HelperOptions,
+  SandboxOptions,
+  UserChoice,
+} from "./cli/options.ts";
 import {
   type ConfigRequest,
   type EnvironmentPolicy,
@@ -19,7 +23,7 @@ import { CONFIG_HOST } from "./config/host_files.ts";
 import { loadConfig } from "./config/load.ts";
 import { ownFilesOf, selectRun } from "./config/run.ts";
 import type { Failure } from "./failure.ts";
-import { homeOf, type Origin, variable } from "./host/origin.ts";
+import { homeOf, type Origin, primaryGroup, variable } from "./host/origin.ts";
 import {
   type AbsPath,
   childOf,
@@ -38,6 +42,7 @@ import { adjustProfile, parseSandboxState } from "./policy/wire_state.ts";
 import { fail, ok, type Result, unreachable } from "./result.ts";
 import * as abi from "./sys/abi.ts";
 import { stat } from "./sys/calls.ts";
+import type { Identity } from "./sys/identity.ts";
 
 /** The request of `codex sandbox`. */
 export function sandboxRequest(
@@ -85,6 +90,10 @@ export function sandboxRequest(
       `Cannot honour unix_sockets of profile ${chosen.value.policy.name}: this version doesn't hide sockets when the network is enabled; deny their directories under filesystem instead`,
     );
   }
+  const user = options.user === null
+    ? ok(null)
+    : commandUser(options.user, origin);
+  if (!user.ok) return user;
   return ok({
     ...surroundings(
       origin,
@@ -92,6 +101,8 @@ export function sandboxRequest(
       run.value.environment,
       chosen.value.policy,
     ),
+    ...(user.value === null ? {} : { euid: user.value.uid }),
+    user: user.value,
     command: options.command,
     launcher: options.launcher,
     stage: options.stage,
@@ -103,6 +114,24 @@ export function sandboxRequest(
     chdir: null,
     mark,
   });
+}
+
+/**
+ * Whom the command runs as: `null` when that is whoever calls. Without a group it is the one that `/etc/passwd` gives the user, else
+ * the one with his number. Config files are read as root, HOME and the rest of the environment stay as they are.
+ */
+function commandUser(
+  { uid, gid }: UserChoice,
+  origin: Origin,
+): Result<Identity | null, Failure> {
+  const isSelf = uid === origin.euid && (gid === null || gid === origin.egid);
+  if (isSelf) return ok(null);
+  if (origin.euid !== 0) {
+    return wrong(
+      `Cannot use --user ${uid}: only root can become another user, and this is uid ${origin.euid}; leave it out`,
+    );
+  }
+  return ok({ uid, gid: gid ?? primaryGroup(uid) ?? uid });
 }
 
 /** The request of the helper's outer stage. No config file is read: the caller has decided. */
@@ -129,6 +158,8 @@ export function helperRequest(
     ownFiles: [],
     uid: origin.uid,
     euid: origin.euid,
+    stateOwner: origin.euid,
+    user: null,
     command: options.command,
     launcher: "auto",
     stage: "auto",
@@ -361,6 +392,7 @@ function surroundings(
   | "ownFiles"
   | "uid"
   | "euid"
+  | "stateOwner"
 > {
   return {
     policy,
@@ -373,6 +405,7 @@ function surroundings(
     ownFiles: ownFilesOf(loaded),
     uid: origin.uid,
     euid: origin.euid,
+    stateOwner: origin.euid,
   };
 }
 

@@ -49,6 +49,7 @@ const EFFECT_FILES: ReadonlySet<string> = new Set([
   "src/egress/socks_session.ts",
   "src/egress/host_dialer.ts",
   "src/sys/connect.ts",
+  "src/sys/identity.ts",
   "src/egress/proxy_connect.ts",
   "src/egress/pair.ts",
   "src/egress/proxy.ts",

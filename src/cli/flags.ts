@@ -211,6 +211,15 @@ export const FLAGS = [
     commands: ["sandbox"],
   },
   {
+    long: "user",
+    value: { name: "UID[:GID]", encoding: "text", completion: NOTHING },
+    isRepeatable: false,
+    group: "Run",
+    help:
+      "As root: run as this user instead; numbers only, without supplementary groups",
+    commands: ["sandbox"],
+  },
+  {
     long: "launcher",
     value: {
       name: "WHICH",

@@ -92,7 +92,15 @@ export interface SandboxOptions {
   readonly lifetime: "dies_with_caller" | "outlives_caller";
   readonly launcher: "auto" | "system" | "bundled";
   readonly stage: "auto" | "one_start" | "inner";
+  /** `--user`; `gid` is `null` when not given. `null`: as whoever calls. */
+  readonly user: UserChoice | null;
   readonly command: Command;
+}
+
+/** A user by number. */
+export interface UserChoice {
+  readonly uid: number;
+  readonly gid: number | null;
 }
 
 /** The policy as the helper's caller sends it. All members are JSON texts. */
@@ -196,6 +204,8 @@ export function parseSandboxOptions(
   if (!explain.ok) return explain;
   const passedFds = descriptors(allText(flags, "pass-fd"));
   if (!passedFds.ok) return passedFds;
+  const user = userChoice(onlyText(flags, "user"));
+  if (!user.ok) return user;
   const command = commandOf(flags.rest, "codex sandbox");
   if (!command.ok) return command;
   return ok({
@@ -210,6 +220,7 @@ export function parseSandboxOptions(
       : "dies_with_caller",
     launcher: launcher.value ?? "auto",
     stage: stage.value === "one-start" ? "one_start" : stage.value ?? "auto",
+    user: user.value,
     command: command.value,
   });
 }
@@ -236,6 +247,7 @@ function plainOptions(words: readonly ByteString[]): SandboxOptions | null {
     lifetime: "dies_with_caller",
     launcher: "auto",
     stage: "auto",
+    user: null,
     command: [program, ...rest],
   };
 }
@@ -591,6 +603,30 @@ function descriptors(
   }
   return ok([...fds].sort((a, b) => a - b));
 }
+
+/** @param word `UID` or `UID:GID` */
+function userChoice(
+  word: string | null,
+): Result<UserChoice | null, UsageError> {
+  if (word === null) return ok(null);
+  const [uid = "", gid, ...surplus] = word.split(":");
+  const numbers = [uid, ...(gid === undefined ? [] : [gid])];
+  const areIds = numbers.every((it) =>
+    /^(0|[1-9][0-9]{0,9})$/.test(it) && Number(it) <= MAX_ID
+  );
+  if (!areIds || surplus.length > 0) {
+    return refuse(
+      `invalid value '${
+        toText(fromText(word))
+      }' for '--user <UID[:GID]>': must be one or two numbers`,
+      "id -u NAME prints a user's number",
+    );
+  }
+  return ok({ uid: Number(uid), gid: gid === undefined ? null : Number(gid) });
+}
+
+/** The last number that is no sign for "unchanged" (setresuid(2)). */
+const MAX_ID = 0xffff_fffe;
 
 /** A descriptor is a C `int`. */
 const MAX_FD = 0x7fff_ffff;

@@ -116,13 +116,23 @@ export function homeOf(
 ): AbsPath | null {
   const set = variable(environment, "HOME");
   if (set !== null && set !== "") return toAbsPath(set);
+  const home = passwdEntry(uid)?.[5];
+  return home === undefined ? null : toAbsPath(home);
+}
+
+/** The group that `/etc/passwd` gives a user, `null` for one that is not in it. */
+export function primaryGroup(uid: number): number | null {
+  const gid = passwdEntry(uid)?.[3];
+  return gid === undefined || !/^\d{1,10}$/.test(gid) ? null : Number(gid);
+}
+
+/** The fields of passwd(5) of `uid`. */
+function passwdEntry(uid: number): readonly string[] | null {
   const passwd = readFile("/etc/passwd", 4 * 1024 * 1024);
   if (!passwd.ok) return null;
   for (const line of passwd.value.split("\n")) {
     const fields = line.split(":");
-    if (fields[2] === String(uid) && fields[5] !== undefined) {
-      return toAbsPath(fields[5]);
-    }
+    if (fields[2] === String(uid) && fields[5] !== undefined) return fields;
   }
   return null;
 }

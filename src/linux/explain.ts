@@ -23,6 +23,7 @@ function directLines(plan: Plan): string[] {
     `profile      ${plan.profile}`,
     "sandbox      none: the command runs with all your rights",
     `directory    ${toText(plan.cwd)}`,
+    ...userLines(plan),
     `command      ${plan.command.map(quoted).join(" ")}`,
     ...environmentLines(plan),
     ...warningLines(plan),
@@ -33,6 +34,7 @@ function sandboxLines(plan: SandboxPlan): string[] {
   return [
     `profile      ${plan.profile}`,
     `directory    ${toText(plan.cwd)}`,
+    ...userLines(plan),
     `command      ${plan.command.map(quoted).join(" ")}`,
     `launcher     ${launcherLine(plan)}`,
     `stage        ${
@@ -58,6 +60,12 @@ function sandboxLines(plan: SandboxPlan): string[] {
       : [`descriptors  0 1 2 ${plan.passFds.join(" ")}`]),
     ...warningLines(plan),
   ];
+}
+
+function userLines({ user }: Plan): string[] {
+  return user === undefined
+    ? []
+    : [`user         uid ${user.uid}, gid ${user.gid}, no other groups`];
 }
 
 function launcherLine(plan: SandboxPlan): string {

@@ -28,6 +28,7 @@ import {
   type SysError,
 } from "../sys/calls.ts";
 import { bwrapArguments, type BwrapFds } from "./bwrap_argv.ts";
+import type { Identity } from "../sys/identity.ts";
 import type { MountOp } from "./mounts.ts";
 import type { SandboxPlan } from "./plan.ts";
 import type { BwrapFile } from "./probe_bwrap.ts";
@@ -190,7 +191,8 @@ function openSeen(
 
 /** Becomes bubblewrap. @returns only when that failed, before anything was started */
 export function launchByExec(launch: Launch): LaunchError {
-  const opened = openPlan(launch);
+  const { user } = launch.plan;
+  const opened = asCommandUser(launch, () => openPlan(launch));
   if (!opened.ok) return opened.error;
   const { fds, command, keep } = opened.value;
   const words = bwrapArguments(
@@ -201,12 +203,41 @@ export function launchByExec(launch: Launch): LaunchError {
   );
   const restored = restoreState(keep, launch.softNofile);
   if (!restored.ok) return restored.error;
+  if (user !== undefined) {
+    const become = identity().becomeUser(user);
+    if (!become.ok) return cannotBecome(user, become.error).error;
+  }
   const error = execve({
     path: launch.bwrap.path,
     argv: ["bwrap", ...words],
     environment: launch.environment,
   });
   return failed(`Cannot start bubblewrap ${launch.bwrap.path}`, error).error;
+}
+
+/** Loaded only with `--user`. */
+function identity(): typeof import("../sys/identity.ts") {
+  return require("../sys/identity.ts");
+}
+
+/**
+ * Does `work` with the rights of whoever the command will be: with `--user` his files are opened and the sandbox is started as him.
+ * Records and placeholders stay ours.
+ */
+export function asCommandUser<T>(
+  { plan: { user } }: Launch,
+  work: () => Result<T, LaunchError>,
+): Result<T, LaunchError> {
+  if (user === undefined) return work();
+  const done = identity().asUser(user, work);
+  return done.ok ? done.value : cannotBecome(user, done.error);
+}
+
+function cannotBecome(
+  user: Identity,
+  error: SysError,
+): { readonly ok: false; readonly error: LaunchError } {
+  return failed(`Cannot become uid ${user.uid}, gid ${user.gid}`, error);
 }
 
 /** Gives a process back what the runtime changed, and keeps only 0–2 and `keep` across exec. */

@@ -8,6 +8,7 @@
 import type { ByteString } from "../bytes.ts";
 import type { AbsPath } from "../policy/path.ts";
 import type { NetworkMode } from "../policy/policy.ts";
+import type { Identity } from "../sys/identity.ts";
 import type { MountStep } from "./mounts.ts";
 import type { FilterRequest } from "./seccomp/filters.ts";
 
@@ -64,6 +65,8 @@ export interface SandboxPlan {
   /** Missing paths that need a mount point on the host for the run. */
   readonly placeholders: readonly Placeholder[];
   readonly disableUserns: boolean;
+  /** Whom uid 0 becomes first (`--user`). */
+  readonly user?: Identity;
   readonly passFds: readonly number[];
   /** Streams that the caller opened for reading on a file that must not be opened for writing through them. */
   readonly guardedFds: readonly number[];
@@ -83,6 +86,7 @@ export interface DirectPlan {
   readonly kind: "direct";
   readonly profile: string;
   readonly cwd: AbsPath;
+  readonly user?: Identity;
   readonly environmentChanges: readonly EnvironmentChange[];
   readonly passFds: readonly number[];
   readonly command: readonly ByteString[];

@@ -12,6 +12,7 @@ import type { MountPoint } from "../policy/decision.ts";
 import { type AbsPath, isInside } from "../policy/path.ts";
 import type { Policy } from "../policy/policy.ts";
 import { fail, ok, type Result } from "../result.ts";
+import type { Identity } from "../sys/identity.ts";
 import {
   MAX_DIRECT_ARGUMENTS,
   requiredOptions,
@@ -60,6 +61,8 @@ export interface DraftRequest {
   readonly guardedFds: readonly number[];
   readonly environmentChanges: readonly EnvironmentChange[];
   readonly softNofile: number;
+  /** `--user`. */
+  readonly user?: Identity | null;
   /** What the inner stage needs in the view; asked only where there is one, because it costs 0.4 ms to find out. */
   readonly own: () => readonly OwnBind[];
   readonly warnings: readonly string[];
@@ -250,6 +253,7 @@ export function completePlan(
     supervisor,
     placeholders: draft.placeholders,
     disableUserns: disablesUserns(request.policy),
+    ...(request.user ? { user: request.user } : {}),
     passFds: request.passFds,
     guardedFds: request.guardedFds,
     environmentChanges: request.environmentChanges,

@@ -24,6 +24,7 @@ import {
   unlinkAt,
   writeAll,
 } from "../sys/calls.ts";
+import type { Identity } from "../sys/identity.ts";
 import {
   type BwrapAbility,
   hasOption,
@@ -61,18 +62,19 @@ export interface CachePlace {
   readonly euid: number;
 }
 
-/** What `file` can do, from the cache or from asking it. */
+/** What `file` can do, from the cache or from asking it. @param user whom it is asked as, `null` for ourselves */
 export function abilityOf(
   file: BwrapFile,
   cache: CachePlace | null,
+  user: Identity | null = null,
 ): Result<BwrapAbility, SysError> {
-  const key = cacheKey(file, cache);
+  const key = cacheKey(file, cache, user);
   const known = cache === null || key === null ? null : readCache(cache);
   if (known !== null && key !== null) {
     const hit = known[key];
     if (isAbility(hit)) return ok(hit);
   }
-  const asked = ask(file);
+  const asked = user === null ? ask(file) : askAs(user, file);
   if (
     asked.ok && asked.value.trial.kind === "works" && cache !== null &&
     key !== null
@@ -80,6 +82,17 @@ export function abilityOf(
     writeCache(cache, key, asked.value, known);
   }
   return asked;
+}
+
+function askAs(
+  user: Identity,
+  file: BwrapFile,
+): Result<BwrapAbility, SysError> {
+  const { asUser }: typeof import("../sys/identity.ts") = require(
+    "../sys/identity.ts",
+  );
+  const asked = asUser(user, () => ask(file));
+  return asked.ok ? asked.value : asked;
 }
 
 function ask(file: BwrapFile): Result<BwrapAbility, SysError> {
@@ -152,11 +165,16 @@ function trialRun(
 }
 
 /** Everything that a remembered answer depends on: the file, this boot, this user and this user namespace. */
-function cacheKey(file: BwrapFile, cache: CachePlace | null): string | null {
+function cacheKey(
+  file: BwrapFile,
+  cache: CachePlace | null,
+  user: Identity | null,
+): string | null {
   const boot = readFile("/proc/sys/kernel/random/boot_id", 64);
   const namespace = stat("/proc/self/ns/user" as ByteString);
   if (!boot.ok || !namespace.ok || cache === null) return null;
-  return `${boot.value.trim()} ${namespace.value.inode} ${cache.euid} ${file.identity}`;
+  const uid = user?.uid ?? cache.euid;
+  return `${boot.value.trim()} ${namespace.value.inode} ${uid} ${file.identity}`;
 }
 
 function readCache(cache: CachePlace): Record<string, unknown> | null {

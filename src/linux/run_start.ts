@@ -25,6 +25,7 @@ import {
 import { stableBytes } from "../sys/ffi.ts";
 import { bwrapArguments } from "./bwrap_argv.ts";
 import {
+  asCommandUser,
   failed,
   firstOwnFd,
   type Launch,
@@ -53,7 +54,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
   if (!closing.ok) {
     return failed("Cannot close inherited descriptors", closing.error);
   }
-  const opened = openPlan(launch);
+  const opened = asCommandUser(launch, () => openPlan(launch));
   if (!opened.ok) return opened;
   const pipes = [ownPipe(), ownPipe(), ownPipe(), ownPipe(), ownPipe()];
   const ends = pipes.map((one) => one.ok ? one.value : null);
@@ -102,13 +103,18 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     sync.to,
     ...(verifying ? [block.from] : []),
   ];
-  const bwrap = spawn({
-    path: launch.bwrap.path,
-    argv: ["bwrap", ...words],
-    environment: launch.environment,
-    // A key of the terminal is for the command: in our process group bubblewrap would die of it.
-    session: forwards(rules) ? "own" : "inherited",
-    descriptors: keep.map((fd) => [fd, fd] as const),
+  const bwrap = asCommandUser(launch, () => {
+    const child = spawn({
+      path: launch.bwrap.path,
+      argv: ["bwrap", ...words],
+      environment: launch.environment,
+      // A key of the terminal is for the command: in our process group bubblewrap would die of it.
+      session: forwards(rules) ? "own" : "inherited",
+      descriptors: keep.map((fd) => [fd, fd] as const),
+    });
+    return child.ok
+      ? child
+      : failed(`Cannot start bubblewrap ${launch.bwrap.path}`, child.error);
   });
   for (
     const fd of [
@@ -124,7 +130,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
   if (!bwrap.ok) {
     writeAll(lifeline.to, new Uint8Array([DISMISSED]));
     waitFor(watcher.value);
-    return failed(`Cannot start bubblewrap ${launch.bwrap.path}`, bwrap.error);
+    return bwrap;
   }
   const handle = pidfdOpen(bwrap.value);
   const run: Run = {

@@ -22,7 +22,12 @@ import {
   prctl,
   signalDefault,
 } from "../sys/calls.ts";
-import { failed, type Launch, type LaunchError } from "./launcher.ts";
+import {
+  asCommandUser,
+  failed,
+  type Launch,
+  type LaunchError,
+} from "./launcher.ts";
 import type { MountStep } from "./mounts.ts";
 import {
   type HeldPlaceholder,
@@ -105,8 +110,13 @@ export function beginRun(
   // 4. What dead runs left. Only now, while bubblewrap is busy: nobody waits for it, and what this run relies on is locked.
   if (recordsFd !== null && home !== null) reclaimPlaceholders(home);
   // 5. Look at the mounts before the command starts.
-  if (run.value.blocked === null) return run;
-  const verified = verifyMounts(run.value, run.value.blocked);
+  const { blocked } = run.value;
+  if (blocked === null) return run;
+  // As the command's user: a root without CAP_SYS_PTRACE, as in containers, may not look into another's sandbox.
+  const verified = asCommandUser(
+    launch,
+    () => verifyMounts(run.value, blocked),
+  );
   if (verified.ok) return run;
   killAll(run.value);
   finishRun(run.value);

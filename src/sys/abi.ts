@@ -71,6 +71,9 @@ export interface SyscallNumbers {
   readonly setresuid: number;
   readonly setresgid: number;
   readonly setgroups: number;
+  readonly capget: number;
+  readonly capset: number;
+  readonly faccessat2: number;
 }
 
 const SHARED_SINCE_5_1 = {
@@ -78,6 +81,7 @@ const SHARED_SINCE_5_1 = {
   pidfd_open: 434,
   close_range: 436,
   openat2: 437,
+  faccessat2: 439,
   landlock_create_ruleset: 444,
   landlock_add_rule: 445,
   landlock_restrict_self: 446,
@@ -123,6 +127,8 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     setgroups: 116,
     setresuid: 117,
     setresgid: 119,
+    capget: 125,
+    capset: 126,
     prctl: 157,
     getdents64: 217,
     openat: 257,
@@ -151,6 +157,8 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     mkdirat: 34,
     unlinkat: 35,
     faccessat: 48,
+    capget: 90,
+    capset: 91,
     renameat2: 276,
     exit_group: 94,
     nanosleep: 101,

@@ -23,6 +23,7 @@ const DEFAULTS = {
   lifetime: "dies_with_caller",
   launcher: "auto",
   stage: "auto",
+  user: null,
   command: ["x"],
 };
 const NAMED = {
@@ -139,6 +140,11 @@ const SANDBOX: readonly Row[] = [
   [["--launcher", "bundled", "x"], { launcher: "bundled" }, "launcher"],
   [["--stage=one-start", "x"], { stage: "one_start" }, "stage"],
   [["--stage=inner", "x"], { stage: "inner" }, "stage"],
+  [["--user", "1000", "x"], { user: { uid: 1000, gid: null } }, "a user"],
+  [["--user=0:7", "x"], { user: { uid: 0, gid: 7 } }, "a user and a group"],
+  [["--user", "4294967294", "x"], {
+    user: { uid: 4294967294, gid: null },
+  }, "the last number"],
 ];
 for (const [words, changes, why] of SANDBOX) {
   test(`sandbox ${JSON.stringify(words)} is accepted: ${why}`, () => {
@@ -236,6 +242,12 @@ const SANDBOX_REFUSALS: readonly Refusal[] = [
   [["--pass-fd", "2147483648", "x"], "invalid value '2147483648'", ""],
   [["--launcher", "sytem", "x"], "must be auto, system, bundled", "system"],
   [["--stage", "", "x"], "invalid value '' for '--stage'", ""],
+  [["--user", "", "x"], "invalid value ''", "one or two numbers"],
+  [["--user", "root", "x"], "invalid value 'root'", "id -u NAME"],
+  [["--user", "1:2:3", "x"], "invalid value '1:2:3'", ""],
+  [["--user", "1:", "x"], "invalid value '1:'", ""],
+  [["--user", "-1", "x"], "", ""],
+  [["--user", "4294967295", "x"], "invalid value '4294967295'", "unchanged"],
   [["--explain=yaml", "x"], "invalid value 'yaml' for '--explain'", ""],
 ];
 for (const [words, message, hint] of SANDBOX_REFUSALS) {

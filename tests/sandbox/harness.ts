@@ -387,9 +387,13 @@ function inOurFolders(path: string): boolean {
 /** Where a process's descriptors lead: a watcher has no environment and stands in `/`, but it holds the folders of its placeholders. */
 function openFiles(pid: string): string[] {
   try {
-    return readdirSync(`/proc/${pid}/fd`).map((fd) =>
-      readlinkSync(`/proc/${pid}/fd/${fd}`)
-    );
+    return readdirSync(`/proc/${pid}/fd`).map((fd) => {
+      try {
+        return readlinkSync(`/proc/${pid}/fd/${fd}`);
+      } catch {
+        return ""; // closed meanwhile: the others count
+      }
+    });
   } catch {
     return []; // gone meanwhile
   }
