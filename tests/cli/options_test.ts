@@ -247,7 +247,7 @@ const SANDBOX_REFUSALS: readonly Refusal[] = [
   [["--user", "1:2:3", "x"], "invalid value '1:2:3'", ""],
   [["--user", "1:", "x"], "invalid value '1:'", ""],
   [["--user", "-1", "x"], "", ""],
-  [["--user", "4294967295", "x"], "invalid value '4294967295'", "unchanged"],
+  [["--user", "4294967295", "x"], "invalid value '4294967295'", "id -u NAME"],
   [["--explain=yaml", "x"], "invalid value 'yaml' for '--explain'", ""],
 ];
 for (const [words, message, hint] of SANDBOX_REFUSALS) {
