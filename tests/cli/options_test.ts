@@ -242,7 +242,7 @@ const SANDBOX_REFUSALS: readonly Refusal[] = [
   [["--pass-fd", "2147483648", "x"], "invalid value '2147483648'", ""],
   [["--launcher", "sytem", "x"], "must be auto, system, bundled", "system"],
   [["--stage", "", "x"], "invalid value '' for '--stage'", ""],
-  [["--user", "", "x"], "invalid value ''", "one or two numbers"],
+  [["--user", "", "x"], "invalid value ''", "id -u NAME"],
   [["--user", "root", "x"], "invalid value 'root'", "id -u NAME"],
   [["--user", "1:2:3", "x"], "invalid value '1:2:3'", ""],
   [["--user", "1:", "x"], "invalid value '1:'", ""],
