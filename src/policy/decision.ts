@@ -98,7 +98,6 @@ export interface PolicyError {
     | "unreadable_component"
     | "not_a_directory"
     | "device_write"
-    | "nested_namespaces"
     | "unknown_token"
     | "bad_subpath"
     | "git_pointer";

@@ -22,7 +22,6 @@ import {
 } from "../../src/linux/planner.ts";
 import { shownArguments } from "../../src/linux/explain.ts";
 import { abs } from "../../src/policy/path.ts";
-import { fail, ok } from "../../src/result.ts";
 import {
   ABLE,
   ALL_METADATA,
@@ -129,19 +128,6 @@ const CASES: readonly Case[] = [
   },
   { name: "nothing_granted", why: "an empty view", entries: [] },
   {
-    name: "debug",
-    why: "through the inner stage, in a domain of its own",
-    entries: [READ],
-    options: { debug: true },
-  },
-  {
-    name: "nested_namespaces",
-    why: "nothing closes further user namespaces",
-    entries: [READ],
-    options: { nestedNamespaces: true },
-    root: false,
-  },
-  {
     name: "own_files_in_the_workspace",
     why: "our own files are read-only and hidden below a write grant",
     entries: WORKSPACE,
@@ -171,9 +157,7 @@ describe("every plan", () => {
 
     test(`of ${one.name} drops all capabilities and closes nested user namespaces`, () => {
       expect(words.join(" ")).toContain(
-        one.options?.nestedNamespaces === true
-          ? "--cap-drop ALL --new-session"
-          : "--cap-drop ALL --disable-userns --new-session",
+        "--cap-drop ALL --disable-userns --new-session",
       );
     });
 
@@ -236,6 +220,38 @@ test("a plan without placeholders, verification or --outlive-caller leaves nobod
   ).toEqual([]);
 });
 
+/** Of a host that has all of them. */
+const ROOT_ONLY = [
+  "/proc/pressure",
+  "/proc/acpi",
+  "/proc/asound",
+  "/proc/driver/nvidia",
+  "/proc/dynamic_debug",
+  "/proc/fs/cifs",
+  "/proc/scsi",
+  "/run/initctl",
+];
+
+for (const root of [true, false]) {
+  test(`what uid 0 alone could write on the host is ${root ? "closed to root" : "no matter for a user"}`, () => {
+    const draft = draftPlan({
+      ...requestOf({ name: "x", why: "", entries: [READ] }),
+      root,
+      exists: () => true,
+    });
+    if (!draft.ok) throw new Error(draft.error.message);
+    const closed = draft.value.mounts.flatMap(({ op }) =>
+      op.kind === "empty_file" ||
+        (op.kind === "bind_path" && op.access === "read_only")
+        ? [String(op.path)]
+        : []
+    );
+    expect(ROOT_ONLY.filter((path) => closed.includes(path))).toEqual(
+      root ? ROOT_ONLY : [],
+    );
+  });
+}
+
 test("a supervised run leaves --die-with-parent to the watcher, the others have it", () => {
   const alone = planOf({ name: "x", why: "", entries: [READ] });
   const fds = { seccomp: "9", mounts: new Map<number, string>() };
@@ -280,48 +296,6 @@ test('the host\'s /proc breaks the promise "proc": refused, not run', () => {
   expect(done.ok).toBe(false);
 });
 
-const TRACE = [ // Landlock's version, the domain's kind, why
-  [7, "scope", "a scope leaves mounts alone"],
-  [6, "scope", "the first version with scopes"],
-  [5, "rights", "without scopes a right must be handled"],
-  [2, "rights", "the first that can give renames back"],
-  [1, null, "every domain would forbid renames across directories"],
-  [null, null, "no Landlock, no domain"],
-] as const;
-for (const [version, kind, why] of TRACE) {
-  test(`debug with Landlock ${version} is ${kind ?? "refused"}: ${why}`, () => {
-    const draft = draftPlan({
-      ...requestOf({ name: "x", why, entries: [READ] }, { debug: true }),
-      landlock: () => version === null ? fail("ENOSYS") : ok(version),
-    });
-    expect(draft.ok ? draft.value.traceDomain?.kind : null).toBe(kind);
-    if (!draft.ok) {
-      expect(draft.error.message).toStartWith(
-        "Cannot honour debug = true of profile test: it needs Landlock 2",
-      );
-    }
-  });
-}
-
-test("no domain and no question for one without debug", () => {
-  const draft = draftPlan({
-    ...requestOf({ name: "x", why: "", entries: [READ] }),
-    landlock: () => {
-      throw new Error("asked");
-    },
-  });
-  expect(draft.ok && draft.value.traceDomain).toBe(null);
-});
-
-test("nested_namespaces is refused as root, who could map nobody", () => {
-  const request = requestOf(
-    { name: "x", why: "", entries: [READ] },
-    { nestedNamespaces: true },
-  );
-  expect(draftPlan(request).ok).toBe(false);
-  expect(draftPlan({ ...request, root: false }).ok).toBe(true);
-});
-
 test("--stage one-start is refused where only the inner stage can do it", () => {
   const request = requestOf({ name: "x", why: "", entries: [READ] });
   const many = Array.from({ length: 9_000 }, () => "a" as ByteString);
@@ -347,8 +321,5 @@ function lines(plan: SandboxPlan): string[] {
       "none"
     }`,
     `# descriptors: ${held}`,
-    ...(plan.traceDomain === null
-      ? []
-      : [`# trace domain: ${JSON.stringify(plan.traceDomain)}`]),
   ];
 }

@@ -252,7 +252,10 @@ for (const profile of [":read-only", ":workspace", ":danger-full-access"]) {
       .replaceAll(/sha256[ :]?[0-9a-f]{64}/g, "sha256:DIGEST")
       .replaceAll(/bubblewrap \d[\d.]*/g, "bubblewrap VERSION")
       // What a kernel may lack, and what another run may have made.
-      .replaceAll(/^.*\/proc\/(?:pressure|sysrq-trigger).*\n/gm, "")
+      .replaceAll(
+        /^.*\/proc\/(?:acpi|asound|driver|dynamic_debug|fs|pressure|scsi|sysrq-trigger).*\n/gm,
+        "",
+      )
       .replaceAll(/^.*\/tmp\/\.(?:git|agents|codex).*\n/gm, "")
       .replaceAll(/^.*\/etc\/codex.*\n/gm, "");
     const path = `${GOLDEN}/${profile.slice(1).replaceAll("-", "_")}.txt`;

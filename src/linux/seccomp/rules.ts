@@ -68,6 +68,7 @@ export function rulesOf(request: FilterRequest): Rule[] {
     ...networkRules(request),
     TERMINAL_RULE,
     ...(request.namespaces === "denied" ? NAMESPACE_RULES : []),
+    CLONE3_RULE,
     ...(request.debug ? [] : [DEBUG_RULE]),
     ...ALWAYS_DENIED,
   ];
@@ -268,13 +269,6 @@ const NAMESPACE_RULES: readonly Rule[] = [
     why: "a nested namespace could undo the sandbox's view",
   },
   {
-    // Never EPERM: C libraries fall back to clone on ENOSYS only, and abort node's and Python's threads on anything else.
-    calls: ["clone3"],
-    cases: [],
-    otherwise: "ENOSYS",
-    why: "its flags lie behind a pointer; clone is used instead",
-  },
-  {
     calls: [
       "setns",
       "mount",
@@ -310,6 +304,18 @@ const DEBUG_RULE: Rule = {
   cases: [],
   otherwise: "EPERM",
   why: "debug is off: another process can't be read or driven",
+};
+
+/**
+ * Its flags lie behind a pointer, so none can be denied. With CLONE_INTO_CGROUP a child is born in any control group whose files the
+ * user may write, a read-only mount of them notwithstanding (kernel/cgroup/cgroup.c asks the inode only): out of the caller's limits.
+ * Never EPERM: C libraries fall back to clone on ENOSYS only, and abort node's and Python's threads on anything else.
+ */
+const CLONE3_RULE: Rule = {
+  calls: ["clone3"],
+  cases: [],
+  otherwise: "ENOSYS",
+  why: "its flags lie behind a pointer; clone is used instead",
 };
 
 /** The kernel gives the last three only to capabilities that nobody inside has: a second lock for runs as uid 0. */

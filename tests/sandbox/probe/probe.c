@@ -1,8 +1,8 @@
 /*
  * probe: asks the kernel harmless questions from inside a sandbox and prints the answers.
  *
- * Every call uses a bad descriptor, a bad pointer or a size of nothing, so that "blocked" and "allowed" answer differently (EPERM
- * against EBADF, EFAULT, EINVAL) and neither has an effect. Nothing is ever written to a file that is opened; only path-ops makes
+ * Every call uses a bad descriptor, a bad pointer or a size of nothing, or aims at a decoy of the test, so that "blocked" and
+ * "allowed" answer differently (EPERM against EBADF, EFAULT, EINVAL) and neither has an effect. Nothing is ever written to a file that is opened; only path-ops makes
  * names, and takes them away again.
  *
  * One answer per line on stdout, `ok`, `ok N` or an errno's name; status 0 when the question could be asked, 2 on wrong usage.
@@ -26,9 +26,6 @@
  *   open-read PATH...             open and close; prints PATH<TAB>answer
  *   open-write PATH...            open for writing and close, never truncates, never writes
  *   path-ops OP PATH...           changes below the test's own folder, each undone at once: read, write, create PATH; rename FROM TO
- *   trace                         PTRACE_SEIZE of a child of its own, of process 1, and process_vm_readv of process 1; one line each
- *   leave DIR NAME                in a user and mount namespace of its own: keeps DIR open, leaves every mount behind, then opens
- *                                 and renames NAME in it; one line each
  *   caps                          CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Seccomp of /proc/self/status
  *   sigs                          SigBlk SigIgn SigCgt of /proc/self/status
  *   fds                           open descriptors, one number a line with its target
@@ -38,6 +35,9 @@
  *   tty                           open /dev/tty
  *   environ                       the environment as it is, one entry a line, \xNN for bytes outside 0x20-0x7e
  *   args ARG...                   its arguments, written alike
+ *   creds                         real, effective and saved uid and gid
+ *   self-exec-memfd WORD...       runs its own bytes from a memory file with WORD...
+ *   calls STEP [, STEP]...        calls in order, see do_calls; the answer of the last one, or NAME:errno of the first that fails
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -50,18 +50,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sched.h>
-#include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
-#include <sys/ptrace.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -372,62 +367,6 @@ static void do_umask(void)
     printf("%03o\n", mask);
 }
 
-/* SEIZE neither stops nor changes what it is done to, and our end undoes it. */
-static void do_trace(void)
-{
-    char byte;
-    struct iovec here = { &byte, 1 }, there = { (void *)4096, 1 };
-    pid_t child = fork();
-    if (child == 0) {
-        pause();
-        _exit(0);
-    }
-    tell_done(ptrace(PTRACE_SEIZE, child, 0, 0));
-    kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
-    tell_done(ptrace(PTRACE_SEIZE, 1, 0, 0));
-    tell_done(process_vm_readv(1, &here, 1, &there, 1, 0));
-}
-
-static void write_text(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || write(fd, text, strlen(text)) < 0)
-        printf("%s %s\n", path, errno_name(errno));
-    if (fd >= 0)
-        close(fd);
-}
-
-/* What a nested namespace is good for to an attacker: a root without the sandbox's mounts. */
-static void do_leave(const char *directory, const char *name)
-{
-    char map[64];
-    uid_t uid = getuid();
-    gid_t gid = getgid();
-    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) {
-        printf("unshare %s\n", errno_name(errno));
-        return;
-    }
-    snprintf(map, sizeof map, "0 %u 1", uid);
-    write_text("/proc/self/uid_map", map);
-    write_text("/proc/self/setgroups", "deny");
-    snprintf(map, sizeof map, "0 %u 1", gid);
-    write_text("/proc/self/gid_map", map);
-    if (mount("none", "/tmp", "tmpfs", 0, NULL) < 0 || chdir("/tmp") < 0 || mkdir("old", 0700) < 0 ||
-        syscall(SYS_pivot_root, ".", "old") < 0 || umount2("/old", MNT_DETACH) < 0) {
-        printf("pivot %s\n", errno_name(errno));
-        return;
-    }
-    int inside = openat(fd, name, O_RDONLY | O_CLOEXEC);
-    tell_done(inside);
-    snprintf(map, sizeof map, "%s.moved", name);
-    int moved = renameat(fd, name, fd, map);
-    tell_done(moved);
-    if (moved == 0)
-        renameat(fd, map, fd, name);
-}
-
 /* Opens for writing; a directory is written by a name in it, what is missing by making it. */
 static int write_path(const char *path)
 {
@@ -477,6 +416,176 @@ static void do_path_ops(int argc, char **argv)
     }
 }
 
+static void do_creds(void)
+{
+    uid_t uids[3];
+    gid_t gids[3];
+    getresuid(&uids[0], &uids[1], &uids[2]);
+    getresgid(&gids[0], &gids[1], &gids[2]);
+    printf("%u %u %u %u %u %u\n", uids[0], uids[1], uids[2], gids[0], gids[1], gids[2]);
+}
+
+/* Nothing on disk is executed: what a filter or a path rule that looks at files would miss. */
+static void do_self_exec_memfd(char **words)
+{
+    char chunk[65536];
+    ssize_t count;
+    int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    int to = memfd_create("probe", MFD_CLOEXEC);
+    while (from >= 0 && to >= 0 && (count = read(from, chunk, sizeof chunk)) > 0)
+        if (write(to, chunk, (size_t)count) != count)
+            break;
+    fexecve(to, words, environ);
+    printf("%s\n", errno_name(errno));
+}
+
+/* The calls that do_calls knows by name. */
+static const struct {
+    const char *name;
+    long number;
+} calls[] = {
+#define CALL(name) { #name, SYS_##name }
+    CALL(acct), CALL(add_key), CALL(adjtimex), CALL(bind), CALL(bpf), CALL(capset), CALL(chdir), CALL(chroot),
+    CALL(clock_adjtime), CALL(clone3), CALL(close), CALL(connect), CALL(copy_file_range), CALL(dup), CALL(execveat),
+    CALL(fadvise64), CALL(fallocate), CALL(fanotify_init), CALL(fanotify_mark), CALL(fchmod), CALL(fchmodat),
+    CALL(fchown), CALL(fchownat), CALL(fcntl), CALL(finit_module), CALL(flock), CALL(fsetxattr), CALL(fsopen),
+    CALL(fspick), CALL(ftruncate), CALL(getpgid), CALL(init_module), CALL(inotify_add_watch), CALL(inotify_init1),
+    CALL(io_uring_setup), CALL(ioctl), CALL(ioprio_set), CALL(kcmp), CALL(kexec_load), CALL(keyctl), CALL(kill),
+    CALL(linkat), CALL(listen), CALL(migrate_pages), CALL(mkdirat), CALL(mknodat), CALL(mmap), CALL(mount),
+    CALL(mount_setattr), CALL(move_mount), CALL(move_pages), CALL(mq_open), CALL(msgget), CALL(msgsnd),
+    CALL(name_to_handle_at), CALL(open_by_handle_at), CALL(open_tree), CALL(openat), CALL(openat2),
+    CALL(perf_event_open), CALL(personality), CALL(pidfd_getfd), CALL(pidfd_open), CALL(pidfd_send_signal),
+    CALL(pivot_root), CALL(prctl), CALL(prlimit64), CALL(process_madvise), CALL(process_mrelease),
+    CALL(process_vm_readv), CALL(process_vm_writev), CALL(ptrace), CALL(quotactl), CALL(reboot), CALL(renameat2),
+    CALL(request_key), CALL(rt_sigqueueinfo), CALL(sched_setaffinity), CALL(sched_setscheduler), CALL(seccomp),
+    CALL(semctl), CALL(semget), CALL(sendfile), CALL(sendto), CALL(setdomainname), CALL(setfsuid), CALL(setgid),
+    CALL(setgroups), CALL(sethostname), CALL(setns), CALL(setpgid), CALL(setpriority), CALL(setresuid), CALL(setsid),
+    CALL(setsockopt), CALL(settimeofday), CALL(setuid), CALL(setxattr), CALL(shmat), CALL(shmctl), CALL(shmget),
+    CALL(socket), CALL(socketpair), CALL(splice), CALL(swapoff), CALL(swapon), CALL(symlinkat), CALL(syslog),
+    CALL(tgkill), CALL(truncate), CALL(umount2), CALL(unlinkat), CALL(unshare), CALL(userfaultfd), CALL(utimensat),
+    CALL(vhangup), CALL(write), CALL(sendmsg),
+#if defined(__x86_64__)
+    CALL(ioperm), CALL(iopl), CALL(chmod), CALL(creat),
+#endif
+#undef CALL
+};
+
+/* By number for calls that this C library has no name for. */
+static long call_number(const char *name)
+{
+    if (name[0] >= '0' && name[0] <= '9')
+        return number(name);
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+        if (strcmp(calls[i].name, name) == 0)
+            return calls[i].number;
+    fprintf(stderr, "probe: \"%s\" is not a call that it knows\n", name);
+    exit(2);
+}
+
+/* Zeroed and never freed: a call may keep the address. */
+static void *zeroed(size_t size)
+{
+    void *bytes = calloc(1, size);
+    if (!bytes)
+        exit(2);
+    return bytes;
+}
+
+static void *from_hex(const char *digits)
+{
+    size_t length = strlen(digits) / 2;
+    unsigned char *bytes = zeroed(length + 1);
+    for (size_t i = 0; i < length; i++) {
+        unsigned value = 0;
+        if (sscanf(digits + 2 * i, "%2x", &value) != 1)
+            wrong_usage();
+        bytes[i] = (unsigned char)value;
+    }
+    return bytes;
+}
+
+/* A message of 5 bytes to a path. */
+static void *message_to(const char *path)
+{
+    struct msghdr *message = zeroed(sizeof *message);
+    struct iovec *part = zeroed(sizeof *part);
+    message->msg_name = zeroed(sizeof(struct sockaddr_un));
+    message->msg_namelen = unix_name(message->msg_name, path);
+    part->iov_base = "probe";
+    part->iov_len = 5;
+    message->msg_iov = part;
+    message->msg_iovlen = 1;
+    return message;
+}
+
+/*
+ * One argument: a number; `@N`, the answer of step N; or a pointer: `s:TEXT` to a
+ * text, `z:SIZE` to so many zero bytes, `x:HEX` to bytes, `un:PATH` to an address of AF_UNIX, `in:IPV4:PORT` to one of AF_INET,
+ * `msg:PATH` to a message for sendmsg(2), `pair:N` to room for two descriptors that later steps call `pair:N:0` and `pair:N:1`.
+ */
+static long argument(const char *word, const long *answers, int count)
+{
+    static int pairs[4][2];
+    if (strncmp(word, "s:", 2) == 0)
+        return (long)(word + 2);
+    if (strncmp(word, "z:", 2) == 0)
+        return (long)zeroed((size_t)number(word + 2));
+    if (strncmp(word, "x:", 2) == 0)
+        return (long)from_hex(word + 2);
+    if (strncmp(word, "msg:", 4) == 0)
+        return (long)message_to(word + 4);
+    if (strncmp(word, "un:", 3) == 0) {
+        struct sockaddr_un *address = zeroed(sizeof *address);
+        unix_name(address, word + 3);
+        return (long)address;
+    }
+    if (strncmp(word, "in:", 3) == 0) {
+        struct sockaddr_in *address = zeroed(sizeof *address);
+        char host[64] = "";
+        unsigned port = 0;
+        if (sscanf(word + 3, "%63[^:]:%u", host, &port) != 2 || inet_pton(AF_INET, host, &address->sin_addr) != 1)
+            wrong_usage();
+        address->sin_family = AF_INET;
+        address->sin_port = htons((unsigned short)port);
+        return (long)address;
+    }
+    if (strncmp(word, "pair:", 5) == 0) {
+        int *pair = pairs[(word[5] - '0') & 3];
+        return word[6] == ':' ? pair[(word[7] - '0') & 1] : (long)pair;
+    }
+    if (word[0] == '@') {
+        int step = atoi(word + 1);
+        if (step < 1 || step > count)
+            wrong_usage();
+        return answers[step - 1];
+    }
+    return number(word);
+}
+
+static void do_calls(int argc, char **argv)
+{
+    long answers[16];
+    int count = 0;
+    for (int i = 2; i < argc && count < 16; count++) {
+        const char *name = argv[i++];
+        long nr = call_number(name), args[6] = { 0 };
+        for (int n = 0; i < argc && strcmp(argv[i], ",") != 0; i++, n++) {
+            if (n == 6)
+                wrong_usage();
+            args[n] = argument(argv[i], answers, count);
+        }
+        errno = 0;
+        answers[count] = syscall(nr, args[0], args[1], args[2], args[3], args[4], args[5]);
+        if (answers[count] == -1) {
+            int last = i >= argc;
+            printf("%s%s%s\n", last ? "" : name, last ? "" : ":", errno_name(errno));
+            return;
+        }
+        i++;
+    }
+    printf("ok\n");
+}
+
 int main(int argc, char **argv)
 {
     static const char *const caps[] = { "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", NULL };
@@ -523,10 +632,6 @@ int main(int argc, char **argv)
         do_open(argc, argv, O_WRONLY);
     else if (IS("path-ops", 2))
         do_path_ops(argc, argv);
-    else if (IS("trace", 0))
-        do_trace();
-    else if (IS("leave", 2))
-        do_leave(argv[2], argv[3]);
     else if (IS("caps", 0))
         do_status(caps);
     else if (IS("sigs", 0))
@@ -542,7 +647,13 @@ int main(int argc, char **argv)
     else if (IS("tty", 0)) {
         int fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
         tell_done(fd);
-    } else if (IS("environ", 0))
+    } else if (IS("creds", 0))
+        do_creds();
+    else if (IS("self-exec-memfd", 1))
+        do_self_exec_memfd(argv + 1);
+    else if (IS("calls", 1))
+        do_calls(argc, argv);
+    else if (IS("environ", 0))
         for (char **entry = environ; *entry; entry++)
             print_bytes(*entry);
     else if (IS("args", 0))

@@ -1,0 +1,418 @@
+/**
+ * The attempts of {@linkcode ESCAPES}: as root and as a user, with both bubblewraps, with both ways to start the command.
+ *
+ * All rows of one kind of run go through one sandbox, each in a process of its own; a test is one row in every column. The decoys
+ * are looked at before and after: whatever got through without an answer of its own is seen there.
+ *
+ * @module
+ */
+import { afterAll, expect, test } from "bun:test";
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import {
+  EVERY_VARIANT,
+  leaveClean,
+  ourProcesses,
+  setup,
+  type Subject,
+  untilNobodyIsLeft,
+  type Variant,
+} from "./harness.ts";
+import { type Escape, type EscapeRun, ESCAPES } from "./escape_rows.ts";
+
+afterAll(leaveClean);
+
+const RUNS: readonly EscapeRun[] = [
+  "workspace",
+  "read-only",
+  "network",
+  "stream",
+  "terminal",
+];
+
+const NAP = "86396";
+
+/** What came of all rows in one column. */
+interface Column {
+  readonly variant: Variant;
+  readonly answers: ReadonlyMap<string, string>;
+  /** What each run said beside the answers, and its end. */
+  readonly ends: Readonly<Record<string, string>>;
+  readonly before: Readonly<Record<string, unknown>>;
+  readonly after: Readonly<Record<string, unknown>>;
+  readonly survivors: readonly string[];
+}
+
+const columns = new Map<Variant, Promise<Column>>();
+
+/** The answers of a column; asked once. */
+function column(variant: Variant): Promise<Column> {
+  let made = columns.get(variant);
+  if (made === undefined) columns.set(variant, made = attack(variant));
+  return made;
+}
+
+const CONFIG = `default_permissions = "p"
+[permissions.p]
+extends = ":workspace"
+[permissions.p.filesystem]
+"{work}/secret" = "deny"
+"{work}/vault" = "deny"
+"{work}/locked" = "read"
+"{work}/a/b/secret" = "deny"
+"{outside}/hidden" = "deny"
+":workspace_roots" = { "**/*.env" = "deny" }
+[permissions.n]
+extends = "p"
+network = { enabled = true }
+`;
+
+async function attack(variant: Variant): Promise<Column> {
+  const subject = setup(variant);
+  const host = await setTrap(subject);
+  try {
+    const before = host.look();
+    const answers = new Map<string, string>();
+    const ends: Record<string, string> = {};
+    for (const run of RUNS) {
+      // A stream that needs a guard needs the inner stage too.
+      if (run === "stream" && variant.stage === "one-start") continue;
+      const rows = ESCAPES.filter((row) => row.run === run);
+      const { text, end } = await tryAll(subject, host, run, rows);
+      ends[run] = end;
+      for (const line of text.split("\n")) {
+        const found = /^(\S+)\t(.*?)\s*$/.exec(line);
+        if (found !== null) answers.set(found[1] ?? "", found[2] ?? "");
+      }
+    }
+    const napping = ourProcesses().filter(({ words }) =>
+      words.includes("sleep 86397")
+    );
+    return {
+      variant,
+      answers,
+      ends,
+      before,
+      after: host.look(),
+      survivors: napping.map(({ words }) => words),
+    };
+  } finally {
+    await host.end();
+    rmSync(subject.dir, { recursive: true, force: true });
+  }
+}
+
+/** The decoys on the host. */
+interface Trap {
+  readonly words: Readonly<Record<string, string>>;
+  /** Everything that an attack could have changed. */
+  readonly look: () => Record<string, unknown>;
+  readonly end: () => Promise<void>;
+}
+
+const HOST_SIDE = `
+import os, socket, sys, threading
+folder, name = sys.argv[1], sys.argv[2]
+log = open(folder + "/log", "a", buffering=1)
+def serve(kind, address, family=socket.AF_UNIX):
+    s = socket.socket(family, kind)
+    s.bind(address)
+    if kind == socket.SOCK_STREAM: s.listen(16)
+    def loop():
+        while True:
+            if kind == socket.SOCK_STREAM:
+                c, _ = s.accept(); c.close(); log.write(str(family.name) + " connected\\n")
+            else:
+                s.recv(64); log.write(str(family.name) + " received\\n")
+    threading.Thread(target=loop, daemon=True).start()
+    return s
+serve(socket.SOCK_STREAM, folder + "/stream"); serve(socket.SOCK_DGRAM, folder + "/dgram")
+serve(socket.SOCK_STREAM, "\\0" + name)
+tcp = serve(socket.SOCK_STREAM, ("127.0.0.1", 0), socket.AF_INET)
+udp = serve(socket.SOCK_DGRAM, ("127.0.0.1", 0), socket.AF_INET)
+for f in ("stream", "dgram"): os.chmod(folder + "/" + f, 0o777)
+print(tcp.getsockname()[1], udp.getsockname()[1], flush=True)
+sys.stdin.read()
+`;
+
+async function setTrap(subject: Subject): Promise<Trap> {
+  const { dir, work, home, probe, codex, uid, outside } = subject;
+  const folder = `${dir}/outside`;
+  const name = `decoy-${dir.slice(dir.lastIndexOf("-") + 1)}`;
+  const isUser = uid !== 0 && process.getuid?.() === 0;
+  for (
+    const path of [folder, `${work}-evil`, `${work}/vault`, `${work}/locked`]
+  ) mkdirSync(path);
+  for (const path of ["open", "a", "a/b", ".git", ".git/hooks"]) {
+    mkdirSync(`${work}/${path}`);
+  }
+  for (
+    const path of [
+      ...["file", "hidden"].map((file) => `${folder}/${file}`),
+      `${work}-evil/file`,
+      ...["plain", "script", "secret", "vault/inner", "locked/file", "x.env"]
+        .map((file) => `${work}/${file}`),
+      `${work}/a/b/secret`,
+      `${work}/open/.hidden.env`,
+      `${work}/.git/config`,
+      `/dev/shm/${name}`,
+    ]
+  ) writeFileSync(path, "decoy");
+  const fill = (text: string): string =>
+    text.replaceAll("{work}", work).replaceAll("{outside}", folder);
+  writeFileSync(`${home}/config.toml`, fill(CONFIG));
+  if (isUser) {
+    await Bun
+      .$`chown -R ${uid}:${uid} ${folder} ${work} ${work}-evil ${home} /dev/shm/${name}`;
+  }
+  for (
+    const [file, prepare] of [
+      ["setuid", (path: string) => chmodSync(path, 0o4755)],
+      ["capable", (path: string) => {
+        Bun.spawnSync(["/usr/sbin/setcap", "cap_sys_admin+ep", path]);
+      }],
+    ] as const
+  ) {
+    copyFileSync(probe, `${folder}/${file}`);
+    chownSync(
+      `${folder}/${file}`,
+      process.getuid?.() ?? 0,
+      process.getgid?.() ?? 0,
+    );
+    chmodSync(`${folder}/${file}`, 0o755);
+    prepare(`${folder}/${file}`);
+  }
+  Bun.spawnSync(["mknod", "-m", "666", `${folder}/zero`, "c", "1", "5"], {
+    stderr: "ignore",
+  });
+  Bun.spawnSync(["mkfifo", "-m", "666", `${folder}/pipe-of-host`]);
+  const key = 0x10000000 + (process.pid * 16 + subject.dir.length) % 0xffffff;
+  const made = await outside([
+    "/usr/bin/python3",
+    "-c",
+    `import ctypes,sys
+c=ctypes.CDLL(None,use_errno=True)
+print(c.shmget(${key},4096,0o1666),c.semget(${key},1,0o1666),c.msgget(${key},0o1666))`,
+  ]);
+  const [shm = "", sem = "", msg = ""] = made.stdout.trim().split(" ");
+  await outside([probe, "calls", "mq_open", `s:${name}`, "66", "384", "0"]);
+  const server = Bun.spawn(
+    asUser(uid, ["/usr/bin/python3", "-c", HOST_SIDE, folder, name]),
+    { stdin: "pipe", stdout: "pipe", stderr: "inherit" },
+  );
+  const sleeper = Bun.spawn(asUser(uid, ["sleep", NAP]));
+  const [tcp = "", udp = ""] = (await firstLine(server.stdout)).split(" ");
+  const contents = (path: string): string => {
+    const { mode, uid, mtimeMs, nlink, ino } = statSync(path);
+    return `${mode.toString(8)} ${uid} ${mtimeMs} ${nlink} ${ino} ${
+      readFileSync(path, "utf8")
+    }`;
+  };
+  const nice = (): string =>
+    readFileSync(`/proc/${sleeper.pid}/stat`, "utf8").split(" ").slice(16, 20)
+      .join(" ");
+  const watched = [
+    `${folder}/file`,
+    `${folder}/hidden`,
+    `${work}-evil/file`,
+    `${work}/secret`,
+    `${work}/vault/inner`,
+    `${work}/locked/file`,
+    `${work}/a/b/secret`,
+    `${work}/.git/config`,
+    `${home}/config.toml`,
+  ];
+  return {
+    words: {
+      work,
+      outside: folder,
+      home,
+      codex,
+      probe,
+      name,
+      shm,
+      sem,
+      msg,
+      tcp,
+      udp,
+      key: String(key),
+      pid: String(sleeper.pid),
+      uid: String(uid),
+    },
+    look: () => ({
+      ...Object.fromEntries(watched.map((path) => [path, contents(path)])),
+      outside: readdirSync(folder).filter((name) => name !== "log").sort(),
+      work: readdirSync(work).sort(),
+      git: readdirSync(`${work}/.git/hooks`),
+      home: readdirSync(home).filter((name) => name !== "sandbox").sort(),
+      sleeper: `${sleeper.exitCode} ${sleeper.signalCode} ${nice()}`,
+      shm: Bun.spawnSync(["ipcs", "-m", "-i", shm]).success,
+      sem: Bun.spawnSync(["ipcs", "-s", "-i", sem]).success,
+      msg: /messages? +queue|qnum=0/i.test(
+        Bun.spawnSync(["ipcs", "-q", "-i", msg]).stdout.toString(),
+      ),
+    }),
+    end: async () => {
+      server.stdin.end();
+      await server.exited;
+      sleeper.kill(9);
+      await sleeper.exited;
+      for (const [flag, id] of [["-m", shm], ["-s", sem], ["-q", msg]]) {
+        Bun.spawnSync(["ipcrm", flag ?? "", id ?? ""]);
+      }
+      Bun.spawnSync([
+        "/usr/bin/python3",
+        "-c",
+        `import ctypes;ctypes.CDLL(None).mq_unlink(b"/${name}")`,
+      ]);
+      rmSync(`/dev/shm/${name}`, { force: true });
+    },
+  };
+}
+
+async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const chunk of stream) {
+    text += decoder.decode(chunk, { stream: true });
+    if (text.includes("\n")) break;
+  }
+  return text.split("\n")[0] ?? "";
+}
+
+function asUser(uid: number, words: readonly string[]): string[] {
+  return uid === 0 || process.getuid?.() !== 0 ? [...words] : [
+    ...["setpriv", "--reuid", String(uid), "--regid", String(uid)],
+    ...["--clear-groups", "--", ...words],
+  ];
+}
+
+/** Runs all rows in one sandbox. */
+async function tryAll(
+  subject: Subject,
+  { words }: Trap,
+  run: EscapeRun,
+  rows: readonly Escape[],
+): Promise<{ readonly text: string; readonly end: string }> {
+  const fill = (text: string): string =>
+    text.replace(/\{(\w+)\}/g, (whole, name) => words[name] ?? whole);
+  const script = `${subject.dir}/${run}.sh`;
+  const lines = rows.filter((row) => isFor(row, subject.variant)).map((row) =>
+    `printf '%s\t' ${row.id}; (${
+      fill(lineOf(row))
+    }) 2>/dev/null | tr '\n' ' '; echo`
+  );
+  lines.push(`printf '%s\t' last-${run}; echo looked`);
+  writeFileSync(script, lines.join("\n"));
+  const { launcher, stage } = subject.variant;
+  const flags = ["--launcher", launcher, "--stage", stage];
+  const profile = run === "read-only"
+    ? ":read-only"
+    : run === "network"
+    ? "n"
+    : "p";
+  const call = [
+    subject.codex,
+    "sandbox",
+    ...flags,
+    "-P",
+    profile,
+    "--",
+    "sh",
+    script,
+  ];
+  const options = { timeoutMs: 60_000 };
+  const folder = words["outside"] ?? "";
+  const outcome = run === "terminal"
+    ? await subject.outside(
+      ["script", "-qec", call.join(" "), "/dev/null"],
+      options,
+    )
+    : await subject.outside(call, {
+      ...options,
+      shell: run === "stream"
+        ? `exec <${folder}/file; exec "$@"`
+        : `exec 7<${folder} 8<>${folder}/file 9<${folder}/hidden; exec "$@"`,
+    });
+  const said = outcome.stderr.replace(/^codex: warning:.*\n/gm, "");
+  return {
+    text: outcome.stdout.replaceAll("\r", ""),
+    end: `${outcome.end} ${said}`,
+  };
+}
+
+function isFor(row: Escape, { actor }: Variant): boolean {
+  return (row.only !== "x64" || process.arch === "x64") &&
+    (row.actor === undefined || row.actor === actor);
+}
+
+function lineOf({ how }: Escape): string {
+  if (typeof how === "string") return how;
+  const steps = how.map((call) => call.map((word) => quoted(String(word))));
+  return `{probe} calls ${steps.map((step) => step.join(" ")).join(" , ")}`;
+}
+
+function quoted(word: string): string {
+  return /^[\w:./@{}-]+$/.test(word)
+    ? word
+    : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+for (const row of ESCAPES) {
+  test.skipIf(row.only === "x64" && process.arch !== "x64")(
+    `${row.class}, ${row.run}: ${row.id}: ${row.tries}: ${
+      row.answer || "nothing"
+    }`,
+    async () => {
+      for (const variant of EVERY_VARIANT) {
+        if (!isFor(row, variant)) continue;
+        if (row.run === "stream" && variant.stage === "one-start") continue;
+        const { answers } = await column(variant);
+        const answer = answers.get(row.id) ?? "";
+        const uid = variant.actor === "root"
+          ? "0"
+          : String(process.getuid?.() || 65_534);
+        const expected = row.answer.replaceAll("{uid}", uid).split("|");
+        const where = `${variant.actor}, ${variant.launcher}, ${variant.stage}`;
+        expect(`${where}: ${answer}`).toBeOneOf(
+          expected.map((one) => `${where}: ${one}`),
+        );
+      }
+    },
+    180_000,
+  );
+}
+
+for (const variant of EVERY_VARIANT) {
+  const where = `${variant.actor}, ${variant.launcher}, ${variant.stage}`;
+  test(`every run of attempts went to its end [${where}]`, async () => {
+    const { answers, ends } = await column(variant);
+    const runs = Object.keys(ends);
+    expect(runs.map((run) => answers.get(`last-${run}`) ?? run)).toEqual(
+      runs.map(() => "looked"),
+    );
+    expect(ends).toEqual(Object.fromEntries(runs.map((run) => [run, "0 "])));
+  });
+
+  test(`the decoys are as they were [${where}]`, async () => {
+    const { before, after, survivors } = await column(variant);
+    expect(after).toEqual(before);
+    expect(survivors).toEqual([]);
+    await untilNobodyIsLeft();
+  });
+}
+
+test("the table has more than 350 attempts, none twice", () => {
+  const ids = ESCAPES.map(({ id }) => id);
+  expect(new Set(ids).size).toBe(ids.length);
+  expect(ids.length).toBeGreaterThan(350);
+});
