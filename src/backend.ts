@@ -483,6 +483,10 @@ function draftRun(
     chdir: startDirectory(request, facts, shows),
     passFds: request.passFds,
     guardedFds: guarded.value,
+    landlock: () => {
+      const version = landlockVersion();
+      return version.ok ? version : fail(abi.errnoText(version.error.errno));
+    },
     environmentChanges: environmentChanges(
       request,
       request.explains ? request.environment.filter(isLoaderEntry) : [],
@@ -753,6 +757,7 @@ function launchOf(
       places: writablePlaces(plan.mounts),
       fds: [0, 1, 2, ...request.passFds],
     },
+    traceDomain: plan.traceDomain,
   };
   return {
     plan,

@@ -350,15 +350,7 @@ export function backEndRefusal(
   policy: Policy,
   usesLandlock: boolean,
 ): string | null {
-  const { debug, nestedNamespaces, globBackend } = policy.options;
-  const refused = debug
-    ? "debug"
-    : nestedNamespaces
-    ? "nested_namespaces"
-    : null;
-  if (refused !== null) {
-    return `Cannot honour ${refused} = true of profile ${policy.name}: this version can't do it safely yet; leave it out`;
-  }
+  const { globBackend } = policy.options;
   if (globBackend === "ripgrep") {
     return `Cannot honour glob_backend = "ripgrep" of profile ${policy.name}: this version has only its own walker; leave it out`;
   }

@@ -28,6 +28,7 @@ const EFFECT_FILES: ReadonlySet<string> = new Set([
   "src/host/streams.ts",
   "src/linux/launcher.ts",
   "src/linux/inner_stage.ts",
+  "src/linux/enter_domain.ts",
   "src/linux/own_files.ts",
   "src/linux/placeholders.ts",
   "src/linux/supervisor.ts",

@@ -164,7 +164,11 @@ export function explainRefusal(facts: NamespaceFacts, stderr: string): string {
     return `AppArmor keeps this bwrap from user namespaces: install the distribution's bubblewrap (/usr/bin/bwrap) with its AppArmor profile "bwrap-userns-restrict" (${said})`;
   }
   if (/\(ENOSPC\)|max_\*_namespaces exceeded|No space left/.test(stderr)) {
-    return `no more user namespaces can be made here, as inside another sandbox: run it outside of that one, or give the outer profile nested_namespaces = true (${said})`;
+    return `no more user namespaces can be made here, as inside another sandbox: run it outside of that one (${said})`;
+  }
+  if (/max_user_namespaces: Read-only/.test(stderr)) {
+    // With nested_namespaces = true outside: they can be made, but not closed for the command within.
+    return `sandboxes don't nest, not even with nested_namespaces = true: run it outside of the other one (${said})`;
   }
   if (namespaces && facts.filtered) {
     return `this container's seccomp profile forbids user namespaces: start the container with "--security-opt seccomp=unconfined" or a profile that allows clone, unshare and mount (${said})`;

@@ -44,6 +44,7 @@ function sandboxLines(plan: SandboxPlan): string[] {
       plan.supervisor.length === 0 ? "none" : plan.supervisor.join(", ")
     }`,
     `network      ${networkLine(plan)}`,
+    ...givenBackLines(plan),
     "mounts",
     ...plan.mounts.map(({ op, reason }) => `  ${mountLine(op)}  # ${reason}`),
     ...section(
@@ -84,6 +85,20 @@ function networkLine(plan: SandboxPlan): string {
     case "host":
       return "the host's, unfiltered";
   }
+}
+
+/** What the profile takes back of the sandbox's own closeness. */
+function givenBackLines(plan: SandboxPlan): string[] {
+  return [
+    ...(plan.filter.debug
+      ? [
+        "debug        the command's processes can trace each other; a Landlock domain keeps process 1 out of reach",
+      ]
+      : []),
+    ...(plan.disableUserns ? [] : [
+      "namespaces   the command can make user namespaces of its own, with all capabilities in them",
+    ]),
+  ];
 }
 
 function mountLine(op: MountOp): string {

@@ -33,6 +33,7 @@ import {
 import { stableBytes } from "../sys/ffi.ts";
 import { searchPath } from "./command.ts";
 import type { Policy } from "../policy/policy.ts";
+import type { Domain } from "./domains.ts";
 import {
   HANDLED_RIGHTS,
   ROOT_RIGHTS,
@@ -53,6 +54,8 @@ export interface InnerOrders {
   readonly passFds: readonly number[];
   /** `null`: no stream of the caller's needs one. */
   readonly writeGuard: WriteGuard | null;
+  /** The domain in which `debug = true` lets processes trace each other; `null` without it. */
+  readonly traceDomain: Domain | null;
 }
 
 const ORDERS_LIMIT_BYTES = 64 * 1024 * 1024;
@@ -72,6 +75,7 @@ export function runInnerStage(ordersFd: number): never {
   const restored = restoreState(orders.passFds, orders.softNofile);
   if (!restored.ok) return stop(OURS, restored.error.message);
   installWriteGuard(orders.writeGuard);
+  installTraceDomain(orders.traceDomain);
   installFilter(orders.filter);
   return executeCommand(
     orders.command,
@@ -141,6 +145,24 @@ function installWriteGuard(guard: WriteGuard | null): void {
   const restricted = landlockRestrict(ruleset.value);
   close(ruleset.value);
   if (!restricted.ok) guardFailed(restricted.error);
+}
+
+/** Process 1 stays outside of it, and what is inside can't trace what is outside. */
+function installTraceDomain(domain: Domain | null): void {
+  if (domain === null) return;
+  const { enterDomain } = loadDomains();
+  const entered = enterDomain(domain);
+  if (entered.ok) return;
+  stop(
+    OURS,
+    `Cannot honour debug = true: ${entered.error.call} says ${
+      abi.errnoText(entered.error.errno)
+    }`,
+  );
+}
+
+function loadDomains(): typeof import("./enter_domain.ts") {
+  return require("./enter_domain.ts");
 }
 
 function guardFailed(error: SysError): void {

@@ -9,6 +9,7 @@ import type { ByteString } from "../bytes.ts";
 import type { AbsPath } from "../policy/path.ts";
 import type { NetworkMode } from "../policy/policy.ts";
 import type { Identity } from "../sys/identity.ts";
+import type { Domain } from "./domains.ts";
 import type { MountStep } from "./mounts.ts";
 import type { FilterRequest } from "./seccomp/filters.ts";
 
@@ -70,6 +71,8 @@ export interface SandboxPlan {
   readonly passFds: readonly number[];
   /** Streams that the caller opened for reading on a file that must not be opened for writing through them. */
   readonly guardedFds: readonly number[];
+  /** `debug = true`: the Landlock domain in which the command's processes may trace each other. */
+  readonly traceDomain: Domain | null;
   readonly environmentChanges: readonly EnvironmentChange[];
   readonly command: readonly ByteString[];
   readonly warnings: readonly string[];

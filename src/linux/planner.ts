@@ -20,6 +20,7 @@ import {
 } from "./bwrap_argv.ts";
 import type { BwrapAbility } from "./bwrap_choice.ts";
 import type { CommandVerdict } from "./command.ts";
+import type { Domain } from "./domains.ts";
 import { type OwnBind, planMounts } from "./mounts.ts";
 import type {
   EnvironmentChange,
@@ -59,6 +60,8 @@ export interface DraftRequest {
   readonly chdir: AbsPath | null;
   readonly passFds: readonly number[];
   readonly guardedFds: readonly number[];
+  /** The kernel's version of Landlock, or why it has none; asked only where a plan needs a domain. */
+  readonly landlock: () => Result<number, string>;
   readonly environmentChanges: readonly EnvironmentChange[];
   readonly softNofile: number;
   /** `--user`. */
@@ -71,6 +74,7 @@ export interface DraftRequest {
 /** A plan that lacks only its bwrap and what follows from it. */
 export interface Draft {
   readonly request: DraftRequest;
+  readonly traceDomain: Domain | null;
   readonly stage: Stage;
   readonly placeholders: readonly Placeholder[];
   readonly filter: FilterRequest;
@@ -86,6 +90,15 @@ export interface Draft {
 export function draftPlan(request: DraftRequest): Result<Draft, PlanError> {
   const stage = chooseStage(request);
   if (!stage.ok) return stage;
+  if (request.policy.options.nestedNamespaces && request.root) {
+    return fail({
+      kind: "plan",
+      message:
+        `Cannot honour nested_namespaces = true of profile ${request.policy.name} as root: without capabilities the kernel lets nobody map uid 0 into a namespace; run as another user`,
+    });
+  }
+  const tracing = traceDomainOf(request);
+  if (!tracing.ok) return tracing;
   const placeholders = [
     ...request.mountPoints.flatMap((point): Placeholder[] =>
       point.node === "missing"
@@ -107,6 +120,7 @@ export function draftPlan(request: DraftRequest): Result<Draft, PlanError> {
   const draft = {
     request,
     stage: stage.value,
+    traceDomain: tracing.value,
     placeholders,
     filter,
     mountsBelowWritable: request.mountPoints.some((point) =>
@@ -123,6 +137,29 @@ export function draftPlan(request: DraftRequest): Result<Draft, PlanError> {
     disableUserns: disablesUserns(request.policy),
   });
   return ok({ ...draft, needed, mounts });
+}
+
+/** `debug = true` without a domain would put process 1 within reach: never. */
+function traceDomainOf(
+  { policy, landlock }: DraftRequest,
+): Result<Domain | null, PlanError> {
+  if (!policy.options.debug) return ok(null);
+  const { TRACE_VERSION, traceDomain } = loadDomains();
+  const version = landlock();
+  const domain = version.ok ? traceDomain(version.value) : null;
+  if (domain !== null) return ok(domain);
+  return fail({
+    kind: "plan",
+    message:
+      `Cannot honour debug = true of profile ${policy.name}: it needs Landlock ${TRACE_VERSION} (Linux 5.19), and this kernel has ${
+        version.ok ? `version ${version.value}` : `none (${version.error})`
+      }; leave it out`,
+  });
+}
+
+/** Loaded on demand: most plans have no domain. */
+function loadDomains(): typeof import("./domains.ts") {
+  return require("./domains.ts");
 }
 
 function disablesUserns(policy: Policy): boolean {
@@ -256,6 +293,7 @@ export function completePlan(
     ...(request.user ? { user: request.user } : {}),
     passFds: request.passFds,
     guardedFds: request.guardedFds,
+    traceDomain: draft.traceDomain,
     environmentChanges: request.environmentChanges,
     command: request.command,
     warnings: [

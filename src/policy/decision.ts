@@ -98,6 +98,7 @@ export interface PolicyError {
     | "unreadable_component"
     | "not_a_directory"
     | "device_write"
+    | "nested_namespaces"
     | "unknown_token"
     | "bad_subpath"
     | "git_pointer";

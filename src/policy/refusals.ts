@@ -12,7 +12,13 @@ import { fail, ok, type Result } from "../result.ts";
 import type { PolicyError } from "./decision.ts";
 import { gitTargets, goesUpBehindName } from "./git_pointers.ts";
 import { compileGlob } from "./glob.ts";
-import { type Layout, layoutOf, mountOf } from "./layout.ts";
+import {
+  carveOuts,
+  type Layout,
+  layoutOf,
+  mountOf,
+  writableRoots,
+} from "./layout.ts";
 import {
   type AbsPath,
   childOf,
@@ -70,6 +76,7 @@ export function policyErrors(
   for (const own of [...facts.own.readOnly, ...facts.own.hidden]) {
     errors.push(protectedError(own, layout, facts));
   }
+  if (policy.options.nestedNamespaces) errors.push(nestedError(policy, layout));
   return errors.filter((error) => error !== null);
 }
 
@@ -94,6 +101,33 @@ export function policyWarnings(
     );
   }
   return warnings;
+}
+
+/**
+ * In a namespace of its own a command can leave our mounts behind: then the name of what they cover, in a place that it may write,
+ * can be moved away on the host, and another thing put in its place. What lies below nothing writable stays: there the kernel
+ * answers EROFS to the rename.
+ */
+function nestedError(policy: Policy, layout: Layout): PolicyError | null {
+  for (const root of writableRoots(layout)) {
+    const inside = carveOuts(layout, root).find(({ decider }) =>
+      decider.kind !== "system"
+    );
+    if (inside === undefined) continue;
+    const path = toText(inside.path);
+    return {
+      kind: "nested_namespaces",
+      path: inside.path,
+      message:
+        `Cannot honour nested_namespaces = true of profile ${policy.name}: "${path}" is ${
+          inside.state === "masked" ? "hidden" : "protected"
+        } below the writable "${
+          toText(root.path)
+        }", and in a namespace of its own the command could move it away; leave nested_namespaces out, or write nothing above it`,
+      origin: null,
+    };
+  }
+  return null;
 }
 
 function linkLoop(grant: Grant): PolicyError {

@@ -272,10 +272,13 @@ export const PR_SET_NO_NEW_PRIVS = 38;
 export const SECCOMP_SET_MODE_FILTER = 1;
 export const SECCOMP_FILTER_FLAG_TSYNC = 1;
 
-/** `linux/landlock.h`. The attributes are u64 handled rights; a rule is u64 rights and s32 descriptor, packed. */
+/** `linux/landlock.h`. The attributes are u64 each: files, network (version 4), scopes (version 6); a rule is u64 rights and s32 descriptor, packed. */
 export const LANDLOCK_CREATE_RULESET_VERSION = 1;
 export const LANDLOCK_RULE_PATH_BENEATH = 1;
 export const LANDLOCK_RULESET_BYTES = 8;
+export const LANDLOCK_SCOPED_RULESET_BYTES = 24;
+export const LANDLOCK_SCOPED_OFFSET = 16;
+export const LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET = 1 << 0;
 export const LANDLOCK_PATH_BENEATH_BYTES = 12;
 export const LANDLOCK_ACCESS_FS_WRITE_FILE = 1 << 1;
 export const LANDLOCK_ACCESS_FS_REFER = 1 << 13;

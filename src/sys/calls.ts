@@ -674,14 +674,24 @@ export function landlockVersion(): Result<number, SysError> {
 export function landlockRuleset(handled: number): Result<number, SysError> {
   const attributes = stableBytes(abi.LANDLOCK_RULESET_BYTES);
   new DataView(attributes.buffer).setUint32(0, handled, true);
+  return createRuleset(attributes);
+}
+
+/** A ruleset that handles no right and only bounds what goes out of the domain. @param scoped LANDLOCK_SCOPE_* bits, version 6 */
+export function landlockScope(scoped: number): Result<number, SysError> {
+  const attributes = stableBytes(abi.LANDLOCK_SCOPED_RULESET_BYTES);
+  new DataView(attributes.buffer).setUint32(
+    abi.LANDLOCK_SCOPED_OFFSET,
+    scoped,
+    true,
+  );
+  return createRuleset(attributes);
+}
+
+function createRuleset(attributes: Uint8Array): Result<number, SysError> {
   return outcome(
     "landlock_create_ruleset",
-    syscall(
-      SYS.landlock_create_ruleset,
-      attributes,
-      abi.LANDLOCK_RULESET_BYTES,
-      0,
-    ),
+    syscall(SYS.landlock_create_ruleset, attributes, attributes.length, 0),
   );
 }
 

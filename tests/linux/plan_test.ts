@@ -22,6 +22,7 @@ import {
 } from "../../src/linux/planner.ts";
 import { shownArguments } from "../../src/linux/explain.ts";
 import { abs } from "../../src/policy/path.ts";
+import { fail, ok } from "../../src/result.ts";
 import {
   ABLE,
   ALL_METADATA,
@@ -128,6 +129,19 @@ const CASES: readonly Case[] = [
   },
   { name: "nothing_granted", why: "an empty view", entries: [] },
   {
+    name: "debug",
+    why: "through the inner stage, in a domain of its own",
+    entries: [READ],
+    options: { debug: true },
+  },
+  {
+    name: "nested_namespaces",
+    why: "nothing closes further user namespaces",
+    entries: [READ],
+    options: { nestedNamespaces: true },
+    root: false,
+  },
+  {
     name: "own_files_in_the_workspace",
     why: "our own files are read-only and hidden below a write grant",
     entries: WORKSPACE,
@@ -157,7 +171,9 @@ describe("every plan", () => {
 
     test(`of ${one.name} drops all capabilities and closes nested user namespaces`, () => {
       expect(words.join(" ")).toContain(
-        "--cap-drop ALL --disable-userns --new-session",
+        one.options?.nestedNamespaces === true
+          ? "--cap-drop ALL --new-session"
+          : "--cap-drop ALL --disable-userns --new-session",
       );
     });
 
@@ -296,6 +312,48 @@ test('the host\'s /proc breaks the promise "proc": refused, not run', () => {
   expect(done.ok).toBe(false);
 });
 
+const TRACE = [ // Landlock's version, the domain's kind, why
+  [7, "scope", "a scope leaves mounts alone"],
+  [6, "scope", "the first version with scopes"],
+  [5, "rights", "without scopes a right must be handled"],
+  [2, "rights", "the first that can give renames back"],
+  [1, null, "every domain would forbid renames across directories"],
+  [null, null, "no Landlock, no domain"],
+] as const;
+for (const [version, kind, why] of TRACE) {
+  test(`debug with Landlock ${version} is ${kind ?? "refused"}: ${why}`, () => {
+    const draft = draftPlan({
+      ...requestOf({ name: "x", why, entries: [READ] }, { debug: true }),
+      landlock: () => version === null ? fail("ENOSYS") : ok(version),
+    });
+    expect(draft.ok ? draft.value.traceDomain?.kind : null).toBe(kind);
+    if (!draft.ok) {
+      expect(draft.error.message).toStartWith(
+        "Cannot honour debug = true of profile test: it needs Landlock 2",
+      );
+    }
+  });
+}
+
+test("no domain and no question for one without debug", () => {
+  const draft = draftPlan({
+    ...requestOf({ name: "x", why: "", entries: [READ] }),
+    landlock: () => {
+      throw new Error("asked");
+    },
+  });
+  expect(draft.ok && draft.value.traceDomain).toBe(null);
+});
+
+test("nested_namespaces is refused as root, who could map nobody", () => {
+  const request = requestOf(
+    { name: "x", why: "", entries: [READ] },
+    { nestedNamespaces: true },
+  );
+  expect(draftPlan(request).ok).toBe(false);
+  expect(draftPlan({ ...request, root: false }).ok).toBe(true);
+});
+
 test("--stage one-start is refused where only the inner stage can do it", () => {
   const request = requestOf({ name: "x", why: "", entries: [READ] });
   const many = Array.from({ length: 9_000 }, () => "a" as ByteString);
@@ -321,5 +379,8 @@ function lines(plan: SandboxPlan): string[] {
       "none"
     }`,
     `# descriptors: ${held}`,
+    ...(plan.traceDomain === null
+      ? []
+      : [`# trace domain: ${JSON.stringify(plan.traceDomain)}`]),
   ];
 }

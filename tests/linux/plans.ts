@@ -21,6 +21,7 @@ import { layoutOf } from "../../src/policy/layout.ts";
 import { abs, type AbsPath } from "../../src/policy/path.ts";
 import type { Access, Policy } from "../../src/policy/policy.ts";
 import { policyErrors } from "../../src/policy/refusals.ts";
+import { ok } from "../../src/result.ts";
 import { factsOf, policyOf, type Tree } from "../policy/world.ts";
 
 export const HOST: Tree = {
@@ -46,6 +47,8 @@ export interface Case {
   readonly entries: readonly (readonly [string, Access])[];
   readonly minimal?: boolean;
   readonly network?: Policy["network"];
+  readonly options?: Partial<Policy["options"]>;
+  readonly root?: boolean;
   readonly tree?: Tree;
   readonly own?: OwnPaths;
   readonly globs?: readonly string[];
@@ -72,7 +75,7 @@ export const ALL_METADATA: Tree = {
 /** All that a plan is made from. @throws {Error} where a run would be refused */
 export function requestOf(
   one: Case,
-  options: Partial<Policy["options"]> = {},
+  options: Partial<Policy["options"]> = one.options ?? {},
 ): DraftRequest {
   const made = policyOf(one.entries, {
     options,
@@ -104,7 +107,7 @@ export function requestOf(
     },
     exists: (path) => exists.includes(path),
     possiblePlaceholders: [],
-    root: true,
+    root: one.root ?? true,
     arch: "x86_64",
     command: ["true" as ByteString],
     verdict: { kind: "direct" },
@@ -114,6 +117,7 @@ export function requestOf(
     chdir: follow(facts, policy.cwd)?.resolved ?? null,
     passFds: [],
     guardedFds: [],
+    landlock: () => ok(7),
     environmentChanges: [],
     softNofile: 1024,
     own: () => [],

@@ -8,6 +8,15 @@ const R = [":root", "read"] as const;
 const W = ["/w", "write"] as const;
 type Lines = readonly (readonly [string, Access])[];
 
+/** Write entries for the names that are protected in a writable root. */
+const OPEN_METADATA = (root: string): Lines =>
+  [".git", ".agents", ".codex"].map((name) => [`${root}/${name}`, "write"]);
+/** A writable root with nothing protected in it. */
+const BARE: Lines = [W, ...OPEN_METADATA("/w")];
+const NESTED = { options: { nestedNamespaces: true } } as const;
+const nested = (path: string, done: string, root: string): string =>
+  `Cannot honour nested_namespaces = true of profile test: "${path}" is ${done} below the writable "${root}", and in a namespace of its own the command could move it away; leave nested_namespaces out, or write nothing above it`;
+
 const REFUSED: readonly (readonly [
   lines: Lines,
   tree: Tree,
@@ -233,6 +242,34 @@ const REFUSED: readonly (readonly [
     `Cannot enforce the entry for "/w/f/x": "/w/f" lies in a writable root and is no directory, remove it or the entry`,
     "the command could make a directory of it",
   ],
+  [
+    [R, W],
+    { "/w": "dir" },
+    nested("/w/.agents", "protected", "/w"),
+    "nested namespaces beside missing metadata",
+    NESTED,
+  ],
+  [
+    [R, ...BARE, ["/w/b", "read"]],
+    { "/w/b": "dir" },
+    nested("/w/b", "protected", "/w"),
+    "nested namespaces beside a carve-out",
+    NESTED,
+  ],
+  [
+    [R, ...BARE, ["/w/a/b", "deny"]],
+    { "/w/a/b": "dir" },
+    nested("/w/a/b", "hidden", "/w"),
+    "nested namespaces beside a mask, deep below",
+    NESTED,
+  ],
+  [
+    [R, ["/home/u", "write"], ...OPEN_METADATA("/home/u")],
+    { "/home/u/x/config.toml": "file" },
+    nested("/home/u/x/config.toml", "protected", "/home/u"),
+    "nested namespaces beside our own files",
+    { ...NESTED, own: ["/home/u/x/config.toml"] },
+  ],
 ];
 
 for (const [lines, tree, message, why, extra = {}] of REFUSED) {
@@ -243,6 +280,35 @@ for (const [lines, tree, message, why, extra = {}] of REFUSED) {
     expect(policyErrors(policy, facts).map((error) => error.message)).toEqual([
       message,
     ]);
+  });
+}
+
+const NEST: readonly (readonly [
+  lines: Lines,
+  tree: Tree,
+  why: string,
+  tmp?: "private",
+])[] = [
+  [[R], {}, "nothing can be written"],
+  [
+    [R, ["/srv", "deny"], ["/srv/pub", "read"]],
+    { "/srv/pub/a": "file" },
+    "masks below nothing writable stay where they are: EROFS",
+  ],
+  [[R, ...BARE], { "/w": "dir" }, "a writable root with nothing protected"],
+  [
+    [R, ["/tmp", "write"]],
+    { "/tmp": "sticky" },
+    "a /tmp of the run's own has no metadata of the host's",
+    "private",
+  ],
+];
+for (const [lines, tree, why, tmp = "shared"] of NEST) {
+  test(`nested namespaces are accepted: ${why}`, () => {
+    const policy = policyOf(lines, {
+      options: { nestedNamespaces: true, tmp },
+    });
+    expect(policyErrors(policy, factsOf(tree, policy))).toEqual([]);
   });
 }
 

@@ -251,11 +251,6 @@ describe("one line about", () => {
 describe("what this version can't do is said by a run, by check and by why", () => {
   const { home, run, codexRun } = setup();
   const cases = [ // a line of the profile, what is said
-    ["debug = true", "Cannot honour debug = true of profile p"],
-    [
-      "nested_namespaces = true",
-      "Cannot honour nested_namespaces = true of profile p",
-    ],
     [
       'glob_backend = "ripgrep"',
       'Cannot honour glob_backend = "ripgrep" of profile p',

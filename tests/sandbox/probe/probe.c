@@ -26,6 +26,9 @@
  *   open-read PATH...             open and close; prints PATH<TAB>answer
  *   open-write PATH...            open for writing and close, never truncates, never writes
  *   path-ops OP PATH...           changes below the test's own folder, each undone at once: read, write, create PATH; rename FROM TO
+ *   trace                         PTRACE_SEIZE of a child of its own, of process 1, and process_vm_readv of process 1; one line each
+ *   leave DIR NAME                in a user and mount namespace of its own: keeps DIR open, leaves every mount behind, then opens
+ *                                 and renames NAME in it; one line each
  *   caps                          CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Seccomp of /proc/self/status
  *   sigs                          SigBlk SigIgn SigCgt of /proc/self/status
  *   fds                           open descriptors, one number a line with its target
@@ -50,13 +53,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sched.h>
+#include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -367,6 +376,62 @@ static void do_umask(void)
     printf("%03o\n", mask);
 }
 
+/* SEIZE neither stops nor changes what it is done to, and our end undoes it. */
+static void do_trace(void)
+{
+    char byte;
+    struct iovec here = { &byte, 1 }, there = { (void *)4096, 1 };
+    pid_t child = fork();
+    if (child == 0) {
+        pause();
+        _exit(0);
+    }
+    tell_done(ptrace(PTRACE_SEIZE, child, 0, 0));
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    tell_done(ptrace(PTRACE_SEIZE, 1, 0, 0));
+    tell_done(process_vm_readv(1, &here, 1, &there, 1, 0));
+}
+
+static void write_text(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, text, strlen(text)) < 0)
+        printf("%s %s\n", path, errno_name(errno));
+    if (fd >= 0)
+        close(fd);
+}
+
+/* What a nested namespace is good for to an attacker: a root without the sandbox's mounts. */
+static void do_leave(const char *directory, const char *name)
+{
+    char map[64];
+    uid_t uid = getuid();
+    gid_t gid = getgid();
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) {
+        printf("unshare %s\n", errno_name(errno));
+        return;
+    }
+    snprintf(map, sizeof map, "0 %u 1", uid);
+    write_text("/proc/self/uid_map", map);
+    write_text("/proc/self/setgroups", "deny");
+    snprintf(map, sizeof map, "0 %u 1", gid);
+    write_text("/proc/self/gid_map", map);
+    if (mount("none", "/tmp", "tmpfs", 0, NULL) < 0 || chdir("/tmp") < 0 || mkdir("old", 0700) < 0 ||
+        syscall(SYS_pivot_root, ".", "old") < 0 || umount2("/old", MNT_DETACH) < 0) {
+        printf("pivot %s\n", errno_name(errno));
+        return;
+    }
+    int inside = openat(fd, name, O_RDONLY | O_CLOEXEC);
+    tell_done(inside);
+    snprintf(map, sizeof map, "%s.moved", name);
+    int moved = renameat(fd, name, fd, map);
+    tell_done(moved);
+    if (moved == 0)
+        renameat(fd, map, fd, name);
+}
+
 /* Opens for writing; a directory is written by a name in it, what is missing by making it. */
 static int write_path(const char *path)
 {
@@ -632,6 +697,10 @@ int main(int argc, char **argv)
         do_open(argc, argv, O_WRONLY);
     else if (IS("path-ops", 2))
         do_path_ops(argc, argv);
+    else if (IS("trace", 0))
+        do_trace();
+    else if (IS("leave", 2))
+        do_leave(argv[2], argv[3]);
     else if (IS("caps", 0))
         do_status(caps);
     else if (IS("sigs", 0))
