@@ -15,7 +15,7 @@ import { variable } from "./host/origin.ts";
 import { type FactMap, probePath } from "./host/probe.ts";
 import { liesBelow, readOnlyStreams } from "./host/streams.ts";
 import { openStateFolder, stateFolderOf } from "./host/state_folder.ts";
-import { loadBundledBwrap } from "./linux/bundled_bwrap.ts";
+import { type BundledBwrap, loadBundledBwrap } from "./linux/bundled_bwrap.ts";
 import {
   type BwrapAbility,
   bwrapCandidates,
@@ -38,6 +38,7 @@ import {
   innerStart,
   ownExecutable,
 } from "./linux/own_files.ts";
+import type { PlanSize } from "./linux/many_mounts.ts";
 import { completePlan, type Draft, draftPlan } from "./linux/planner.ts";
 import type {
   DirectPlan,
@@ -77,6 +78,7 @@ import {
   close,
   fileStatusFlags,
   fstat,
+  hasMountSetattr,
   hostArch,
   landlockVersion,
   O_DIRECTORY,
@@ -169,7 +171,7 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
     kind: "sandbox",
     plan: plan.value,
     bwrap: chosen.value.file,
-    innerWords: draft.innerWords,
+    innerWords: draft.innerWords(),
   });
 }
 
@@ -178,7 +180,7 @@ interface Drafted {
   readonly facts: PathFacts & { readonly paths: FactMap };
   readonly draft: {
     readonly draft: Draft;
-    readonly innerWords: readonly string[];
+    readonly innerWords: () => readonly string[];
   };
 }
 
@@ -434,7 +436,7 @@ function draftRun(
   request: RunRequest,
   facts: PathFacts & { readonly paths: FactMap },
 ): Result<
-  { readonly draft: Draft; readonly innerWords: readonly string[] },
+  { readonly draft: Draft; readonly innerWords: () => readonly string[] },
   Failure
 > {
   const { policy } = request;
@@ -499,7 +501,8 @@ function draftRun(
   if (!draft.ok) return fail({ kind: "plan", error: draft.error });
   return ok({
     draft: draft.value,
-    innerWords: inner === null ? [] : (inner as InnerStart).words,
+    // A plan of many mounts may get its inner stage only once its bwrap is known.
+    innerWords: () => inner === null ? [] : (inner as InnerStart).words,
   });
 }
 
@@ -598,12 +601,18 @@ function chooseBwrap(
     euid: request.stateOwner,
   };
   const reasons: string[] = [];
+  if (draft.size !== null && request.launcher === "auto") {
+    const linear = linearBwrap(draft.size, cache);
+    if (linear !== null) return ok(linear);
+  }
   if (request.launcher !== "bundled") {
     const system = systemBwrap(request, facts, draft, cache, reasons);
     if (system !== null) return system;
     if (request.launcher === "system") {
       return launchFailure(
-        `Cannot use a system bubblewrap: ${reasons.join("; ")}`,
+        `Cannot use a system bubblewrap: ${reasons.join("; ")}${
+          draft.size === null ? "" : "; leave --launcher system out"
+        }`,
       );
     }
   }
@@ -625,15 +634,61 @@ function chooseBwrap(
       explainRefusal(namespaceFacts(request.euid), ability.value.trial.stderr),
     );
   }
-  const { version, sha256, file } = bundled.value;
+  const unfit = unfitOf(draft.size, ability.value);
+  if (unfit !== null) {
+    return launchFailure(
+      `Cannot use the bundled bubblewrap: it ${unfit}; deny directories instead of their files${
+        reasons.length === 0 ? "" : ` (${reasons.join("; ")})`
+      }`,
+    );
+  }
   const reason = request.launcher === "bundled"
     ? "--launcher bundled"
     : reasons.join("; ");
-  return ok({
+  return ok(asChosen(bundled.value, ability.value, reason));
+}
+
+function asChosen(
+  { file, version, sha256 }: BundledBwrap,
+  ability: BwrapAbility,
+  reason: string,
+): Chosen {
+  return {
     file,
     launcher: { kind: "bundled", version, sha256, reason },
-    ability: ability.value,
-  });
+    ability,
+  };
+}
+
+/** Loaded by the plans that need it. */
+function many(): typeof import("./linux/many_mounts.ts") {
+  return require("./linux/many_mounts.ts");
+}
+
+function unfitOf(size: PlanSize | null, ability: BwrapAbility): string | null {
+  return size === null
+    ? null
+    : many().unfitFor(size, ability, hasMountSetattr());
+}
+
+/** The bundled bwrap, where it works here and its time does not grow with the square of the plan's many mounts. */
+function linearBwrap(
+  size: PlanSize,
+  cache: { readonly codexHome: AbsPath; readonly euid: number } | null,
+): Chosen | null {
+  const bundled = loadBundledBwrap();
+  if (!bundled.ok) return null;
+  const ability = abilityOf(bundled.value.file, cache);
+  if (!ability.ok || ability.value.trial.kind === "fails") return null;
+  if (
+    !many().isLinear(ability.value, hasMountSetattr()) ||
+    unfitOf(size, ability.value) !== null
+  ) return null;
+  return asChosen(
+    bundled.value,
+    ability.value,
+    `${size.binds} binds: the system's time would grow with their square`,
+  );
 }
 
 /** @returns `null` to go on with the bundled one; `reasons` then says why */
@@ -689,6 +744,13 @@ function systemBwrap(
       ability.value.trial.kind === "fails";
     if (missing.length > 0 && !isSilent) {
       reasons.push(`${trust.path} lacks ${missing.join(", ")}`);
+      continue;
+    }
+    const unfit = unfitOf(draft.size, ability.value);
+    if (unfit !== null) {
+      const reason = `${trust.path} ${unfit}`;
+      // One file may be found by several names.
+      if (!reasons.includes(reason)) reasons.push(reason);
       continue;
     }
     if (ability.value.trial.kind === "fails") {

@@ -11,11 +11,23 @@ import { unreachable } from "../result.ts";
 import type { MountOp } from "./mounts.ts";
 import type { SandboxPlan } from "./plan.ts";
 
-/** bwrap stops at 9,000 arguments in all, the command's included (its MAX_ARGS). */
+/** bwrap stops at 9,000 arguments in all, those of `--args` and the command's included (its MAX_ARGS). */
 export const MAX_BWRAP_ARGUMENTS = 9_000;
 
+/** Our edit of the bundled one (`scripts/bwrap_edits.ts`). */
+export const MAX_BUNDLED_ARGUMENTS = 1_000_000;
+
+/** What all options but the mounts take at most, with room to spare. */
+export const OTHER_ARGUMENTS = 100;
+
 /** Above this many arguments the command line goes to the inner stage by descriptor. */
-export const MAX_DIRECT_ARGUMENTS = 8_900;
+export const MAX_DIRECT_ARGUMENTS = MAX_BWRAP_ARGUMENTS - OTHER_ARGUMENTS;
+
+/** Plans of at most so many mounts are fit for any bwrap: 200 binds take upstream's some 60 ms. See `many_mounts.ts` for the others. */
+export const FEW_MOUNTS = 200;
+
+/** An option of the bundled bwrap alone: a mask that takes no descriptor. */
+export const EMPTY_FILE_OPTION = "--empty-file";
 
 /** Descriptor numbers, as text, that appear in the argument list. */
 export interface BwrapFds {
@@ -35,8 +47,13 @@ export interface BwrapFds {
 
 /** Whether a mount step takes a descriptor. */
 export function takesDescriptor(op: MountOp): boolean {
-  return op.kind === "bind_seen" || op.kind === "empty_file" ||
-    op.kind === "bind_own";
+  return op.kind === "bind_seen" || op.kind === "bind_own" ||
+    (op.kind === "empty_file" && op.shared !== true);
+}
+
+/** How many arguments the mounts take. */
+export function countMountWords(mounts: SandboxPlan["mounts"]): number {
+  return mounts.reduce((sum, { op }) => sum + mountWords(op, "").length, 0);
 }
 
 /**
@@ -110,8 +127,9 @@ function mountWords(op: MountOp, fd: string | undefined): readonly string[] {
       return [
         "--perms",
         octal(op.mode),
-        "--ro-bind-data",
-        required(fd, op),
+        ...(op.shared === true
+          ? [EMPTY_FILE_OPTION]
+          : ["--ro-bind-data", required(fd, op)]),
         op.path,
       ];
     case "remount_read_only":

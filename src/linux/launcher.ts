@@ -79,7 +79,7 @@ export interface Opened {
   readonly fds: Omit<BwrapFds, "supervised">;
   readonly command: readonly string[];
   /** Everything that bwrap must inherit, under the same numbers. */
-  readonly keep: readonly number[];
+  readonly keep: number[];
 }
 
 /** Opens every descriptor that the plan needs; nothing has been changed when it fails. */
@@ -151,6 +151,7 @@ function openFor(op: MountOp): Result<number, LaunchError> | null {
     case "bind_seen":
       return openSeen(op.path, op.seen);
     case "empty_file":
+      if (op.shared === true) return null;
       return high(open("/dev/null" as ByteString, abi.O_RDONLY), "/dev/null");
     case "bind_own":
       return high(open(op.source, abi.O_PATH), toText(op.source));
@@ -189,6 +190,32 @@ function openSeen(
   return fd;
 }
 
+/** A list that is longer goes by descriptor: what one exec takes is bounded (execve(2)), and the command's own words need room. */
+const MAX_WORDS_OF_EXEC = 500;
+
+/**
+ * The argument list as bubblewrap gets it: all of it, or a descriptor that holds everything before the command, which is added to
+ * `keep`.
+ *
+ * @param commandWords how many words at the end are the command's
+ */
+export function bwrapArgv(
+  words: readonly string[],
+  commandWords: number,
+  keep: number[],
+): Result<string[], LaunchError> {
+  if (words.length <= MAX_WORDS_OF_EXEC) return ok(["bwrap", ...words]);
+  const own = words.length - commandWords - 1; // "--" stands between
+  const text = `${words.slice(0, own).join("\0")}\0`;
+  const fd = high(
+    sealedMemfd("codex-arguments", latin1(text), "data"),
+    "the arguments of bubblewrap",
+  );
+  if (!fd.ok) return fd;
+  keep.push(fd.value);
+  return ok(["bwrap", "--args", String(fd.value), ...words.slice(own)]);
+}
+
 /** Becomes bubblewrap. @returns only when that failed, before anything was started */
 export function launchByExec(launch: Launch): LaunchError {
   const { user } = launch.plan;
@@ -201,6 +228,8 @@ export function launchByExec(launch: Launch): LaunchError {
     launch.lateEnvironment,
     command,
   );
+  const argv = bwrapArgv(words, command.length, keep);
+  if (!argv.ok) return argv.error;
   const restored = restoreState(keep, launch.softNofile);
   if (!restored.ok) return restored.error;
   if (user !== undefined) {
@@ -209,7 +238,7 @@ export function launchByExec(launch: Launch): LaunchError {
   }
   const error = execve({
     path: launch.bwrap.path,
-    argv: ["bwrap", ...words],
+    argv: argv.value,
     environment: launch.environment,
   });
   return failed(`Cannot start bubblewrap ${launch.bwrap.path}`, error).error;

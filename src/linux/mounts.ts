@@ -43,6 +43,8 @@ export type MountOp =
     readonly kind: "empty_file";
     readonly path: AbsPath;
     readonly mode: number;
+    /** The same empty file for every mask: only the bundled bwrap can, and only a plan of many mounts needs it. */
+    readonly shared?: true;
   }
   | { readonly kind: "remount_read_only"; readonly path: AbsPath }
   /** A link of the host that an empty root lacks; `target` is readlink(2)'s answer. */

@@ -14,13 +14,17 @@ import type { Policy } from "../policy/policy.ts";
 import { fail, ok, type Result } from "../result.ts";
 import type { Identity } from "../sys/identity.ts";
 import {
+  EMPTY_FILE_OPTION,
+  FEW_MOUNTS,
+  MAX_BUNDLED_ARGUMENTS,
   MAX_DIRECT_ARGUMENTS,
   requiredOptions,
   takesDescriptor,
 } from "./bwrap_argv.ts";
-import type { BwrapAbility } from "./bwrap_choice.ts";
+import { type BwrapAbility, hasOption } from "./bwrap_choice.ts";
 import type { CommandVerdict } from "./command.ts";
 import type { Domain } from "./domains.ts";
+import type { PlanSize } from "./many_mounts.ts";
 import { type OwnBind, planMounts } from "./mounts.ts";
 import type {
   EnvironmentChange,
@@ -82,6 +86,8 @@ export interface Draft {
   readonly needed: readonly string[];
   /** The mount plan with a fresh `/proc`, which nearly every host can have. */
   readonly mounts: SandboxPlan["mounts"];
+  /** Of a plan of many mounts, for which not every bwrap is fit; else `null`. */
+  readonly size: PlanSize | null;
   /** Some mount lies below a writable root, where others can move things about. */
   readonly mountsBelowWritable: boolean;
 }
@@ -123,9 +129,7 @@ export function draftPlan(request: DraftRequest): Result<Draft, PlanError> {
     traceDomain: tracing.value,
     placeholders,
     filter,
-    mountsBelowWritable: request.mountPoints.some((point) =>
-      isBelowWritable(point, request.mountPoints)
-    ),
+    mountsBelowWritable: isAnyBelowWritable(request.mountPoints),
   };
   // The longest variant: a fresh /proc and every option of a supervised run are needed by nobody less.
   const mounts = mountsOf(draft, "fresh");
@@ -136,7 +140,13 @@ export function draftPlan(request: DraftRequest): Result<Draft, PlanError> {
       : [],
     disableUserns: disablesUserns(request.policy),
   });
-  return ok({ ...draft, needed, mounts });
+  const size = mounts.length > FEW_MOUNTS ? many().sizeOf(mounts) : null;
+  return ok({ ...draft, needed, mounts, size });
+}
+
+/** Loaded by the plans that need it. */
+function many(): typeof import("./many_mounts.ts") {
+  return require("./many_mounts.ts");
 }
 
 /** `debug = true` without a domain would put process 1 within reach: never. */
@@ -166,14 +176,14 @@ function disablesUserns(policy: Policy): boolean {
   return !policy.options.nestedNamespaces;
 }
 
-function isBelowWritable(
-  point: MountPoint,
-  all: readonly MountPoint[],
-): boolean {
-  return all.some((other) =>
-    other.state === "writable" && other.path !== point.path &&
-    isInside(point.path, { root: other.path })
-  );
+function isAnyBelowWritable(points: readonly MountPoint[]): boolean {
+  const writable = points.filter(({ state }) => state === "writable");
+  return writable.length > 0 &&
+    points.some(({ path }) =>
+      writable.some((other) =>
+        other.path !== path && isInside(path, { root: other.path })
+      )
+    );
 }
 
 function mountsOf(
@@ -230,16 +240,18 @@ function innerReason(
       optional: false,
     };
   }
-  const descriptors = request.mountPoints.length + request.passFds.length;
+  const descriptors = heldByPoints(request.mountPoints) +
+    request.passFds.length;
   if (descriptors > request.softNofile - SPARE_DESCRIPTORS) {
-    return {
-      reason:
-        `${descriptors} descriptors are more than the limit of open files leaves`,
-      optional: false,
-    };
+    return { reason: tooManyHeld(descriptors), optional: false };
   }
-  const words = request.mountPoints.length * 6 + request.command.length;
-  if (words > MAX_DIRECT_ARGUMENTS) {
+  const mountWords = request.mountPoints.length * 6;
+  const words = mountWords + request.command.length;
+  // Mounts that alone are too many for any but the bundled bwrap leave it room for the command.
+  const most = mountWords > MAX_DIRECT_ARGUMENTS
+    ? MAX_BUNDLED_ARGUMENTS
+    : MAX_DIRECT_ARGUMENTS;
+  if (words > most) {
     return {
       reason: `${words} arguments are more than bubblewrap takes`,
       optional: false,
@@ -248,6 +260,18 @@ function innerReason(
   return request.verdict.kind === "inner"
     ? { reason: request.verdict.reason, optional: true }
     : null;
+}
+
+/** Of many masks it is not known yet whether they share one file; where they don't, {@linkcode completePlan} counts again. */
+function heldByPoints(points: readonly MountPoint[]): number {
+  if (points.length <= FEW_MOUNTS) return points.length;
+  return points.filter(({ state, node }) =>
+    state !== "masked" || node === "directory"
+  ).length;
+}
+
+function tooManyHeld(descriptors: number): string {
+  return `${descriptors} descriptors are more than the limit of open files leaves`;
 }
 
 /** The second half: with the bwrap that was chosen. */
@@ -274,8 +298,27 @@ export function completePlan(
     supervisor.push("mount verification");
   }
   if (request.outlivesCaller) supervisor.push("--outlive-caller");
-  const mounts = proc === "fresh" ? draft.mounts : mountsOf(draft, proc);
+  let stage = draft.stage;
+  let mounts = proc === "fresh" ? draft.mounts : mountsOf(draft, proc);
+  if (draft.size !== null && hasOption(ability, EMPTY_FILE_OPTION)) {
+    mounts = many().shareEmptyFile(mounts);
+  }
   const descriptors = mounts.filter(({ op }) => takesDescriptor(op)).length;
+  const held = descriptors + request.passFds.length;
+  if (
+    draft.size !== null && stage.kind === "one_start" &&
+    held > request.softNofile - SPARE_DESCRIPTORS
+  ) {
+    const reason = tooManyHeld(held);
+    if (request.forcedStage === "one_start") {
+      return fail({
+        kind: "plan",
+        message: `Cannot use --stage one-start: ${reason}`,
+      });
+    }
+    stage = { kind: "inner", reason };
+    mounts = mountsOf({ request, stage }, proc);
+  }
   return ok({
     kind: "bubblewrap",
     profile: request.policy.name,
@@ -286,7 +329,7 @@ export function completePlan(
     network: request.policy.network,
     filter: draft.filter,
     launcher,
-    stage: draft.stage,
+    stage,
     supervisor,
     placeholders: draft.placeholders,
     disableUserns: disablesUserns(request.policy),

@@ -26,6 +26,7 @@ import { stableBytes } from "../sys/ffi.ts";
 import { bwrapArguments } from "./bwrap_argv.ts";
 import {
   asCommandUser,
+  bwrapArgv,
   failed,
   firstOwnFd,
   type Launch,
@@ -92,6 +93,12 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     launch.lateEnvironment,
     opened.value.command,
   );
+  const argv = bwrapArgv(
+    words,
+    opened.value.command.length,
+    opened.value.keep,
+  );
+  if (!argv.ok) return argv;
   const limit = setSoftLimit(abi.RLIMIT_NOFILE, launch.softNofile);
   if (!limit.ok) {
     return failed("Cannot restore the limit of open files", limit.error);
@@ -106,7 +113,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
   const bwrap = asCommandUser(launch, () => {
     const child = spawn({
       path: launch.bwrap.path,
-      argv: ["bwrap", ...words],
+      argv: argv.value,
       environment: launch.environment,
       // A key of the terminal is for the command: in our process group bubblewrap would die of it.
       session: forwards(rules) ? "own" : "inherited",

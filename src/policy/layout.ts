@@ -132,8 +132,9 @@ function computeLayout(policy: Policy, facts: PathFacts): Layout {
   const drafts = new Map<AbsPath, Draft>();
   for (const path of candidates(rules)) addDraft(path, rules, facts, drafts);
   addPins(rules, facts, drafts);
-  const sorted = [...drafts.values()].sort((a, b) => inTree(a.path, b.path));
-  const mountPoints = sorted.map((draft) => finish(draft, drafts));
+  const sorted = sortedBy([...drafts.values()], treeKey);
+  const ways = waysToVisible(drafts);
+  const mountPoints = sorted.map((draft) => finish(draft, drafts, ways));
   const byPath = new Map(mountPoints.map((point) => [point.path, point]));
   return { rules, mountPoints, byPath, links: crossedLinks(rules) };
 }
@@ -179,18 +180,24 @@ function candidates(rules: Rules): readonly AbsPath[] {
   ) {
     for (const path of map.keys()) all.add(path);
   }
-  return [...all].sort(inOrder);
+  return sortedBy([...all], depthKey);
 }
 
-function inOrder(a: AbsPath, b: AbsPath): number {
-  const depth = depthOf(a) - depthOf(b);
-  return depth !== 0 ? depth : a < b ? -1 : a > b ? 1 : 0;
+/** Each key is made once: there may be as many paths as a glob has matches. */
+function sortedBy<T>(all: readonly T[], keyOf: (one: T) => string): T[] {
+  const keyed = all.map((one) => ({ one, key: keyOf(one) }));
+  keyed.sort((a, b) => a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
+  return keyed.map(({ one }) => one);
 }
 
-/** Depth first: a masked directory can be closed as soon as the next path isn't in it. */
-function inTree(a: AbsPath, b: AbsPath): number {
-  const [left, right] = [a.replaceAll("/", "\0"), b.replaceAll("/", "\0")];
-  return a === ROOT ? -1 : b === ROOT ? 1 : left < right ? -1 : 1;
+/** Outermost first, then bytewise. */
+function depthKey(path: AbsPath): string {
+  return String.fromCharCode(depthOf(path)) + path;
+}
+
+/** Depth first: a masked directory can be closed as soon as the next path isn't in it. The root has the shortest key. */
+function treeKey({ path }: Draft): string {
+  return path === ROOT ? "" : path.replaceAll("/", "\0");
 }
 
 function addDraft(
@@ -272,12 +279,13 @@ function addPins(
   facts: PathFacts,
   drafts: Map<AbsPath, Draft>,
 ): void {
+  const globs: PatternCache = new Map();
   for (const draft of [...drafts.values()]) {
     if (draft.state !== "read_only" && draft.state !== "masked") continue;
     if (draft.path === ROOT) continue;
     const around = nearest(drafts, parentOf(draft.path));
     if (around?.state !== "writable") continue;
-    for (const path of pinnable(draft, rules, facts)) {
+    for (const path of pinnable(draft, rules, facts, globs)) {
       if (drafts.has(path) || !isInside(path, { root: around.path })) continue;
       if (nearest(drafts, path)?.state !== "writable") continue;
       const decider = { kind: "pin", path, guards: draft.path } as const;
@@ -288,11 +296,18 @@ function addPins(
   }
 }
 
+/** Of a pattern that has many matches, what is the same for each. */
+type PatternCache = Map<ByteString, {
+  readonly prefix: AbsPath;
+  readonly fixed: ReturnType<typeof fixedDirectories>;
+}>;
+
 /** The directories above a carve-out whose names matter for finding it again. */
 function pinnable(
   draft: Draft,
   rules: Rules,
   facts: PathFacts,
+  globs: PatternCache,
 ): readonly AbsPath[] {
   const above = ancestry(parentOf(draft.path)).slice(1);
   // A literal entry for the same path asks for more than the pattern.
@@ -301,8 +316,14 @@ function pinnable(
   const { decider } = draft;
   if (decider.kind !== "glob" || literal) return above;
   if (decider.match.via !== undefined) return above;
-  const prefix = placeOf(facts, decider.glob.prefix)?.path ?? ROOT;
-  const fixed = fixedDirectories(decider.glob.pattern);
+  const { pattern } = decider.glob;
+  let known = globs.get(pattern);
+  if (known === undefined) {
+    const prefix = placeOf(facts, decider.glob.prefix)?.path ?? ROOT;
+    known = { prefix, fixed: fixedDirectories(pattern) };
+    globs.set(pattern, known);
+  }
+  const { prefix, fixed } = known;
   // Directories of the prefix count 0 and less below it: they are plain text, and fixed.
   return above.filter((_, index) =>
     fixed(index + 1 - depthOf(prefix), depthOf(draft.path) - index - 2)
@@ -330,10 +351,14 @@ function fixedDirectories(
     });
 }
 
-function finish(draft: Draft, drafts: ReadonlyMap<AbsPath, Draft>): MountPoint {
+function finish(
+  draft: Draft,
+  drafts: ReadonlyMap<AbsPath, Draft>,
+  ways: ReadonlySet<AbsPath>,
+): MountPoint {
   const { path, state, decider, place, placeholder } = draft;
   const traversable = state === "masked" && placeholder === null &&
-    place.node === "directory" && hasVisibleBelow(path, drafts);
+    place.node === "directory" && ways.has(path);
   const parent = path === ROOT
     ? null
     : nearest(drafts, parentOf(path))?.path ?? ROOT;
@@ -343,15 +368,19 @@ function finish(draft: Draft, drafts: ReadonlyMap<AbsPath, Draft>): MountPoint {
     : { ...point, node: "missing", placeholder };
 }
 
-function hasVisibleBelow(
-  path: AbsPath,
+/** Every directory above something that is not masked. */
+function waysToVisible(
   drafts: ReadonlyMap<AbsPath, Draft>,
-): boolean {
-  for (const other of drafts.values()) {
-    if (other.path === path || other.state === "masked") continue;
-    if (isInside(other.path, { root: path })) return true;
+): ReadonlySet<AbsPath> {
+  const ways = new Set<AbsPath>();
+  for (const { path, state } of drafts.values()) {
+    if (state === "masked") continue;
+    for (let at = path; at !== ROOT && !ways.has(parentOf(at));) {
+      at = parentOf(at);
+      ways.add(at);
+    }
   }
-  return false;
+  return ways;
 }
 
 function crossedLinks(rules: Rules): readonly AbsPath[] {
@@ -361,7 +390,7 @@ function crossedLinks(rules: Rules): readonly AbsPath[] {
       for (const link of place.links) links.add(link);
     }
   }
-  return [...links].sort(inOrder);
+  return sortedBy([...links], depthKey);
 }
 
 function stateAbove(layout: Layout, point: MountPoint): MountState | null {

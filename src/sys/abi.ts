@@ -57,6 +57,7 @@ export interface SyscallNumbers {
   readonly landlock_create_ruleset: number;
   readonly landlock_add_rule: number;
   readonly landlock_restrict_self: number;
+  readonly mount_setattr: number;
   readonly socket: number;
   readonly socketpair: number;
   readonly bind: number;
@@ -82,6 +83,7 @@ const SHARED_SINCE_5_1 = {
   close_range: 436,
   openat2: 437,
   faccessat2: 439,
+  mount_setattr: 442,
   landlock_create_ruleset: 444,
   landlock_add_rule: 445,
   landlock_restrict_self: 446,

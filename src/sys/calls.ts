@@ -657,6 +657,11 @@ export function prctl(
   );
 }
 
+/** Whether the kernel has mount_setattr(2) and lets us ask it: a call that could never do anything is answered with EINVAL. */
+export function hasMountSetattr(): boolean {
+  return syscall(SYS.mount_setattr, -1, 0, 0, 0, 0) === -abi.EINVAL;
+}
+
 /** The version of Landlock that the kernel has (landlock_create_ruleset(2)); ENOSYS without it, EOPNOTSUPP where it is switched off. */
 export function landlockVersion(): Result<number, SysError> {
   return outcome(

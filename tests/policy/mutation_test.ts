@@ -152,8 +152,8 @@ const MUTANTS = [ // the rule that is lost, file, text, what stands there instea
   [
     "a ** finds again what moved",
     "layout.ts",
-    "const fixed = fixedDirectories(decider.glob.pattern);",
-    "const fixed = () => true;",
+    "const { prefix, fixed } = known;",
+    "const { prefix } = known; const fixed = () => true;",
   ],
   [
     "a mask is not crossed",
