@@ -18,7 +18,7 @@ import {
   BWRAP_VERSION,
   CODEX_VERSION,
 } from "./src/build_info.ts";
-import type { ByteString } from "./src/bytes.ts";
+import { type ByteString, toText } from "./src/bytes.ts";
 import { dispatch, type Entry } from "./src/cli/dispatch.ts";
 import { completionScript } from "./src/cli/completions.ts";
 import { helpText, versionText } from "./src/cli/help.ts";
@@ -53,7 +53,9 @@ function main(): void {
   const entry = dispatch(argv0, words);
   if (entry.kind === "helper") {
     // Our own two spellings; a caller who uses them gets a command with fewer rights and nothing else.
-    if (words[0] === "--inner-stage") runInnerStage(Number(words[1]));
+    if (words[0] === "--inner-stage") {
+      runInnerStage(Number(words[1]), Number(words[2] ?? -1));
+    }
     if (words[0] === "--watcher") runWatcher(Number(words[1]));
   }
   const origin = readOrigin(ownWords);
@@ -77,6 +79,8 @@ function start(entry: Entry, origin: Origin): void {
       );
     case "help":
       return print(helpText(entry.topic));
+    case "proxy_connect":
+      return startProxyConnect(entry.host, entry.port, origin);
     case "completions":
       return print(completionScript(entry.shell));
     case "helper":
@@ -92,6 +96,23 @@ function start(entry: Entry, origin: Origin): void {
     default:
       return unreachable(entry);
   }
+}
+
+/** Inside a sandbox, for ssh: joins our streams to a host through the run's proxy. Loaded on demand. */
+function startProxyConnect(
+  host: ByteString,
+  port: ByteString,
+  { environment }: Origin,
+): void {
+  const { proxyConnect } = require(
+    "./src/egress/proxy_connect.ts",
+  ) as typeof import("./src/egress/proxy_connect.ts");
+  const request = { host: toText(host), port: toText(port), environment };
+  proxyConnect(request).then((failure) => {
+    if (failure === null) exitNow(0);
+    say(failure);
+    exitNow(1);
+  }, endUncaught);
 }
 
 /** Loaded on demand: a run never pays for what explains it. */
@@ -148,7 +169,7 @@ function startSandbox(
     case "run":
       warnOf(prepared.value, request.value);
       if (options.value.printsTimings) timer.printAtLaunch = true;
-      return stop(carryOut(request.value, prepared.value));
+      return finish(request.value, prepared.value);
   }
 }
 
@@ -174,7 +195,20 @@ function startHelper(words: readonly ByteString[], origin: Origin): void {
   const prepared = prepareRun(request.value);
   if (!prepared.ok) return stop(prepared.error);
   warnOf(prepared.value, request.value);
-  return stop(carryOut(request.value, prepared.value));
+  return finish(request.value, prepared.value);
+}
+
+/** Carries the plan out. A run whose network we serve goes on in the event loop. */
+function finish(request: RunRequest, prepared: Prepared): void {
+  const failure = carryOut(request, prepared);
+  if (!(failure instanceof Promise)) return stop(failure);
+  // A mistake in what serves the network ends the run: our death does it, and the watcher.
+  process.on("uncaughtException", endUncaught);
+  failure.then(stop, endUncaught);
+}
+
+function endUncaught(error: unknown): never {
+  endInternally(error instanceof Error ? error.message : String(error));
 }
 
 /** `--apply-seccomp-then-exec`: the caller has made the namespaces, we add the filter. */
@@ -238,5 +272,5 @@ function endInternally(message: string): never {
 try {
   main();
 } catch (error) {
-  endInternally(error instanceof Error ? error.message : String(error));
+  endUncaught(error);
 }

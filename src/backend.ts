@@ -7,6 +7,7 @@
  */
 import type { ByteString } from "./bytes.ts";
 import { toText } from "./bytes.ts";
+import type { NetworkRequest } from "./egress/network_request.ts";
 import { gatherFacts } from "./host/gather.ts";
 import { ownPathsOf } from "./own_paths.ts";
 import { canRun, lookUpCommand } from "./host/command.ts";
@@ -28,6 +29,7 @@ import { executeCommand, type InnerOrders } from "./linux/inner_stage.ts";
 import { LANDLOCK_VERSION, writablePlaces } from "./linux/landlock.ts";
 import {
   callerSoftLimit,
+  CHANNEL_FD,
   INNER_FD,
   type Launch,
   launchByExec,
@@ -55,7 +57,11 @@ import {
 } from "./linux/probe_bwrap.ts";
 import { assembledFilter } from "./linux/seccomp/programs.ts";
 import { AT_ONCE } from "./linux/run_events.ts";
-import { endLike, superviseRun } from "./linux/supervisor.ts";
+import {
+  endLike,
+  superviseRun,
+  type SupervisorHome,
+} from "./linux/supervisor.ts";
 import { isLoaderVariable } from "./config/environment.ts";
 import { type Failure, globFailure } from "./failure.ts";
 import {
@@ -88,6 +94,7 @@ import {
   readlink,
   stat,
   type SysError,
+  writeAll,
 } from "./sys/calls.ts";
 
 /** What one run was asked for, everything resolved but the host. */
@@ -113,6 +120,8 @@ export interface RunRequest {
   readonly stage: "auto" | "one_start" | "inner";
   readonly outlivesCaller: boolean;
   readonly passFds: readonly number[];
+  /** Who serves the network; `null` unless it is proxied. */
+  readonly network: NetworkRequest | null;
   readonly warnings: readonly string[];
   /** `none`: the helper was told not to mount a fresh `/proc`. */
   readonly proc: "fresh" | "none";
@@ -282,8 +291,11 @@ function unusableRoot(
   return null;
 }
 
-/** Carries a plan out. @returns only on failure before the command started */
-export function carryOut(request: RunRequest, prepared: Prepared): Failure {
+/** Carries a plan out. @returns only on failure before the command started; later, where the network is served */
+export function carryOut(
+  request: RunRequest,
+  prepared: Prepared,
+): Failure | Promise<Failure> {
   switch (prepared.kind) {
     case "direct": {
       const restored = restoreState(request.passFds, callerSoftLimit());
@@ -311,10 +323,34 @@ export function carryOut(request: RunRequest, prepared: Prepared): Failure {
       const home = request.codexHome === null
         ? null
         : { codexHome: request.codexHome, euid: request.stateOwner };
+      if (request.network !== null) {
+        return serveRun(launch, home, request.network);
+      }
       const end = superviseRun(launch, home, AT_ONCE);
       return end.ok ? endLike(end.value) : { kind: "launch", error: end.error };
     }
   }
+}
+
+/** A run with an event loop, all of it loaded on demand. */
+async function serveRun(
+  launch: Launch,
+  home: SupervisorHome | null,
+  network: NetworkRequest,
+): Promise<Failure> {
+  const { prepareService } = require(
+    "./egress/service.ts",
+  ) as typeof import("./egress/service.ts");
+  const { superviseServed } = require(
+    "./linux/served_run.ts",
+  ) as typeof import("./linux/served_run.ts");
+  const service = prepareService(
+    network,
+    (line) => void writeAll(2, Buffer.from(`codex: ${line}\n`, "utf8")),
+  );
+  if (!service.ok) return launchFailure(service.error).error;
+  const end = await superviseServed(launch, home, AT_ONCE, service.value);
+  return end.ok ? endLike(end.value) : { kind: "launch", error: end.error };
 }
 
 /** Standard streams that would be ways out, and descriptors that aren't there. */
@@ -464,6 +500,14 @@ function draftRun(
   if (refused !== null) return fail(refused);
   const guarded = guardedStreams(request, layout);
   if (!guarded.ok) return guarded;
+  const log = request.network?.kind === "managed" ? request.network.log : null;
+  if (log !== null && mountOf(layout, log).state === "writable") {
+    return launchFailure(
+      `Cannot write the network log ${
+        toText(log)
+      }: the sandbox could write it too; name a file outside of its writable places`,
+    );
+  }
   let inner: InnerStart | null = null;
   const mountPoints = layout.mountPoints.filter(({ node, path }) =>
     node !== "missing" || canMakeBelow(parentOf(path), request.euid)
@@ -807,8 +851,12 @@ function launchOf(
       command: request.command,
       innerOrders: null,
       softNofile,
+      listenPorts: [],
     };
   }
+  const ports = request.network === null
+    ? []
+    : networkRequests().listenPorts(request.network);
   const orders: InnerOrders = {
     command: request.command,
     environment: request.environment,
@@ -820,6 +868,7 @@ function launchOf(
       fds: [0, 1, 2, ...request.passFds],
     },
     traceDomain: plan.traceDomain,
+    listenPorts: ports,
   };
   return {
     plan,
@@ -827,10 +876,21 @@ function launchOf(
     environment: [],
     lateEnvironment: [],
     filter,
-    command: [...prepared.innerWords, "--inner-stage", INNER_FD],
+    command: [
+      ...prepared.innerWords,
+      "--inner-stage",
+      INNER_FD,
+      ...(ports.length === 0 ? [] : [CHANNEL_FD]),
+    ],
     innerOrders: JSON.stringify(orders),
     softNofile,
+    listenPorts: ports,
   };
+}
+
+/** Loaded on demand: only a proxied run listens. */
+function networkRequests(): typeof import("./egress/network_request.ts") {
+  return require("./egress/network_request.ts");
 }
 
 /** Names of variables that differ from the caller's; values are nobody's business. */

@@ -22,8 +22,10 @@ import type {
 import { CONFIG_HOST } from "./config/host_files.ts";
 import { locate, mergeLayers } from "./config/layers.ts";
 import { loadConfig, loadFile } from "./config/load.ts";
+import { networkTableOf } from "./config/network_rules.ts";
 import { listProfiles } from "./config/profile.ts";
 import { checkAll, placesOf, selectRun } from "./config/run.ts";
+import { createInterfaceReader } from "./egress/host_dialer.ts";
 import { type Failure, globFailure } from "./failure.ts";
 import { gatherFacts } from "./host/gather.ts";
 import type { Origin as Caller } from "./host/origin.ts";
@@ -37,6 +39,7 @@ import { configCheck } from "./commands/config_check.ts";
 import { configSchema } from "./commands/config_schema.ts";
 import { configShow } from "./commands/config_show.ts";
 import type { CommandOutput } from "./commands/output.ts";
+import { policyConnect } from "./commands/policy_connect.ts";
 import { policyList } from "./commands/policy_list.ts";
 import { policyWhy } from "./commands/policy_why.ts";
 
@@ -65,6 +68,8 @@ export function runPolicyCommand(
   switch (options.kind) {
     case "policy_why":
       return explainPaths(options, caller);
+    case "policy_connect":
+      return explainHosts(options, caller);
     case "policy_list":
       return listConfigured(options, caller);
     default:
@@ -176,12 +181,42 @@ function explainPaths(
     locate: locator(loaded.value),
   });
   const refusal = refusalOf(run.value);
-  return ok(
-    refusal === null ? output : {
-      ...output,
-      stderr: `${output.stderr}codex: warning: no run does this: ${refusal}\n`,
-    },
+  return ok(refusal === null ? output : withRefusal(output, refusal));
+}
+
+function explainHosts(
+  options: Extract<PolicyOptions, { kind: "policy_connect" }>,
+  caller: Caller,
+): Result<CommandOutput, Failure> {
+  const { config, profile, cd, format } = options;
+  const loaded = loadFor(config, profile, cd, caller);
+  if (!loaded.ok) return loaded;
+  const run = selectRun(
+    loaded.value,
+    requestOf(config, profile),
+    CONFIG_HOST.realPath,
   );
+  if (!run.ok) return fail({ kind: "config", error: run.error });
+  const { policy, network, name } = run.value;
+  const output = policyConnect({
+    profile: name,
+    network: policy.network,
+    rules: network.rules,
+    domainsTable: `[${networkTableOf(name)}.domains]`,
+    targets: options.targets.map(toText),
+    own: createInterfaceReader()(),
+    format,
+    locate: locator(loaded.value),
+  });
+  const refusal = refusalOf(run.value);
+  return ok(refusal === null ? output : withRefusal(output, refusal));
+}
+
+function withRefusal(output: CommandOutput, refusal: string): CommandOutput {
+  return {
+    ...output,
+    stderr: `${output.stderr}codex: warning: no run does this: ${refusal}\n`,
+  };
 }
 
 /** What this version can't do of a profile, whatever its files say. */

@@ -24,6 +24,7 @@ import { loadConfig } from "./config/load.ts";
 import { ownFilesOf, selectRun } from "./config/run.ts";
 import type { Failure } from "./failure.ts";
 import { homeOf, type Origin, primaryGroup, variable } from "./host/origin.ts";
+import type { ServedNetwork } from "./network_requests.ts";
 import {
   type AbsPath,
   childOf,
@@ -32,6 +33,7 @@ import {
 } from "./policy/path.ts";
 import {
   DEFAULT_POLICY_OPTIONS,
+  type NetworkMode,
   type PermissionProfile,
   type Policy,
 } from "./policy/policy.ts";
@@ -80,6 +82,8 @@ export function sandboxRequest(
   if (!chosen.ok) return chosen;
   const checked = checkBackEnd(chosen.value.policy, chosen.value.usesLandlock);
   if (!checked.ok) return checked;
+  const served = networkOf(options, run.value, chosen.value.policy, origin);
+  if (!served.ok) return served;
   const sockets = run.value.network.table["unix_sockets"];
   if (
     chosen.value.policy.network === "host" && typeof sockets === "object" &&
@@ -103,6 +107,7 @@ export function sandboxRequest(
     ),
     ...(user.value === null ? {} : { euid: user.value.uid }),
     user: user.value,
+    ...(served.value ?? { network: null }),
     command: options.command,
     launcher: options.launcher,
     stage: options.stage,
@@ -134,6 +139,33 @@ function commandUser(
   return ok({ uid, gid: gid ?? primaryGroup(uid) ?? uid });
 }
 
+/** The network of a run that is proxied, and the environment beside it; `null` for any other. */
+function networkOf(
+  { network: reporting }: SandboxOptions,
+  run: RunConfig,
+  policy: Policy,
+  origin: Origin,
+): Result<ServedNetwork | null, Failure> {
+  if (policy.network !== "proxied") {
+    if (reporting.log === null) return ok(null);
+    return wrong(
+      `Cannot use --network-log: profile ${policy.name} has no managed network, which network.domains or network.managed = true would give it`,
+    );
+  }
+  const served = networkRequests().managedNetwork(
+    run,
+    reporting,
+    origin,
+    environmentOf(origin, run.environment, policy),
+  );
+  return served.ok ? served : wrong(served.error);
+}
+
+/** Loaded on demand: most runs have no proxy. */
+function networkRequests(): typeof import("./network_requests.ts") {
+  return require("./network_requests.ts");
+}
+
 /** The request of the helper's outer stage. No config file is read: the caller has decided. */
 export function helperRequest(
   options: HelperOptions,
@@ -148,12 +180,18 @@ export function helperRequest(
     options.enforcement === "legacy_landlock",
   );
   if (!checked.ok) return checked;
+  const { proxy } = options;
+  const served = proxy.kind === "none" || policy.network !== "proxied"
+    ? ok(null)
+    : networkRequests().callersNetwork(proxy, origin.environment);
+  if (!served.ok) return wrong(served.error);
   const home = homeOf(origin.environment, origin.uid);
   return ok({
     policy,
     callerEnvironment: origin.environment,
     // What the caller passes is the command's environment already.
-    environment: origin.environment,
+    environment: served.value?.environment ?? origin.environment,
+    network: served.value?.network ?? null,
     codexHome: helperHome(origin, home),
     ownFiles: [],
     uid: origin.uid,
@@ -190,12 +228,19 @@ export function helperPolicy(
       }: it holds a NUL`,
     );
   }
-  if (options.proxy.kind !== "none") {
-    return wrong(noProxyYet("the helper was called for a managed proxy"));
-  }
   const profile = helperProfile(options, cwd);
   if (!profile.ok) return profile;
-  return wirePolicy(profile.value, "--permission-profile", cwd, origin);
+  const name = "--permission-profile";
+  // As in the reference: Landlock has no way out to offer, so there the network is none.
+  if (options.proxy.kind === "none") {
+    return wirePolicy(profile.value, name, cwd, origin);
+  }
+  const network = options.enforcement === "bubblewrap" ? "proxied" : "none";
+  // The namespace is what the caller asked for, also where files are not to be confined.
+  const confined: PermissionProfile = profile.value.kind === "disabled"
+    ? { kind: "external", network: "restricted" }
+    : profile.value;
+  return wirePolicy(confined, name, cwd, origin, network);
 }
 
 function helperProfile(
@@ -256,13 +301,14 @@ function wirePolicy(
   name: string,
   cwd: AbsPath,
   origin: Origin,
+  network: NetworkMode =
+    profile.kind === "disabled" || profile.network === "enabled"
+      ? "host"
+      : "none",
 ): Result<
   { readonly policy: Policy; readonly warnings: readonly string[] },
   Failure
 > {
-  const network = profile.kind === "disabled" || profile.network === "enabled"
-    ? "host"
-    : "none";
   const resolved = resolvePolicy(profile, {
     name,
     cwd,
@@ -354,8 +400,8 @@ export function backEndRefusal(
   if (globBackend === "ripgrep") {
     return `Cannot honour glob_backend = "ripgrep" of profile ${policy.name}: this version has only its own walker; leave it out`;
   }
-  if (policy.network === "proxied") {
-    return noProxyYet(`profile ${policy.name}`);
+  if (policy.network === "proxied" && !policy.options.loopback) {
+    return `Cannot honour loopback = false of profile ${policy.name}: the command reaches the managed network over its own loopback; leave one of both out`;
   }
   if (
     usesLandlock && policy.enforcement === "managed" && !policy.unrestricted
@@ -363,10 +409,6 @@ export function backEndRefusal(
     return "filesystem-restricted execution requires bubblewrap: leave use_legacy_landlock out";
   }
   return null;
-}
-
-function noProxyYet(who: string): string {
-  return `Cannot give ${who} a managed network: this version has no proxy yet; set network.enabled = false and leave domains out`;
 }
 
 /** What is the same for every run of ours. */
@@ -389,16 +431,24 @@ function surroundings(
   return {
     policy,
     callerEnvironment: origin.environment,
-    environment: commandEnvironment(environment, origin.environment, {
-      network: policy.network,
-      sandbox: policy.enforcement === "disabled" ? null : "bubblewrap",
-    }),
+    environment: environmentOf(origin, environment, policy),
     codexHome: loaded.codexHome,
     ownFiles: ownFilesOf(loaded),
     uid: origin.uid,
     euid: origin.euid,
     stateOwner: origin.euid,
   };
+}
+
+function environmentOf(
+  origin: Origin,
+  environment: EnvironmentPolicy,
+  policy: Policy,
+): readonly ByteString[] {
+  return commandEnvironment(environment, origin.environment, {
+    network: policy.network,
+    sandbox: policy.enforcement === "disabled" ? null : "bubblewrap",
+  });
 }
 
 /** `-C`, or where we are. Literal: the real place is the planner's matter. */

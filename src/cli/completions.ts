@@ -51,7 +51,7 @@ const OPERANDS: readonly (readonly [string, readonly string[]])[] = [
   ["policy", ["why", "list"]],
   ["completions", SHELLS],
   ["help", COMMANDS.map((command) => command.name)],
-  ["policy why", ["read", "write", "exec"]],
+  ["policy why", ["read", "write", "exec", "connect"]],
 ];
 
 function shownFlags(command: CommandName): readonly Flag[] {

@@ -23,6 +23,10 @@ export const COMMANDS = [
   { name: "sandbox", summary: "Run a command in a sandbox" },
   { name: "config", summary: "Check, show or describe the config files" },
   { name: "policy", summary: "Ask what a permission profile allows" },
+  {
+    name: "proxy-connect",
+    summary: "In a managed network: ssh's ProxyCommand",
+  },
   { name: "completions", summary: "Print completions for bash, zsh or fish" },
   { name: "help", summary: "Show the help of a command" },
 ] as const;
@@ -34,6 +38,11 @@ export type Entry =
     readonly kind: "sandbox" | "config" | "policy";
     readonly words: readonly ByteString[];
     readonly rootWords: readonly ByteString[];
+  }
+  | {
+    readonly kind: "proxy_connect";
+    readonly host: ByteString;
+    readonly port: ByteString;
   }
   | { readonly kind: "completions"; readonly shell: Shell }
   | { readonly kind: "help"; readonly topic: HelpTopic }
@@ -51,7 +60,10 @@ export function dispatch(
   words: readonly ByteString[],
 ): Entry {
   if (argv0.slice(argv0.lastIndexOf("/") + 1) === HELPER_NAME) {
-    return { kind: "helper", words };
+    // The one name under which our executable is seen inside, where ssh calls it.
+    return words[0] === "proxy-connect"
+      ? proxyConnect(words.slice(1))
+      : { kind: "helper", words };
   }
   if (words[0] === "sandbox") {
     return { kind: "sandbox", words: words.slice(1), rootWords: [] };
@@ -76,6 +88,8 @@ export function dispatch(
         words: rest,
         rootWords,
       };
+    case "proxy-connect":
+      return proxyConnect(rest);
     case "completions":
       return completions(rest);
     case "help":
@@ -92,10 +106,25 @@ const TOPICS: readonly HelpTopic[] = [
   "sandbox",
   "config",
   "policy",
+  "proxy-connect",
   "completions",
   "help",
   "helper",
 ];
+
+function proxyConnect(words: readonly ByteString[]): Entry {
+  const [host, port, surplus] = words;
+  if (host === "-h" || host === "--help") {
+    return { kind: "help", topic: "proxy-connect" };
+  }
+  if (host === undefined || port === undefined || surplus !== undefined) {
+    return usageError(
+      "codex proxy-connect takes a host and a port",
+      "for example: ssh -o ProxyCommand='codex proxy-connect %h %p' HOST",
+    );
+  }
+  return { kind: "proxy_connect", host, port };
+}
 
 function completions(words: readonly ByteString[]): Entry {
   const [word, surplus] = words;

@@ -245,6 +245,28 @@ export const FLAGS = [
     commands: ["sandbox"],
   },
   {
+    long: "report-blocked",
+    value: {
+      name: "WHEN",
+      encoding: "text",
+      completion: { kind: "choice", words: ["never", "auto", "always"] },
+    },
+    isRepeatable: false,
+    group: "Run",
+    help:
+      "Name the hosts that the managed network refused: never, always, or auto (when the command fails)",
+    commands: ["sandbox"],
+  },
+  {
+    long: "network-log",
+    value: { name: "FILE", encoding: "bytes", completion: { kind: "file" } },
+    isRepeatable: false,
+    group: "Run",
+    help:
+      "Append a line of JSON for each request of the managed network to FILE, which the sandbox must not be able to write",
+    commands: ["sandbox"],
+  },
+  {
     long: "explain",
     value: {
       name: "FORMAT",

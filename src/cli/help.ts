@@ -191,6 +191,7 @@ function pageOf(topic: HelpTopic): Page {
         summary: "Tells what a permission profile allows, and why.",
         usage: [
           "codex policy why [OPTIONS] read|write|exec PATH...",
+          "codex policy why [OPTIONS] connect HOST[:PORT]...",
           "codex policy list [OPTIONS]",
         ],
         listed: [
@@ -202,7 +203,20 @@ function pageOf(topic: HelpTopic): Page {
         examples: [
           "codex policy why -P :workspace write .git/config",
           "codex policy why --json read /etc/passwd ~/.ssh",
+          "codex policy why -P ci connect registry.npmjs.org:443",
           "codex policy list",
+        ],
+      };
+    case "proxy-connect":
+      return {
+        summary:
+          "Joins standard input and output to HOST through the managed network of this sandbox. For ssh's ProxyCommand.",
+        usage: ["codex proxy-connect HOST PORT"],
+        flagsOf: [],
+        notes:
+          "Status: 0 when the connection ended in order, 1 when it could not be made or was cut.",
+        examples: [
+          "ssh -o ProxyCommand='codex proxy-connect %h %p' git@example.com",
         ],
       };
     case "completions":

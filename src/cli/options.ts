@@ -30,6 +30,7 @@ export type HelpTopic =
   | "sandbox"
   | "config"
   | "policy"
+  | "proxy-connect"
   | "completions"
   | "help"
   | "helper";
@@ -94,6 +95,7 @@ export interface SandboxOptions {
   readonly stage: "auto" | "one_start" | "inner";
   /** `--user`; `gid` is `null` when not given. `null`: as whoever calls. */
   readonly user: UserChoice | null;
+  readonly network: NetworkReporting;
   readonly command: Command;
 }
 
@@ -101,6 +103,14 @@ export interface SandboxOptions {
 export interface UserChoice {
   readonly uid: number;
   readonly gid: number | null;
+}
+
+/** What a run tells about its managed network. */
+export interface NetworkReporting {
+  /** When refusals are told on stderr; `auto`: when the command fails. */
+  readonly report: "never" | "auto" | "always";
+  /** As typed; `null` when not given. */
+  readonly log: ByteString | null;
 }
 
 /** The policy as the helper's caller sends it. All members are JSON texts. */
@@ -168,6 +178,15 @@ export type PolicyOptions =
     readonly format: "text" | "json";
     readonly config: SessionConfig;
   }
+  /** `targets` are as typed: `HOST[:PORT]`. */
+  | {
+    readonly kind: "policy_connect";
+    readonly profile: string | null;
+    readonly cd: ByteString | null;
+    readonly targets: readonly [ByteString, ...ByteString[]];
+    readonly format: "text" | "json";
+    readonly config: SessionConfig;
+  }
   | {
     readonly kind: "policy_list";
     readonly format: "text" | "json";
@@ -206,6 +225,8 @@ export function parseSandboxOptions(
   if (!passedFds.ok) return passedFds;
   const user = userChoice(onlyText(flags, "user"));
   if (!user.ok) return user;
+  const report = choice(flags, "report-blocked", ["never", "auto", "always"]);
+  if (!report.ok) return report;
   const command = commandOf(flags.rest, "codex sandbox");
   if (!command.ok) return command;
   return ok({
@@ -221,6 +242,10 @@ export function parseSandboxOptions(
     launcher: launcher.value ?? "auto",
     stage: stage.value === "one-start" ? "one_start" : stage.value ?? "auto",
     user: user.value,
+    network: {
+      report: report.value ?? "auto",
+      log: only(flags, "network-log"),
+    },
     command: command.value,
   });
 }
@@ -248,6 +273,7 @@ function plainOptions(words: readonly ByteString[]): SandboxOptions | null {
     launcher: "auto",
     stage: "auto",
     user: null,
+    network: { report: "auto", log: null },
     command: [program, ...rest],
   };
 }
@@ -358,30 +384,46 @@ export function parsePolicyOptions(
   }
   const [operation, path, ...paths] = flags.rest;
   if (operation === undefined) {
-    return refuse("policy why needs an operation and a path", WHY_USAGE);
+    return refuse(
+      "policy why needs an operation and what it is about",
+      WHY_USAGE,
+    );
   }
   if (!isOneOf(operation, OPERATIONS)) {
     const near = nearest(operation, OPERATIONS);
     return refuse(
-      `unknown operation '${toText(operation)}', must be read, write or exec`,
+      `unknown operation '${
+        toText(operation)
+      }', must be read, write, exec or connect`,
       near === null ? WHY_USAGE : `did you mean '${near}'?`,
     );
   }
   if (path === undefined) {
-    return refuse(`policy why ${operation} needs a path`, WHY_USAGE);
+    return refuse(
+      operation === "connect"
+        ? "policy why connect needs a host: HOST or HOST:PORT"
+        : `policy why ${operation} needs a path`,
+      WHY_USAGE,
+    );
+  }
+  const common = {
+    profile: onlyText(flags, "permission-profile"),
+    cd: only(flags, "cd"),
+    format,
+    config: config.value,
+  } as const;
+  if (operation === "connect") {
+    return ok({ kind: "policy_connect", ...common, targets: [path, ...paths] });
   }
   return ok({
     kind: "policy_why",
-    profile: onlyText(flags, "permission-profile"),
-    cd: only(flags, "cd"),
+    ...common,
     operation,
     paths: [path, ...paths],
-    format,
-    config: config.value,
   });
 }
 
-const OPERATIONS = ["read", "write", "exec"] as const;
+const OPERATIONS = ["read", "write", "exec", "connect"] as const;
 const WHY_USAGE = "for example: codex policy why -P :workspace write src";
 
 /** What no words parse to. */

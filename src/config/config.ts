@@ -6,6 +6,7 @@
  * @module
  */
 import { type ByteString, toText } from "../bytes.ts";
+import type { NetworkPolicy } from "../policy/network.ts";
 import type { AbsPath } from "../policy/path.ts";
 import type {
   NetworkMode,
@@ -188,6 +189,8 @@ export interface NetworkSettings {
   readonly originOf: (path: readonly string[]) => Origin;
   /** `[experimental_network]` of the requirements that apply. */
   readonly requirements: TomlTable | null;
+  /** What both say to the proxy; `null` where the table says nothing about hosts. */
+  readonly rules: NetworkPolicy | null;
 }
 
 /** Switches of ours below `[features]`. */

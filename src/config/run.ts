@@ -34,6 +34,7 @@ import {
   mergeLayers,
   originIn,
 } from "./layers.ts";
+import type { NetworkRules } from "./network_rules.ts";
 import {
   buildBuiltIn,
   buildChoice,
@@ -147,7 +148,31 @@ function decide(
   if (!decided.ok) return decided;
   const widened = projectFault(run, decided.value, realPath);
   if (widened !== null) return fail([widened]);
-  return ok(runConfigOf(run, decided.value, faults));
+  const rules = rulesOf(decided.value.built, run);
+  if (!rules.ok) return rules;
+  return ok(runConfigOf(run, decided.value, rules.value, faults));
+}
+
+/** What the network's table says, also where there is no network this time: a bad pattern is found before it matters. */
+function rulesOf(
+  built: BuiltProfile,
+  { loaded, requirements }: Pick<Deciding, "loaded" | "requirements">,
+): Result<NetworkRules | null, readonly Fault[]> {
+  const isPlain = built.networkMode !== "proxied" &&
+    Object.keys(built.networkTable).every((key) => key === "enabled");
+  if (isPlain) return ok(null);
+  const file = loaded.requirements?.file;
+  return networkRules().networkRulesOf(
+    built,
+    requirements.network === null || file === undefined
+      ? null
+      : { table: requirements.network, file },
+  );
+}
+
+/** Loaded on demand: most profiles say nothing about hosts. */
+function networkRules(): typeof import("./network_rules.ts") {
+  return require("./network_rules.ts");
 }
 
 /**
@@ -190,6 +215,7 @@ export function plainRun(
       table: built.networkTable,
       originOf: built.networkOriginOf,
       requirements: null,
+      rules: null,
     },
     features: { useLegacyLandlock: false, networkProxy: null },
     warnings: [],
@@ -258,9 +284,11 @@ function decideLayers(
 function runConfigOf(
   { loaded, requirements }: Deciding,
   { choice, table, built, outcome, warnings }: Decided,
+  rules: NetworkRules | null,
   faults: readonly Fault[],
 ): RunConfig {
   const unknown = unknownKeysWarning(faults);
+  const all = rules === null ? warnings : [...warnings, ...rules.warnings];
   return {
     name: built.name,
     chosenBy: choice.origin,
@@ -272,9 +300,10 @@ function runConfigOf(
       table: built.networkTable,
       originOf: built.networkOriginOf,
       requirements: requirements.network,
+      rules: rules?.policy ?? null,
     },
     features: featuresOf(table),
-    warnings: unknown === null ? warnings : [...warnings, unknown],
+    warnings: unknown === null ? all : [...all, unknown],
     ownFiles: ownFilesOf(loaded),
   };
 }
@@ -414,6 +443,11 @@ function profileFaults(loaded: LoadedConfig): readonly Fault[] {
       faults.push(resolved.error);
       continue;
     }
+    const rules = rulesOf(built.value, {
+      loaded,
+      requirements: NO_REQUIREMENTS,
+    });
+    if (!rules.ok) faults.push(...rules.error);
     for (const { message, origin } of resolved.value.warnings) {
       // What the caller's TMPDIR is today is no fault of a file.
       if (message.startsWith('":tmpdir"')) continue;

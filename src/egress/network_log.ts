@@ -18,7 +18,7 @@ export interface NetworkLog {
   readonly close: () => string | null;
 }
 
-/** Opens the log for appending, mode 0600. Links, directories, pipes and devices are refused. */
+/** Opens the log for appending, mode 0600. Links of both kinds, directories, pipes and devices are refused. */
 export function openNetworkLog(path: AbsPath): Result<NetworkLog, string> {
   let fd: number;
   try {
@@ -32,9 +32,15 @@ export function openNetworkLog(path: AbsPath): Result<NetworkLog, string> {
   } catch (error) {
     return fail(errorCode(error));
   }
-  if (!fstatSync(fd).isFile()) {
+  const found = fstatSync(fd);
+  const why = !found.isFile()
+    ? "it is no regular file"
+    : found.nlink > 1
+    ? "it has another name, by which the sandbox could write it"
+    : null;
+  if (why !== null) {
     closeSync(fd);
-    return fail("it is no regular file");
+    return fail(why);
   }
   let waiting = "";
   let failure: string | null = null;

@@ -56,6 +56,8 @@ export interface InnerOrders {
   readonly writeGuard: WriteGuard | null;
   /** The domain in which `debug = true` lets processes trace each other; `null` without it. */
   readonly traceDomain: Domain | null;
+  /** Ports of 127.0.0.1 to listen on for the supervisor, which gets the sockets over the control channel; none without one. */
+  readonly listenPorts: readonly number[];
 }
 
 const ORDERS_LIMIT_BYTES = 64 * 1024 * 1024;
@@ -65,8 +67,8 @@ const OURS = 125;
 const NOT_EXECUTABLE = 126;
 const NOT_FOUND = 127;
 
-/** Carries out the orders. @param ordersFd the sealed memfd */
-export function runInnerStage(ordersFd: number): never {
+/** Carries out the orders. @param ordersFd the sealed memfd @param channel to the supervisor, where the orders need one */
+export function runInnerStage(ordersFd: number, channel: number): never {
   const text = readAll(ordersFd, ORDERS_LIMIT_BYTES);
   close(ordersFd);
   if (!text.ok) return stop(OURS, "Cannot read the inner stage's orders");
@@ -74,6 +76,13 @@ export function runInnerStage(ordersFd: number): never {
   requireNoCapabilities();
   const restored = restoreState(orders.passFds, orders.softNofile);
   if (!restored.ok) return stop(OURS, restored.error.message);
+  if (orders.listenPorts.length > 0) {
+    const handed = controlChannel().handOverListeners(
+      channel,
+      orders.listenPorts,
+    );
+    if (!handed.ok) return stop(OURS, handed.error);
+  }
   installWriteGuard(orders.writeGuard);
   installTraceDomain(orders.traceDomain);
   installFilter(orders.filter);
@@ -81,6 +90,11 @@ export function runInnerStage(ordersFd: number): never {
     orders.command,
     withWorkingDirectory(orders.environment),
   );
+}
+
+/** Loaded on demand: only a proxied run has a channel. */
+function controlChannel(): typeof import("./control_channel.ts") {
+  return require("./control_channel.ts");
 }
 
 /**

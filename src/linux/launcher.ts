@@ -55,10 +55,15 @@ export interface Launch {
   readonly innerOrders: string | null;
   /** Soft RLIMIT_NOFILE of the caller. */
   readonly softNofile: number;
+  /** What the inner stage listens on for us, by the control channel; none without one. */
+  readonly listenPorts: readonly number[];
 }
 
 /** Stands in `command` for the number of the memfd that the inner stage reads. */
 export const INNER_FD = "\0inner-fd";
+
+/** Stands in `command` for the number of the control channel's inner end. */
+export const CHANNEL_FD = "\0channel-fd";
 
 let firstOwn: number | undefined;
 

@@ -40,7 +40,7 @@ export type SupervisorReason =
   | "placeholders"
   | "mount verification"
   | "--outlive-caller"
-  | "proxy";
+  | "managed network";
 
 /** What is changed in the command's environment, by name only: values are never printed. */
 export interface EnvironmentChange {

@@ -135,7 +135,8 @@ export function draftPlan(request: DraftRequest): Result<Draft, PlanError> {
   const mounts = mountsOf(draft, "fresh");
   const needed = requiredOptions({
     mounts,
-    supervisor: placeholders.length > 0 || request.outlivesCaller
+    supervisor: placeholders.length > 0 || request.outlivesCaller ||
+        request.policy.network === "proxied"
       ? ["placeholders"]
       : [],
     disableUserns: disablesUserns(request.policy),
@@ -232,6 +233,12 @@ function innerReason(
   if (request.policy.options.debug) {
     return { reason: "debug = true", optional: false };
   }
+  if (request.policy.network === "proxied") {
+    return {
+      reason: "the listeners of the managed network are made inside",
+      optional: false,
+    };
+  }
   const [guarded] = request.guardedFds;
   if (guarded !== undefined) {
     return {
@@ -297,6 +304,7 @@ export function completePlan(
   if (draft.mountsBelowWritable && followsLinks(ability.version)) {
     supervisor.push("mount verification");
   }
+  if (request.policy.network === "proxied") supervisor.push("managed network");
   if (request.outlivesCaller) supervisor.push("--outlive-caller");
   let stage = draft.stage;
   let mounts = proc === "fresh" ? draft.mounts : mountsOf(draft, proc);

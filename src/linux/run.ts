@@ -64,6 +64,8 @@ export interface Run {
   /** A pidfd of bubblewrap. */
   readonly bwrapHandle: number;
   readonly blocked: number | null;
+  /** The control channel's outer end, where there is one. */
+  readonly channel: number | null;
   /** When each armed timer is due, as performance.now() counts. */
   readonly timers: Map<RunTimer, number>;
 }

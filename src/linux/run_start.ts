@@ -27,6 +27,7 @@ import { bwrapArguments } from "./bwrap_argv.ts";
 import {
   asCommandUser,
   bwrapArgv,
+  CHANNEL_FD,
   failed,
   firstOwnFd,
   type Launch,
@@ -78,6 +79,11 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     syncIsProof: launch.plan.proc === "fresh",
   });
   if (!watcher.ok) return failed("Cannot start the watcher", watcher.error);
+  const channel = launch.listenPorts.length === 0 ? null : ownChannel();
+  if (channel?.ok === false) {
+    return failed("Cannot make the control channel", channel.error);
+  }
+  const inside = channel?.value.inside ?? null;
   const verifying = launch.plan.supervisor.includes("mount verification");
   const words = bwrapArguments(
     launch.plan,
@@ -91,7 +97,11 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
       },
     },
     launch.lateEnvironment,
-    opened.value.command,
+    inside === null
+      ? opened.value.command
+      : opened.value.command.map((word) =>
+        word === CHANNEL_FD ? String(inside) : word
+      ),
   );
   const argv = bwrapArgv(
     words,
@@ -109,6 +119,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     status.to,
     sync.to,
     ...(verifying ? [block.from] : []),
+    ...(inside === null ? [] : [inside]),
   ];
   const bwrap = asCommandUser(launch, () => {
     const child = spawn({
@@ -131,6 +142,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
       sync.to,
       block.from,
       lifeline.from,
+      ...(inside === null ? [] : [inside]),
     ]
   ) close(fd);
   for (const fd of opened.value.keep) if (fd >= firstOwnFd()) close(fd);
@@ -153,6 +165,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     bwrap: bwrap.value,
     bwrapHandle: handle.ok ? handle.value : -1,
     blocked: verifying ? block.to : null,
+    channel: channel?.value.outside ?? null,
     timers: new Map(),
   };
   if (handle.ok) return ok(run);
@@ -204,6 +217,24 @@ function own(fd: Result<number, SysError>): Result<number, SysError> {
   const moved = duplicate(fd.value, firstOwnFd());
   close(fd.value);
   return moved;
+}
+
+/** Loaded on demand: only a run whose network is served has a channel. */
+function ownChannel(): Result<
+  { readonly inside: number; readonly outside: number },
+  SysError
+> {
+  const { socketPair } = require(
+    "../sys/sockets.ts",
+  ) as typeof import("../sys/sockets.ts");
+  const ends = socketPair("seqpacket");
+  if (!ends.ok) return ends;
+  const inside = own(ok(ends.value[0]));
+  if (!inside.ok) return inside;
+  const outside = own(ok(ends.value[1]));
+  return outside.ok
+    ? ok({ inside: inside.value, outside: outside.value })
+    : outside;
 }
 
 function ownPipe(): Result<

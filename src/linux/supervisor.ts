@@ -21,6 +21,7 @@ import {
   pipe,
   prctl,
   signalDefault,
+  type SysError,
 } from "../sys/calls.ts";
 import {
   asCommandUser,
@@ -81,10 +82,14 @@ export function beginRun(
   rules: RunRules,
 ): Result<Run, LaunchError> {
   // 1. Nothing may interrupt between the first placeholder and the last removal.
-  const ends = pipe(abi.O_NONBLOCK);
+  const isServed = launch.listenPorts.length > 0;
+  const ends = isServed ? wakingSocket() : pipe(abi.O_NONBLOCK);
   if (!ends.ok) return failed("Cannot make pipes", ends.error);
   const signals = { from: ends.value[0], to: ends.value[1] };
-  const caught = catchSignals(caughtSignals(rules), signals.to);
+  const caught = catchSignals(
+    isServed ? [...caughtSignals(rules), abi.SIGCHLD] : caughtSignals(rules),
+    signals.to,
+  );
   if (!caught.ok) return failed("Cannot catch signals", caught.error);
   // A monitor that is killed before it has named its child leaves it waiting for ever: such an orphan comes to us.
   const reaper = prctl(abi.PR_SET_CHILD_SUBREAPER, 1);
@@ -121,6 +126,14 @@ export function beginRun(
   killAll(run.value);
   finishRun(run.value);
   return verified;
+}
+
+/** An event loop of the runtime's waits for sockets only; the end of a child comes through it as SIGCHLD. Loaded on demand. */
+function wakingSocket(): Result<readonly [number, number], SysError> {
+  const { socketPair } = require(
+    "../sys/sockets.ts",
+  ) as typeof import("../sys/sockets.ts");
+  return socketPair("stream", abi.SOCK_NONBLOCK);
 }
 
 interface Held {

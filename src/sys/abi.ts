@@ -289,6 +289,37 @@ export const LANDLOCK_ACCESS_FS_TRUNCATE = 1 << 14;
 /** `bits/resource.h`. */
 export const RLIMIT_NOFILE = 7;
 
+/** `bits/socket.h`, `bits/socket_type.h`, `asm-generic/socket.h`. */
+export const AF_UNIX = 1;
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+export const SOCK_STREAM = 1;
+export const SOCK_SEQPACKET = 5;
+export const SOCK_NONBLOCK = 0o4000;
+export const SOCK_CLOEXEC = 0o2000000;
+export const SOL_SOCKET = 1;
+export const SCM_RIGHTS = 1;
+export const MSG_CTRUNC = 0x08;
+export const MSG_TRUNC = 0x20;
+export const MSG_NOSIGNAL = 0x4000;
+export const MSG_CMSG_CLOEXEC = 0x40000000;
+
+/** struct msghdr (`bits/socket.h`) of 64-bit hosts: offsets of its pointers, and of the u32 or u64 lengths behind them. */
+export const MSGHDR = {
+  bytes: 56,
+  iov: 16,
+  iovlen: 24,
+  control: 32,
+  controllen: 40,
+  flags: 48,
+} as const;
+
+/** struct cmsghdr (`bits/socket.h`): u64 length with the header, i32 level, i32 type, then the data. */
+export const CMSGHDR = { bytes: 16, level: 8, type: 12 } as const;
+
+/** Descriptors that one message can carry (SCM_MAX_FD of `net/scm.h`). */
+export const SCM_MAX_FD = 253;
+
 /** `asm/signal.h`, the same on both architectures. */
 export const SIGHUP = 1;
 export const SIGINT = 2;
@@ -416,6 +447,9 @@ const ERRNO_TEXTS: {
   40: ["ELOOP", "a symbolic link stands in the way"],
   77: ["EBADFD", "descriptor of the wrong kind"],
   95: ["EOPNOTSUPP", "not supported"],
+  97: ["EAFNOSUPPORT", "address family not supported"],
+  98: ["EADDRINUSE", "address in use"],
+  99: ["EADDRNOTAVAIL", "address not available"],
 };
 
 /** `ENOENT: no such file or directory`, or `errno 77` for numbers without a text here. */

@@ -23,7 +23,7 @@ printf '%s\\n' "\${COMPREPLY[@]}"
 const CASES: readonly (readonly [string, readonly string[], string])[] = [
   [
     "codex ",
-    ["sandbox", "config", "policy", "completions", "help"],
+    ["sandbox", "config", "policy", "proxy-connect", "completions", "help"],
     "commands",
   ],
   ["codex sa", ["sandbox"], "the beginning of a command"],

@@ -55,6 +55,16 @@ const CASES:
       kind: "help",
       topic: "helper",
     }, "help of the helper"],
+    ["codex", ["proxy-connect", "h", "22"], {
+      kind: "proxy_connect",
+      host: "h",
+      port: "22",
+    }, "for ssh"],
+    ["/dev/codex-linux-sandbox", ["proxy-connect", "h", "22"], {
+      kind: "proxy_connect",
+      host: "h",
+      port: "22",
+    }, "for ssh, by the name inside"],
     ["codex", ["completions", "fish"], {
       kind: "completions",
       shell: "fish",
@@ -77,6 +87,8 @@ const REFUSED: readonly (readonly [readonly string[], string, string])[] = [
   [["doctor"], "unknown command 'doctor'", "codex sandbox -- doctor"],
   [["help", "sandobx"], "no help for 'sandobx'", "codex help sandbox"],
   [["completions"], "codex completions needs a shell", "bash, zsh, fish"],
+  [["proxy-connect", "h"], "takes a host and a port", "ProxyCommand"],
+  [["proxy-connect", "h", "1", "2"], "takes a host and a port", "ssh"],
   [["completions", "tcsh"], "unknown shell 'tcsh'", "bash, zsh, fish"],
   [
     ["completions", "bash", "x"],

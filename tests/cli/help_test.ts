@@ -8,6 +8,7 @@ const TOPICS: readonly HelpTopic[] = [
   "sandbox",
   "config",
   "policy",
+  "proxy-connect",
   "completions",
   "help",
   "helper",

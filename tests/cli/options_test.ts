@@ -24,6 +24,7 @@ const DEFAULTS = {
   launcher: "auto",
   stage: "auto",
   user: null,
+  network: { report: "auto", log: null },
   command: ["x"],
 };
 const NAMED = {
@@ -138,6 +139,9 @@ const SANDBOX: readonly Row[] = [
   }, "descriptors are sorted, each once"],
   [["--outlive-caller", "x"], { lifetime: "outlives_caller" }, "lifetime"],
   [["--launcher", "bundled", "x"], { launcher: "bundled" }, "launcher"],
+  [["--report-blocked", "always", "--network-log=l\xff", "x"], {
+    network: { report: "always", log: "l\xff" },
+  }, "what a managed network tells"],
   [["--stage=one-start", "x"], { stage: "one_start" }, "stage"],
   [["--stage=inner", "x"], { stage: "inner" }, "stage"],
   [["--user", "1000", "x"], { user: { uid: 1000, gid: null } }, "a user"],
@@ -241,6 +245,8 @@ const SANDBOX_REFUSALS: readonly Refusal[] = [
   [["--pass-fd", "3.0", "x"], "invalid value '3.0'", ""],
   [["--pass-fd", "2147483648", "x"], "invalid value '2147483648'", ""],
   [["--launcher", "sytem", "x"], "must be auto, system, bundled", "system"],
+  [["--report-blocked=alwys", "x"], "must be never, auto, always", "always"],
+  [["--network-log"], "a value is required", ""],
   [["--stage", "", "x"], "invalid value '' for '--stage'", ""],
   [["--user", "", "x"], "invalid value ''", "id -u NAME"],
   [["--user", "root", "x"], "invalid value 'root'", "id -u NAME"],
@@ -481,6 +487,14 @@ const POLICY_WORDS: readonly Row[] = [
     format: "json",
     config: { ...CONFIG, overrides: ["a=b"] },
   }, "list"],
+  [["why", "connect", "a.b:443", "--json", "[::1]"], {
+    kind: "policy_connect",
+    profile: null,
+    cd: null,
+    targets: ["a.b:443", "[::1]"],
+    format: "json",
+    config: CONFIG,
+  }, "hosts"],
   [["why", "--help"], { kind: "help", topic: "policy" }, "help"],
 ];
 for (const [words, value, why] of POLICY_WORDS) {
@@ -503,6 +517,7 @@ const OTHER_REFUSALS: readonly (readonly ["config" | "policy", ...Refusal])[] =
     ["policy", ["why"], "needs an operation", "for example"],
     ["policy", ["why", "raed", "a"], "unknown operation 'raed'", "'read'"],
     ["policy", ["why", "exec"], "policy why exec needs a path", ""],
+    ["policy", ["why", "connect"], "policy why connect needs a host", ""],
   ];
 for (const [command, words, message, hint] of OTHER_REFUSALS) {
   test(`${command} ${words.join(" ")} is refused with "${message}"`, () => {
