@@ -200,7 +200,7 @@ function startHelper(words: readonly ByteString[], origin: Origin): void {
 
 /** Carries the plan out. A run whose network we serve goes on in the event loop. */
 function finish(request: RunRequest, prepared: Prepared): void {
-  const failure = carryOut(request, prepared);
+  const failure = carryOut(request, prepared, warn);
   if (!(failure instanceof Promise)) return stop(failure);
   // A mistake in what serves the network ends the run: our death does it, and the watcher.
   process.on("uncaughtException", endUncaught);
@@ -242,6 +242,10 @@ class Timer {
 function stop(failure: Failure): never {
   say(describe(failure));
   exitNow(exitStatus(failure));
+}
+
+function warn(line: string): void {
+  say(`warning: ${line}`);
 }
 
 /** The one writer to stderr. */

@@ -140,6 +140,9 @@ export type Prepared =
     readonly plan: SandboxPlan;
     readonly bwrap: BwrapFile;
     readonly innerWords: readonly string[];
+    readonly facts: PathFacts;
+    /** By the wall clock. */
+    readonly startedMs: number;
   };
 
 /** Whether an entry's name acts on the dynamic loader or on malloc: it reaches the command and nothing that we start before it. */
@@ -156,6 +159,7 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
   if (request.policy.enforcement === "disabled") {
     return ok({ kind: "direct", plan: directPlan(request) });
   }
+  const startedMs = Date.now();
   makeStateFolder(request);
   // Asked as the parent of whoever calls: another user may not.
   callerSoftLimit();
@@ -181,6 +185,8 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
     plan: plan.value,
     bwrap: chosen.value.file,
     innerWords: draft.innerWords(),
+    facts,
+    startedMs,
   });
 }
 
@@ -295,6 +301,7 @@ function unusableRoot(
 export function carryOut(
   request: RunRequest,
   prepared: Prepared,
+  warn: (line: string) => void,
 ): Failure | Promise<Failure> {
   switch (prepared.kind) {
     case "direct": {
@@ -323,11 +330,14 @@ export function carryOut(
       const home = request.codexHome === null
         ? null
         : { codexHome: request.codexHome, euid: request.stateOwner };
+      const atEnd = (): void => warnOfRepositories(request, prepared, warn);
       if (request.network !== null) {
-        return serveRun(launch, home, request.network);
+        return serveRun(launch, home, request.network, atEnd);
       }
       const end = superviseRun(launch, home, AT_ONCE);
-      return end.ok ? endLike(end.value) : { kind: "launch", error: end.error };
+      if (!end.ok) return { kind: "launch", error: end.error };
+      atEnd();
+      return endLike(end.value);
     }
   }
 }
@@ -337,6 +347,7 @@ async function serveRun(
   launch: Launch,
   home: SupervisorHome | null,
   network: NetworkRequest,
+  atEnd: () => void,
 ): Promise<Failure> {
   const { prepareService } = require(
     "./egress/service.ts",
@@ -350,7 +361,26 @@ async function serveRun(
   );
   if (!service.ok) return launchFailure(service.error).error;
   const end = await superviseServed(launch, home, AT_ONCE, service.value);
-  return end.ok ? endLike(end.value) : { kind: "launch", error: end.error };
+  if (!end.ok) return { kind: "launch", error: end.error };
+  atEnd();
+  return endLike(end.value);
+}
+
+/** What a command makes inside a writable directory is obeyed outside later: hooks and settings of a repository. */
+function warnOfRepositories(
+  { policy, euid, user }: RunRequest,
+  { facts, startedMs }: Extract<Prepared, { kind: "sandbox" }>,
+  warn: (line: string) => void,
+): void {
+  if (facts.repositories === undefined) return;
+  const { appearedWarning } = require(
+    "./host/search.ts",
+  ) as typeof import("./host/search.ts");
+  const line = withRightsOf(
+    user,
+    () => ok(appearedWarning(policy, facts, startedMs, euid)),
+  );
+  if (line.ok && line.value !== null) warn(line.value);
 }
 
 /** Standard streams that would be ways out, and descriptors that aren't there. */
@@ -516,6 +546,7 @@ function draftRun(
     policy,
     mountPoints,
     links: layout.links,
+    repositories: facts.repositories ?? null,
     factAt: (path) => facts.paths.get(path) ?? absent(path),
     exists: (path) => stat(path).ok,
     possiblePlaceholders: possiblePlaceholders(mountPoints, facts),

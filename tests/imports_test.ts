@@ -23,6 +23,8 @@ const EFFECT_FILES: ReadonlySet<string> = new Set([
   "src/host/probe.ts",
   "src/host/directory_reader.ts",
   "src/host/gather.ts",
+  "src/host/repository_reader.ts",
+  "src/host/search.ts",
   "src/host/command.ts",
   "src/host/origin.ts",
   "src/host/state_folder.ts",

@@ -174,6 +174,7 @@ function changeFor(request: WhyRequest, verdict: Verdict): string | null {
       return "narrow that pattern: no other entry is stronger than a glob";
     case "metadata":
     case "git_pointer":
+    case "nested_repository":
       return add(toText(decider.path), "write");
     case "platform":
     case "no_entry":

@@ -577,6 +577,9 @@ function optionsOf(
     debug: own(merged, "debug") === true,
     nestedNamespaces: own(merged, "nested_namespaces") === true,
     loopback: own(merged, "loopback") !== false,
+    nestedRepositories: own(merged, "nested_repositories") === "write"
+      ? "write"
+      : "read",
     globBackend: backend ?? defaults.globBackend,
     unixSockets,
   };

@@ -243,6 +243,8 @@ function widenedOptions(before: Policy, after: Policy): Widening | null {
     has.debug && !had.debug && "debug = true",
     has.nestedNamespaces && !had.nestedNamespaces && "nested_namespaces = true",
     has.loopback && !had.loopback && "loopback = true",
+    has.nestedRepositories === "write" && had.nestedRepositories === "read" &&
+    'nested_repositories = "write"',
     has.tmp === "shared" && had.tmp === "private" && 'tmp = "shared"',
     has.globBackend === "ripgrep" && had.globBackend !== "ripgrep" &&
     'glob_backend = "ripgrep"',

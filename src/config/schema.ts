@@ -347,6 +347,12 @@ export function profileShape(): TableShape {
         "Let the command use its own loopback; false leaves it no IP sockets",
       default: "true",
     },
+    nested_repositories: {
+      shape: { kind: "choice", values: ["read", "write"] },
+      description:
+        "What the command may do with .git, .agents and .codex of repositories inside a writable directory",
+      default: '"read"',
+    },
     glob_backend: {
       shape: { kind: "choice", values: ["builtin", "ripgrep"] },
       description: "Who expands deny globs",

@@ -22,7 +22,7 @@ import type { DirectoryReader } from "./glob.ts";
 import { factFromStat, type FactMap, probePath } from "./probe.ts";
 
 /** `dirent.h`: d_type. What isn't here has to be asked. */
-const KINDS: { readonly [type: number]: PathKind } = {
+export const ENTRY_KINDS: { readonly [type: number]: PathKind } = {
   1: "fifo",
   2: "char_device",
   4: "directory",
@@ -45,7 +45,7 @@ export function kernelDirectoryReader(euid: number): DirectoryReader {
     },
     read(directory, visit): number {
       const done = visitDirectory(directory, buffer, (start, end, type) => {
-        visit(buffer, start, end, KINDS[type] ?? null);
+        visit(buffer, start, end, ENTRY_KINDS[type] ?? null);
       });
       return done.ok ? 0 : done.error.errno;
     },

@@ -75,6 +75,16 @@ export interface PathFacts {
   readonly gitPointers: ReadonlyMap<AbsPath, ByteString>;
   readonly globMatches: readonly GlobMatch[];
   readonly own: OwnPaths;
+  /** Repositories inside writable directories. Absent where nobody looked. */
+  readonly repositories?: Repositories;
+}
+
+/** What a search for repositories found. */
+export interface Repositories {
+  /** Canonical directories with a `.git` in them, of whatever kind; writable roots themselves are left out. */
+  readonly found: readonly AbsPath[];
+  /** Where the search was given up and why, `null` when it saw everything. */
+  readonly cut: { readonly at: AbsPath; readonly why: string } | null;
 }
 
 /** Length up to which a `.git` or `commondir` file is read. Git's own limit for `.git`: blank lines behind a path are no end of it. */

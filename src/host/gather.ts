@@ -9,7 +9,12 @@
 import type { ByteString } from "../bytes.ts";
 import type { AbsPath } from "../policy/path.ts";
 import type { Policy } from "../policy/policy.ts";
-import { followUp, MAX_FOLLOW_UPS, questions } from "../policy/questions.ts";
+import {
+  followUp,
+  MAX_FOLLOW_UPS,
+  questions,
+  repositoryQuestions,
+} from "../policy/questions.ts";
 import { ok, type Result } from "../result.ts";
 import { kernelDirectoryReader } from "./directory_reader.ts";
 import { MAX_POINTER_BYTES, type OwnPaths, type PathFacts } from "./facts.ts";
@@ -31,9 +36,16 @@ export function gatherFacts(
 ): Result<PathFacts & { readonly paths: FactMap }, GlobError> {
   const paths: FactMap = new Map();
   const gitPointers = new Map<AbsPath, ByteString>();
-  const facts = { paths, gitPointers, globMatches: [], own };
+  const basics = { paths, gitPointers, globMatches: [], own };
   for (const path of questions(policy, own)) probePath(paths, path);
   for (const path of asked) probePath(paths, path);
+  const repositories = mayHoldRepositories(policy)
+    ? search().searchRepositories(policy, basics, euid)
+    : null;
+  const facts = repositories === null ? basics : { ...basics, repositories };
+  for (const repository of repositories?.found ?? []) {
+    for (const path of repositoryQuestions(repository)) probePath(paths, path);
+  }
   for (let round = 0; round < MAX_FOLLOW_UPS; round++) {
     const more = followUp(policy, facts);
     if (more === null) break;
@@ -49,4 +61,15 @@ export function gatherFacts(
   return globMatches.ok
     ? ok({ ...facts, globMatches: globMatches.value })
     : globMatches;
+}
+
+function mayHoldRepositories(policy: Policy): boolean {
+  return policy.enforcement === "managed" &&
+    policy.options.nestedRepositories === "read" &&
+    policy.grants.some(({ access }) => access === "write");
+}
+
+/** Loaded on demand: a run that may write nothing never pays for it. */
+function search(): typeof import("./search.ts") {
+  return require("./search.ts");
 }

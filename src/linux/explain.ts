@@ -53,6 +53,7 @@ function sandboxLines(plan: SandboxPlan): string[] {
         `${node} ${toText(path)}, removed when the run ends`
       ),
     ),
+    ...repositoryLines(plan),
     "filter",
     ...describeFilter(plan.filter).map((line) => `  ${line}`),
     ...environmentLines(plan),
@@ -67,6 +68,19 @@ function userLines({ user }: Plan): string[] {
   return user === undefined
     ? []
     : [`user         uid ${user.uid}, gid ${user.gid}, no other groups`];
+}
+
+function repositoryLines({ repositories }: SandboxPlan): string[] {
+  if (repositories === null) return [];
+  const { found, cut } = repositories;
+  return section("repositories inside writable directories", [
+    ...found.map((path) => `read-only metadata  ${toText(path)}`),
+    ...(cut === null ? [] : [
+      `the search ended at ${
+        toText(cut.at)
+      }, ${cut.why}: what it did not see stays writable`,
+    ]),
+  ]);
 }
 
 function launcherLine(plan: SandboxPlan): string {

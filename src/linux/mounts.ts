@@ -279,6 +279,8 @@ function reasonOf(point: MountPoint): string {
       return `protected metadata of a writable root${absent}`;
     case "git_pointer":
       return "a git directory that a .git file leads to";
+    case "nested_repository":
+      return "metadata of a repository inside a writable directory";
     case "own":
       return decider.access === "hidden"
         ? "our state folder is hidden"

@@ -6,6 +6,7 @@
  * @module
  */
 import type { ByteString } from "../bytes.ts";
+import type { Repositories } from "../host/facts.ts";
 import type { AbsPath } from "../policy/path.ts";
 import type { NetworkMode } from "../policy/policy.ts";
 import type { Identity } from "../sys/identity.ts";
@@ -65,6 +66,8 @@ export interface SandboxPlan {
   readonly supervisor: readonly SupervisorReason[];
   /** Missing paths that need a mount point on the host for the run. */
   readonly placeholders: readonly Placeholder[];
+  /** Those found inside writable directories; `null` where nobody looked. */
+  readonly repositories: Repositories | null;
   readonly disableUserns: boolean;
   /** Whom uid 0 becomes first (`--user`). */
   readonly user?: Identity;

@@ -7,7 +7,7 @@
  * @module
  */
 import type { ByteString } from "../bytes.ts";
-import type { PathFact } from "../host/facts.ts";
+import type { PathFact, Repositories } from "../host/facts.ts";
 import type { MountPoint } from "../policy/decision.ts";
 import { type AbsPath, isInside } from "../policy/path.ts";
 import type { Policy } from "../policy/policy.ts";
@@ -50,6 +50,7 @@ export interface DraftRequest {
   readonly policy: Policy;
   readonly mountPoints: readonly MountPoint[];
   readonly links: readonly AbsPath[];
+  readonly repositories: Repositories | null;
   readonly factAt: (path: AbsPath) => PathFact;
   readonly exists: (path: AbsPath) => boolean;
   /** Empty files and directories under our mounts: another run's placeholders, perhaps. They are locked like our own. */
@@ -340,6 +341,7 @@ export function completePlan(
     stage,
     supervisor,
     placeholders: draft.placeholders,
+    repositories: request.repositories,
     disableUserns: disablesUserns(request.policy),
     ...(request.user ? { user: request.user } : {}),
     passFds: request.passFds,

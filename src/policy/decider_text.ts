@@ -32,6 +32,10 @@ export function describeDecider(decider: Decider): string {
       return `"${at}" is the git directory that "${
         toText(decider.pointer)
       }" points to`;
+    case "nested_repository":
+      return `"${at}" belongs to the repository "${
+        toText(decider.repository)
+      }" inside a writable directory`;
     case "own":
       return decider.access === "hidden"
         ? `"${at}" holds the sandbox's own state, which is hidden`

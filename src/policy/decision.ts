@@ -35,6 +35,12 @@ export type Decider =
     readonly path: AbsPath;
     readonly pointer: AbsPath;
   }
+  /** Metadata, or a git directory, of a repository inside a writable directory. */
+  | {
+    readonly kind: "nested_repository";
+    readonly path: AbsPath;
+    readonly repository: AbsPath;
+  }
   | {
     readonly kind: "own";
     readonly path: AbsPath;

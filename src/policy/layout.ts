@@ -107,7 +107,8 @@ export function protectedMetadata(
   root: MountPoint,
 ): readonly MountPoint[] {
   return carveOuts(layout, root).filter(({ decider }) =>
-    decider.kind === "metadata" || decider.kind === "git_pointer"
+    decider.kind === "metadata" || decider.kind === "git_pointer" ||
+    decider.kind === "nested_repository"
   );
 }
 
@@ -314,6 +315,8 @@ function pinnable(
   const literal = rules.entries.has(draft.path) ||
     rules.hidden.has(draft.path);
   const { decider } = draft;
+  // The next run looks for it again and finds it wherever it is; pins would forbid renames in all of the tree.
+  if (decider.kind === "nested_repository" && !literal) return [];
   if (decider.kind !== "glob" || literal) return above;
   if (decider.match.via !== undefined) return above;
   const { pattern } = decider.glob;

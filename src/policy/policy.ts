@@ -116,6 +116,8 @@ export interface PolicyOptions {
   readonly nestedNamespaces: boolean;
   /** Sockets on the sandbox's own loopback. `false` gives the tight socket table. */
   readonly loopback: boolean;
+  /** Whether `.git`, `.agents` and `.codex` of repositories inside a writable directory stay read-only. */
+  readonly nestedRepositories: "read" | "write";
   /** Who expands deny globs. */
   readonly globBackend: "builtin" | "ripgrep";
   /** Host sockets of known daemons that stay reachable. */
@@ -129,6 +131,7 @@ export const DEFAULT_POLICY_OPTIONS: PolicyOptions = {
   debug: false,
   nestedNamespaces: false,
   loopback: true,
+  nestedRepositories: "read",
   globBackend: "builtin",
   unixSockets: [],
 };

@@ -56,7 +56,12 @@ export function followUp(policy: Policy, facts: PathFacts): FollowUp | null {
   const paths = new Set<AbsPath>();
   const pointers = new Set<AbsPath>();
   if (policy.enforcement !== "managed") return null;
-  for (const root of writableRootPaths(rulesOf(policy, facts))) {
+  for (
+    const root of [
+      ...writableRootPaths(rulesOf(policy, facts)),
+      ...facts.repositories?.found ?? [],
+    ]
+  ) {
     addPointer(facts, childOf(root, ".git"), pointers);
     addPointer(facts, childOf(root, ".git/commondir"), pointers);
     for (const [pointer, target] of gitTargets(facts, root)) {
@@ -88,6 +93,13 @@ function addPointer(
   if (facts.gitPointers.has(path)) return;
   // Behind a `.git` that is a link nobody asked: such a root is refused.
   if (facts.paths.get(path)?.kind === "file") pointers.add(path);
+}
+
+/** What must be asked about a repository inside a writable directory, before the next {@linkcode followUp}. */
+export function repositoryQuestions(repository: AbsPath): readonly AbsPath[] {
+  const asked = new Set<AbsPath>();
+  addMetadata(asked, repository);
+  return [...asked];
 }
 
 function addMetadata(asked: Set<AbsPath>, root: AbsPath): void {

@@ -89,7 +89,10 @@ export function rulesOf(policy: Policy, facts: PathFacts): Rules {
   };
   addOwn(facts, rules);
   addGlobs(policy, facts, rules);
-  if (!fullWrite) addCaps(facts, rules);
+  if (!fullWrite) {
+    addCaps(facts, rules);
+    addNested(facts, rules);
+  }
   return rules;
 }
 
@@ -304,6 +307,24 @@ function addCaps(facts: PathFacts, rules: Rules & Growing): void {
       if (rules.caps.has(place.path)) continue;
       const path = place.path;
       rules.caps.set(path, { kind: "git_pointer", path, pointer });
+    }
+  }
+}
+
+/**
+ * What exists of them in a repository inside a writable directory. Best effort: what is missing there may be made, as a whole new
+ * repository may be, and a link in the way is no reason to refuse a run.
+ */
+function addNested(facts: PathFacts, rules: Rules & Growing): void {
+  for (const repository of facts.repositories?.found ?? []) {
+    const names = METADATA_NAMES.map((name) => childOf(repository, name));
+    const targets = gitTargets(facts, repository).map(([, target]) => target);
+    for (const spelled of [...names, ...targets]) {
+      const place = placeOf(facts, spelled);
+      if (place === null || place.node === "missing") continue;
+      const { path } = place;
+      if (rules.caps.has(path)) continue;
+      rules.caps.set(path, { kind: "nested_repository", path, repository });
     }
   }
 }

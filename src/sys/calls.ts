@@ -411,8 +411,10 @@ export function visitDirectory(
   fd: number,
   buffer: Uint8Array<ArrayBuffer>,
   visit: (start: number, end: number, type: number) => void,
+  enough: () => boolean = () => false,
 ): Result<number, SysError> {
   for (;;) {
+    if (enough()) return ok(0);
     const count = syscall(SYS.getdents64, fd, buffer, buffer.length);
     if (count <= 0) return outcome("getdents64", count);
     for (let at = 0; at < count;) {

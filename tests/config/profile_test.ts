@@ -438,6 +438,7 @@ test("an undefined name lists what is known", () => {
 const OPTIONS = 'default_permissions = "p"\n[permissions.p]\n' +
   'tmp = "private"\nrequire = ["proc", "pid", "proc"]\ndebug = true\n' +
   "nested_namespaces = true\nloopback = false\n" +
+  'nested_repositories = "write"\n' +
   'glob_backend = "ripgrep"\n[permissions.p.network.unix_sockets]\n' +
   '"/run/b.sock" = "allow"\n"~/a.sock" = "allow"\n"/run/c" = "deny"\n';
 
@@ -449,6 +450,7 @@ test("the keys of a profile that are not entries", () => {
       debug: true,
       nestedNamespaces: true,
       loopback: false,
+      nestedRepositories: "write",
       globBackend: "ripgrep",
       unixSockets: ["/run/b.sock", "/home/me/a.sock"],
     } as never,

@@ -343,6 +343,14 @@ const MAY_NOT: readonly (readonly [Case, string, string])[] = [
   [
     {
       project:
+        `${P}[permissions.p]\nextends = ":read-only"\nnested_repositories = "write"`,
+    },
+    'may not set nested_repositories = "write"',
+    "metadata of repositories inside",
+  ],
+  [
+    {
+      project:
         `${P}[permissions.p]\nextends = ":read-only"\nglob_backend = "ripgrep"`,
     },
     'may not set glob_backend = "ripgrep"',

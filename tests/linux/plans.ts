@@ -100,6 +100,7 @@ export function requestOf(
     policy,
     mountPoints: layout.mountPoints,
     links: layout.links,
+    repositories: facts.repositories ?? null,
     factAt: (path: AbsPath) => {
       const fact = facts.paths.get(path);
       if (fact === undefined) throw new Error(`no fact about ${path}`);

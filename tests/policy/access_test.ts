@@ -40,6 +40,7 @@ type Row = readonly [
     readonly matches?: readonly ReturnType<typeof matchOf>[];
     readonly own?: readonly string[];
     readonly hidden?: readonly string[];
+    readonly repositories?: readonly string[];
     readonly tree?: Tree;
   },
 ];
@@ -364,6 +365,83 @@ const ROWS: readonly Row[] = [
         "/tmp/m/.git/worktrees/w/commondir": "file: ../..\n",
         "/tmp/m/.git/config": "-> /w/cfg",
         "/w/cfg": "file",
+      },
+    },
+  ],
+  // Repositories inside a writable directory.
+  ...([
+    [[R, W], "write", "/w/a/.git/config", "EROFS", "its .git is read-only"],
+    [[R, W], "remove", "/w/a/.git", "EBUSY", "and stays"],
+    [[R, W], "write", "/w/a/.codex/c", "EROFS", "so is its .codex"],
+    [[R, W], "create", "/w/a/.agents", null, "what is missing may be made"],
+    [
+      [R, W],
+      ["rename", "/w/b"],
+      "/w/a",
+      null,
+      "it may be moved: the next run finds it again",
+    ],
+    [
+      [R, W],
+      "write",
+      "/w/gd/HEAD",
+      "EROFS",
+      "where its .git file leads is read-only",
+    ],
+    [
+      [R, W],
+      "write",
+      "/w/hooks/h",
+      "EROFS",
+      "where a link in its .git leads too",
+    ],
+    [
+      [R, W, ["/w/a/.git", "write"]],
+      "write",
+      "/w/a/.git/config",
+      null,
+      "an entry of its own opens it",
+    ],
+    [
+      [R, W, ["/w/a", "write"]],
+      "write",
+      "/w/a/.git/config",
+      "EROFS",
+      "one above doesn't",
+    ],
+    [
+      [R, W, ["/w/a", "deny"]],
+      "read",
+      "/w/a/.git/config",
+      "EACCES",
+      "a deny hides it as before",
+    ],
+  ] as const).map((row): Row => [...row, {
+    repositories: ["/w/a", "/w/t"],
+    tree: {
+      "/w/a/.git/config": "file",
+      "/w/a/.git/hooks": "-> ../../hooks",
+      "/w/hooks/h": "exe",
+      "/w/a/.codex/c": "file",
+      "/w/t/.git": "file: gitdir: ../gd",
+      "/w/gd/HEAD": "file",
+    },
+  }]),
+  [
+    [R, W],
+    "write",
+    "/w/x",
+    null,
+    "one behind a link, a loop or nothing is no reason to refuse a run",
+    {
+      repositories: ["/w/a", "/w/b", "/w/c"],
+      tree: {
+        "/w/a/.git": "-> loop",
+        "/w/a/loop": "-> .git",
+        "/w/b/.git": "file: gitdir: l/gd",
+        "/w/b/l": "-> gone",
+        "/w/c/.git": "huge",
+        "/w/x": "file",
       },
     },
   ],
@@ -751,7 +829,12 @@ for (const [lines, what, path, errno, why, extra = {}] of ROWS) {
       hidden: (extra.hidden ?? []).map(abs),
     };
     const matches = extra.matches ?? [];
-    const facts = factsOf(extra.tree ?? HOST, policy, { asked, own, matches });
+    const facts = factsOf(extra.tree ?? HOST, policy, {
+      asked,
+      own,
+      matches,
+      repositories: extra.repositories ?? null,
+    });
     expect(validatePolicy(policy, facts)).toEqual({
       ok: true,
       value: undefined,

@@ -85,8 +85,8 @@ const MUTANTS = [ // the rule that is lost, file, text, what stands there instea
   [
     "full write protects no metadata",
     "rules.ts",
-    "if (!fullWrite) addCaps",
-    "if (true) addCaps",
+    "if (!fullWrite) {",
+    "if (true) {",
   ],
   [
     "a narrowed root is not full write",
@@ -111,6 +111,18 @@ const MUTANTS = [ // the rule that is lost, file, text, what stands there instea
     "the common directory too",
     "git_pointers.ts",
     "targets.push([pointer, target]);",
+    "",
+  ],
+  [
+    "a repository inside is protected",
+    "rules.ts",
+    "addNested(facts, rules);",
+    "",
+  ],
+  [
+    "a repository inside may be moved",
+    "layout.ts",
+    `if (decider.kind === "nested_repository" && !literal) return [];`,
     "",
   ],
   [

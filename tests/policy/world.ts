@@ -35,6 +35,7 @@ import {
   followUp,
   MAX_FOLLOW_UPS,
   questions,
+  repositoryQuestions,
 } from "../../src/policy/questions.ts";
 import type { ByteString } from "../../src/bytes.ts";
 
@@ -49,16 +50,25 @@ export type Tree = Readonly<Record<string, string>>;
 export function factsOf(
   tree: Tree,
   policy: Policy,
-  { asked = [], own = NO_OWN_PATHS, matches = [] }: {
+  { asked = [], own = NO_OWN_PATHS, matches = [], repositories = null }: {
     readonly asked?: readonly string[];
     readonly own?: OwnPaths;
     readonly matches?: readonly GlobMatch[];
+    /** What a search inside the writable directories found. */
+    readonly repositories?: readonly string[] | null;
   } = {},
 ): PathFacts {
   const nodes = nodesOf(tree);
   const paths = new Map<AbsPath, PathFact>();
   const gitPointers = new Map<AbsPath, ByteString>();
-  const facts = { paths, gitPointers, globMatches: matches, own };
+  const basics = { paths, gitPointers, globMatches: matches, own };
+  const found = repositories?.map(abs) ?? [];
+  const facts = repositories === null
+    ? basics
+    : { ...basics, repositories: { found, cut: null } };
+  for (const path of found.flatMap(repositoryQuestions)) {
+    ask(nodes, paths, path);
+  }
   for (const path of questions(policy, own)) ask(nodes, paths, path);
   for (const path of asked) ask(nodes, paths, abs(path));
   for (let round = 0;; round++) {

@@ -252,3 +252,110 @@ matrix(
     });
   },
 );
+
+/** A tree with repositories of every kind inside; what the command may not change of them. */
+function plantRepositories(subject: Subject): readonly string[] {
+  const { work } = subject;
+  const files = [
+    [".git/HEAD", "x"],
+    [".git/modules/s/HEAD", "x"],
+    [".git/modules/s/config", "[core]\n\tworktree = ../../../deep/s\n"],
+    [".gitmodules", '[submodule "s"]\n\tpath = deep/s\n'],
+    ["a/.git/config", "x"],
+    ["a/.codex/config.toml", "x"],
+    ["a/b/.git/hooks/pre-commit", "x"],
+    ["deep/s/.git", "gitdir: ../../.git/modules/s\n"],
+    ["tree/.git", "gitdir: ../elsewhere\n"],
+    ["elsewhere/HEAD", "x"],
+  ] as const;
+  for (const [path, text] of files) {
+    const parts = path.split("/");
+    parts.slice(0, -1).forEach((_, index) => {
+      const folder = `${work}/${parts.slice(0, index + 1).join("/")}`;
+      if (isThere(folder)) return;
+      mkdirSync(folder);
+      own(subject, folder);
+    });
+    writeFileSync(`${work}/${path}`, text);
+    own(subject, `${work}/${path}`);
+  }
+  return [
+    "a/.git/config",
+    "a/.codex/config.toml",
+    "a/b/.git/hooks/pre-commit",
+    "deep/s/.git",
+    ".git/modules/s/config",
+    "tree/.git",
+    "elsewhere/HEAD",
+  ];
+}
+
+matrix(
+  "repositories inside the workspace keep their .git and .codex, and can be worked in and moved",
+  EVERY_VARIANT,
+  async (subject) => {
+    const { run, work } = subject;
+    const files = plantRepositories(subject);
+    const { end, stdout, stderr } = await run([
+      ...WORKSPACE,
+      `for f in ${
+        files.join(" ")
+      }; do (echo evil > $f) 2>/dev/null && echo wrote $f; rm -rf $f 2>/dev/null; mv $f x 2>/dev/null; ln -f /etc/hostname $f 2>/dev/null; done; for d in a/.git a/b/.git a/.codex elsewhere; do mv $d x 2>/dev/null && echo moved $d; (: > $d/new) 2>/dev/null && echo made in $d; done; echo work > a/file; mkdir a/.agents; mv a/b a/c; (: > a/c/.git/new) 2>/dev/null && echo made in moved; echo looked`,
+    ]);
+    expect({ end, stdout, stderr }).toEqual({
+      end: 0,
+      stdout: "looked\n",
+      stderr: "",
+    });
+    for (const file of files) {
+      const now = file.replace(/^a\/b\//, "a/c/");
+      expect(readFileSync(`${work}/${now}`, "utf8")).not.toContain("evil");
+    }
+    const again = await run([
+      ...WORKSPACE,
+      `(: > a/c/.git/new) 2>/dev/null && echo made; echo looked`,
+    ]);
+    expect(again.stdout).toBe("looked\n");
+  },
+);
+
+matrix(
+  'nested_repositories = "write" leaves them to the command',
+  BOTH_ACTORS,
+  async (subject) => {
+    const { run, work, home } = subject;
+    plantRepositories(subject);
+    writeFileSync(
+      `${home}/config.toml`,
+      'default_permissions = "p"\n[permissions.p]\nextends = ":workspace"\nnested_repositories = "write"\n',
+    );
+    const { stdout } = await run([
+      ...["--", "sh", "-c"],
+      "echo new > a/.git/config; cat a/.git/config; (: > .git/new) 2>/dev/null; ls .git",
+    ]);
+    expect(stdout).toBe("new\nHEAD\nmodules\n");
+    expect(readFileSync(`${work}/a/.git/config`, "utf8")).toBe("new\n");
+  },
+);
+
+matrix(
+  "a supervised run names repositories that appeared during it, in one line",
+  BOTH_ACTORS,
+  async (subject) => {
+    const { run, work } = subject;
+    mkdirSync(`${work}/old`);
+    mkdirSync(`${work}/old/.git`);
+    own(subject, `${work}/old/.git`);
+    own(subject, `${work}/old`);
+    const { end, stdout, stderr } = await run([
+      ...WORKSPACE,
+      "mkdir -p new/.git deep/er; echo x > deep/er/.git; mv old moved; exit 3",
+    ]);
+    expect({ end, stdout, stderr }).toEqual({
+      end: 3,
+      stdout: "",
+      stderr:
+        `codex: warning: repositories appeared during the run: "${work}/deep/er", "${work}/new"; git obeys their hooks and settings when you use it there\n`,
+    });
+  },
+);

@@ -1,0 +1,102 @@
+/**
+ * The kernel's side of the search for repositories.
+ *
+ * Effects: lstat(2), openat2(2), getdents64(2), open(2) of small files, `/proc/self/mountinfo`.
+ *
+ * @module
+ */
+import type { ByteString } from "../bytes.ts";
+import type { AbsPath } from "../policy/path.ts";
+import * as abi from "../sys/abi.ts";
+import {
+  close,
+  lstat,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  open,
+  readFile,
+  visitDirectory,
+} from "../sys/calls.ts";
+import { stableBytes } from "../sys/ffi.ts";
+import { ENTRY_KINDS } from "./directory_reader.ts";
+import type { PathKind } from "./facts.ts";
+import { factFromStat, readSmallFile } from "./probe.ts";
+import type { RepositoryReader } from "./repositories.ts";
+
+/** Small enough that a huge directory is given up in time. */
+const BUFFER_BYTES = 16_384;
+
+/** `.gitmodules` and the configuration of a submodule are short. */
+const MAX_TEXT_BYTES = 262_144;
+
+/** File systems of this machine's own disks and memory (proc_pid_mountinfo(5)). Anything else may hang or start a program. */
+const LOCAL = new Set([
+  "bcachefs",
+  "btrfs",
+  "exfat",
+  "ext2",
+  "ext3",
+  "ext4",
+  "f2fs",
+  "ntfs3",
+  "overlay",
+  "ramfs",
+  "tmpfs",
+  "vfat",
+  "xfs",
+  "zfs",
+]);
+
+/** The kernel's own reader. `euid` is the caller's, whose directories the command could open up again. */
+export function kernelRepositoryReader(euid: number): RepositoryReader {
+  const buffer = stableBytes(BUFFER_BYTES);
+  return {
+    kindOf(path): PathKind {
+      const stat = lstat(path);
+      if (stat.ok) return factFromStat(stat.value).kind;
+      const { errno } = stat.error;
+      return errno === abi.ENOENT || errno === abi.ENOTDIR
+        ? "missing"
+        : "unreadable";
+    },
+    read(directory, visit, enough): boolean {
+      const fd = open(directory, abi.O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+      if (!fd.ok) {
+        // What is gone, or belongs to somebody else, holds nothing that the command could write.
+        const stat = lstat(directory);
+        return !stat.ok || stat.value.uid !== euid;
+      }
+      const done = visitDirectory(fd.value, buffer, (start, end, type) => {
+        visit(buffer, start, end, ENTRY_KINDS[type] ?? null);
+      }, enough);
+      close(fd.value);
+      return done.ok;
+    },
+    text(file): ByteString | null {
+      const text = readSmallFile(file, MAX_TEXT_BYTES);
+      return text.ok ? text.value : null;
+    },
+    now: () => performance.now(),
+  };
+}
+
+/** Mount points of file systems that a walk must not enter: it would hang on a dead server, or start an automounter. */
+export function foreignMountPoints(): ReadonlySet<AbsPath> {
+  const table = readFile("/proc/self/mountinfo", 16 * 1024 * 1024);
+  const types = new Map<AbsPath, string>();
+  for (const line of table.ok ? table.value.split("\n") : []) {
+    const [before = "", after = ""] = line.split(" - ");
+    const place = before.split(" ")[4];
+    if (place === undefined) continue;
+    const path = place.includes("\\")
+      ? place.replace(
+        /\\([0-7]{3})/g,
+        (_, digits: string) => String.fromCharCode(parseInt(digits, 8)),
+      )
+      : place;
+    types.set(path as AbsPath, after.split(" ", 1)[0] ?? "");
+  }
+  return new Set(
+    [...types].filter(([, type]) => !LOCAL.has(type)).map(([path]) => path),
+  );
+}

@@ -1,0 +1,128 @@
+/**
+ * Where repositories are looked for in one run: in its writable directories, the working directory's first.
+ *
+ * Effects: those of the reader.
+ *
+ * @module
+ */
+import { toText } from "../bytes.ts";
+import { type AbsPath, childOf, isInside } from "../policy/path.ts";
+import { DEV, PROC, SYS } from "../policy/places.ts";
+import type { Policy } from "../policy/policy.ts";
+import {
+  rule,
+  type Rules,
+  rulesOf,
+  writableRootPaths,
+} from "../policy/rules.ts";
+import type { PathFacts, Repositories } from "./facts.ts";
+import { lstat } from "../sys/calls.ts";
+import { findRepositories } from "./repositories.ts";
+import {
+  foreignMountPoints,
+  kernelRepositoryReader,
+} from "./repository_reader.ts";
+
+/** Repositories inside the writable directories of `policy`; `null` where all may be written anyhow. */
+export function searchRepositories(
+  policy: Policy,
+  facts: PathFacts,
+  euid: number,
+): Repositories | null {
+  const rules = rulesOf(policy, facts);
+  if (rules.fullWrite) return null;
+  const roots = writableRootPaths(rules);
+  // Shared ones last: they hold what others left there.
+  const own = roots.filter((root) => isInside(policy.cwd, { root }));
+  const others = roots.filter((root) => !own.includes(root));
+  return findRepositories(
+    [...own, ...others].map((path) => ({
+      path,
+      depth: isTemporary(rules, path) ? "children" : "all",
+    })),
+    closedPlaces(rules),
+    kernelRepositoryReader(euid),
+  );
+}
+
+/** Where a rule takes writing away, and where other file systems begin that may hang. */
+function closedPlaces(rules: Rules): (directory: AbsPath) => boolean {
+  const closed = new Set<AbsPath>([PROC, DEV, SYS]);
+  for (
+    const map of [
+      rules.entries,
+      rules.globs,
+      rules.caps,
+      rules.own,
+      rules.hidden,
+    ]
+  ) {
+    for (const path of map.keys()) {
+      if (rule(rules, path).state !== "writable") closed.add(path);
+    }
+  }
+  let foreign: ReadonlySet<AbsPath> | null = null;
+  return (path) =>
+    closed.has(path) || (foreign ??= foreignMountPoints()).has(path);
+}
+
+/** Whether only the symbols for temporary folders make `path` writable. */
+function isTemporary(rules: Rules, path: AbsPath): boolean {
+  const entries = rules.entries.get(path) ?? [];
+  return entries.every(({ decider, access }) =>
+    access !== "write" || decider.kind !== "grant" ||
+    decider.grant.symbol === ":slash_tmp" || decider.grant.symbol === ":tmpdir"
+  );
+}
+
+/** A `.git` whose status changed this much before a run can't be of that run, whatever a file system's clock is worth. */
+const CLOCK_SLACK_S = 1;
+
+/** More names than this make no line that anybody reads. */
+const MAX_NAMED = 5;
+
+/** The line about {@linkcode appearedRepositories}, `null` when there are none. */
+export function appearedWarning(
+  policy: Policy,
+  before: PathFacts,
+  startedMs: number,
+  euid: number,
+): string | null {
+  const appeared = appearedRepositories(policy, before, startedMs, euid);
+  if (appeared.length === 0) return null;
+  const named = appeared.slice(0, MAX_NAMED).map((path) => `"${toText(path)}"`);
+  const rest = appeared.length - named.length;
+  return `repositories appeared during the run: ${named.join(", ")}${
+    rest === 0 ? "" : ` and ${rest} more`
+  }; git obeys their hooks and settings when you use it there`;
+}
+
+/**
+ * Repositories that are there after a run and weren't before it. One that was only moved is none.
+ *
+ * @param startedMs when the run began, by the wall clock: it decides where the search before the run was cut
+ */
+function appearedRepositories(
+  policy: Policy,
+  before: PathFacts,
+  startedMs: number,
+  euid: number,
+): readonly AbsPath[] {
+  if (before.repositories === undefined) return [];
+  const known = new Set(
+    before.repositories.found.map((repository) => {
+      const fact = before.paths.get(childOf(repository, ".git"));
+      return `${fact?.device}:${fact?.inode}`;
+    }),
+  );
+  const wasCut = before.repositories.cut !== null;
+  const after = searchRepositories(policy, before, euid)?.found ?? [];
+  return after.filter((repository) => {
+    const git = lstat(childOf(repository, ".git"));
+    // Another user's is nothing that the command made.
+    if (!git.ok || git.value.uid !== euid) return false;
+    const { device, inode, ctimeSeconds } = git.value;
+    if (known.has(`${device}:${inode}`)) return false;
+    return !wasCut || ctimeSeconds >= startedMs / 1000 - CLOCK_SLACK_S;
+  });
+}
