@@ -40,10 +40,12 @@ import {
   runInnerStage,
 } from "./src/linux/inner_stage.ts";
 import { withoutLoader } from "./src/linux/own_files.ts";
+import { missedStart } from "./src/kept_start.ts";
 import { helperPolicy, helperRequest, sandboxRequest } from "./src/requests.ts";
 import { runWatcher } from "./src/linux/watcher.ts";
 import { type Result, unreachable } from "./src/result.ts";
 import { exitNow, writeAll } from "./src/sys/calls.ts";
+import { startObserving } from "./src/sys/observed.ts";
 
 function main(): void {
   const argv = readWords();
@@ -155,6 +157,7 @@ function startSandbox(
     return print(helpText(options.value.topic));
   }
   timer.mark("options");
+  if (missedStart() !== null) startObserving();
   const request = sandboxRequest(options.value, origin, timer.mark);
   if (!request.ok) return stop(request.error);
   timer.mark("config");

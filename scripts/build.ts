@@ -36,6 +36,7 @@ import { writeSealedRuntime } from "./seal_runtime.ts";
 /** Changing one of these changes the product; see `docs/decisions.md` and design "Sealed runtime". */
 export const COMPILE_FLAGS = [
   "--compile",
+  "--splitting",
   "--bytecode",
   "--format=esm",
   "--minify",
@@ -52,6 +53,7 @@ const MAX_BINARY_BYTES = 115_000_000;
 
 /** What the sources of a build are, relative to the top. */
 const INPUTS = [
+  "entry.ts",
   "main.ts",
   "src",
   "scripts",
@@ -146,7 +148,7 @@ function buildCodex(): BuiltCodex {
         BUILD_BWRAP_BYTES: String(statSync(join(stage, "bwrap")).size),
       }),
       "--outfile=codex", // its basename is part of the bytes
-      relative(stage, join(repositoryRoot, "main.ts")),
+      relative(stage, join(repositoryRoot, "entry.ts")),
     ], {
       cwd: stage,
       env: { HOME: stage, PATH: process.env["PATH"] ?? "", TMPDIR: stage },

@@ -124,9 +124,11 @@ function typeScriptFiles() {
   const below = ["src", "scripts", "tests"].flatMap((folder) =>
     filesBelow(join(repositoryRoot, folder))
   );
-  return [join(repositoryRoot, "main.ts"), ...below].filter((file) =>
-    file.endsWith(".ts")
-  );
+  return [
+    join(repositoryRoot, "entry.ts"),
+    join(repositoryRoot, "main.ts"),
+    ...below,
+  ].filter((file) => file.endsWith(".ts"));
 }
 
 function compile(...flags) {

@@ -8,6 +8,7 @@
 import type { ByteString } from "./bytes.ts";
 import { toText } from "./bytes.ts";
 import type { NetworkRequest } from "./egress/network_request.ts";
+import type { EnvironmentPolicy } from "./config/config.ts";
 import { gatherFacts } from "./host/gather.ts";
 import { ownPathsOf } from "./own_paths.ts";
 import { canRun, lookUpCommand } from "./host/command.ts";
@@ -25,6 +26,7 @@ import {
   judgeBwrap,
 } from "./linux/bwrap_choice.ts";
 import { type CommandVerdict, judgeCommand } from "./linux/command.ts";
+import { missedStart } from "./kept_start.ts";
 import { executeCommand, type InnerOrders } from "./linux/inner_stage.ts";
 import { LANDLOCK_VERSION, writablePlaces } from "./linux/landlock.ts";
 import {
@@ -96,6 +98,7 @@ import {
   type SysError,
   writeAll,
 } from "./sys/calls.ts";
+import { observations, unobserved } from "./sys/observed.ts";
 
 /** What one run was asked for, everything resolved but the host. */
 export interface RunRequest {
@@ -105,6 +108,8 @@ export interface RunRequest {
   readonly callerEnvironment: readonly ByteString[];
   /** The command's whole environment but PWD. */
   readonly environment: readonly ByteString[];
+  /** How it was made from the caller's; `null` where the caller made it himself. */
+  readonly environmentPolicy: EnvironmentPolicy | null;
   /** `null`: there is no home; nothing is cached, and what needs records is refused. */
   readonly codexHome: AbsPath | null;
   /** Config files that were read. */
@@ -154,7 +159,7 @@ function isLoaderEntry(entry: ByteString): boolean {
 
 /** Everything up to the plan. */
 export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
-  const streams = checkDescriptors(request);
+  const streams = unobserved(() => checkDescriptors(request));
   if (!streams.ok) return streams;
   if (request.policy.enforcement === "disabled") {
     return ok({ kind: "direct", plan: directPlan(request) });
@@ -325,6 +330,7 @@ export function carryOut(
       const launch = launchOf(request, prepared);
       request.mark("launch");
       if (prepared.plan.supervisor.length === 0) {
+        keepForNextTime(request, launch);
         return { kind: "launch", error: launchByExec(launch) };
       }
       const home = request.codexHome === null
@@ -381,6 +387,29 @@ function warnOfRepositories(
     () => ok(appearedWarning(policy, facts, startedMs, euid)),
   );
   if (line.ok && line.value !== null) warn(line.value);
+}
+
+/** Leaves what this run found out for the next start of the same command, where it rests on nothing else. */
+function keepForNextTime(request: RunRequest, launch: Launch): void {
+  const place = missedStart();
+  const seen = observations();
+  const { codexHome, euid, policy, environmentPolicy } = request;
+  if (
+    place === null || seen === null || codexHome === null ||
+    environmentPolicy === null
+  ) return;
+  const { keepStart } = require(
+    "./keep_start.ts",
+  ) as typeof import("./keep_start.ts");
+  keepStart({
+    place,
+    launch,
+    observations: seen,
+    environment: environmentPolicy,
+    confinement: { network: policy.network, sandbox: "bubblewrap" },
+    codexHome,
+    euid,
+  });
 }
 
 /** Standard streams that would be ways out, and descriptors that aren't there. */
@@ -528,7 +557,7 @@ function draftRun(
   });
   const refused = refusalOf(request.command[0], verdict);
   if (refused !== null) return fail(refused);
-  const guarded = guardedStreams(request, layout);
+  const guarded = unobserved(() => guardedStreams(request, layout));
   if (!guarded.ok) return guarded;
   const log = request.network?.kind === "managed" ? request.network.log : null;
   if (log !== null && mountOf(layout, log).state === "writable") {
@@ -691,7 +720,7 @@ function chooseBwrap(
       );
     }
   }
-  const bundled = loadBundledBwrap();
+  const bundled = unobserved(loadBundledBwrap);
   if (!bundled.ok) {
     const why = reasons.length === 0 ? "" : ` (${reasons.join("; ")})`;
     return launchFailure(`${bundled.error.message}${why}`);

@@ -192,6 +192,8 @@ export function helperRequest(
     // What the caller passes is the command's environment already.
     environment: served.value?.environment ?? origin.environment,
     network: served.value?.network ?? null,
+    environment: origin.environment,
+    environmentPolicy: null,
     codexHome: helperHome(origin, home),
     ownFiles: [],
     uid: origin.uid,
@@ -422,6 +424,7 @@ function surroundings(
   | "policy"
   | "callerEnvironment"
   | "environment"
+  | "environmentPolicy"
   | "codexHome"
   | "ownFiles"
   | "uid"
@@ -432,6 +435,7 @@ function surroundings(
     policy,
     callerEnvironment: origin.environment,
     environment: environmentOf(origin, environment, policy),
+    environmentPolicy: environment,
     codexHome: loaded.codexHome,
     ownFiles: ownFilesOf(loaded),
     uid: origin.uid,

@@ -12,8 +12,11 @@ import { dirname, join, posix } from "node:path";
 
 /** Files that may touch the host; all others are pure. */
 const EFFECT_FILES: ReadonlySet<string> = new Set([
+  "entry.ts",
   "main.ts",
   "src/backend.ts",
+  "src/keep_start.ts",
+  "src/kept_start.ts",
   "src/commands.ts",
   "src/own_paths.ts",
   "src/requests.ts",
@@ -67,6 +70,7 @@ const EFFECT_FILES: ReadonlySet<string> = new Set([
   "src/egress/network_log.ts",
   "src/sys/ffi.ts",
   "src/sys/calls.ts",
+  "src/sys/observed.ts",
 ]);
 
 /** The rooms from the bottom up: a file imports from its own room and from those of lower height. */
@@ -215,7 +219,7 @@ function sourceFiles(): SourceFile[] {
   })
     .filter((name) => name.endsWith(".ts"))
     .map((name) => `src/${name}`);
-  return ["main.ts", ...names].map((path) => {
+  return ["entry.ts", "main.ts", ...names].map((path) => {
     const text = readFileSync(join(ROOT, path), "utf8");
     return { path, text, imports: importNames(text) };
   });

@@ -7,12 +7,10 @@
  */
 import { type ByteString, toText } from "../bytes.ts";
 import { nearest } from "../nearest.ts";
+import { HELPER_NAME } from "./helper_name.ts";
 import type { HelpTopic } from "./options.ts";
 import { has, parseWords } from "./parse.ts";
 import { refuse, type UsageError } from "./usage.ts";
-
-/** The one basename that is special: called by it, the executable is the helper. */
-export const HELPER_NAME = "codex-linux-sandbox";
 
 /** The shells that `codex completions` knows. */
 export const SHELLS = ["bash", "zsh", "fish"] as const;

@@ -6,7 +6,8 @@
  * @module
  */
 import { unreachable } from "../result.ts";
-import { COMMANDS, HELPER_NAME } from "./dispatch.ts";
+import { COMMANDS } from "./dispatch.ts";
+import { HELPER_NAME } from "./helper_name.ts";
 import {
   type CommandName,
   type Flag,

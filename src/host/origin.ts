@@ -12,6 +12,7 @@ import { type AbsPath, toAbsPath } from "../policy/path.ts";
 import { fail, ok, type Result } from "../result.ts";
 import { EACCES, errnoText } from "../sys/abi.ts";
 import { getcwd, ids, readFile } from "../sys/calls.ts";
+import { isObserving, observe } from "../sys/observed.ts";
 
 /** Longest command line or environment that is read, in bytes; the kernel's own limit is a quarter of the stack limit. */
 const TEXT_LIMIT_BYTES = 64 * 1024 * 1024;
@@ -95,18 +96,19 @@ function readList(path: string): Result<readonly ByteString[], OriginError> {
   return ok(list as ByteString[]);
 }
 
+/** What is observed of a variable that is not set: no value holds a NUL. */
+export const NOT_SET = "\0";
+
 /** The first value of a variable, as getenv(3) finds it; `null` when it is not set. */
 export function variable(
   environment: readonly ByteString[],
   name: string,
 ): ByteString | null {
   const prefix = `${name}=`;
-  for (const entry of environment) {
-    if (entry.startsWith(prefix)) {
-      return entry.slice(prefix.length) as ByteString;
-    }
-  }
-  return null;
+  const found = environment.find((entry) => entry.startsWith(prefix));
+  const value = found === undefined ? null : found.slice(prefix.length);
+  if (isObserving()) observe("variable", name, value ?? NOT_SET);
+  return value as ByteString | null;
 }
 
 /** Where the user's home is: `$HOME`, else the passwd entry of `uid`. */

@@ -25,6 +25,7 @@ import {
   writeAll,
 } from "../sys/calls.ts";
 import type { Identity } from "../sys/identity.ts";
+import { unobserved } from "../sys/observed.ts";
 import {
   type BwrapAbility,
   hasOption,
@@ -69,7 +70,9 @@ export function abilityOf(
   user: Identity | null = null,
 ): Result<BwrapAbility, SysError> {
   const key = cacheKey(file, cache, user);
-  const known = cache === null || key === null ? null : readCache(cache);
+  const known = cache === null || key === null
+    ? null
+    : unobserved(() => readCache(cache));
   if (known !== null && key !== null) {
     const hit = known[key];
     if (isAbility(hit)) return ok(hit);

@@ -347,6 +347,8 @@ export const S_IFREG = 0o100000;
 export const S_IFBLK = 0o060000;
 export const S_IFDIR = 0o040000;
 export const S_IFCHR = 0o020000;
+/** `asm-generic/ioctls.h`: reads terminal modes, ENOTTY for everything else. */
+export const TCGETS = 0x5401;
 export const S_IFIFO = 0o010000;
 
 /** struct stat of newfstatat(2): `asm/stat.h` (x64), `asm-generic/stat.h` (arm64). Offsets in bytes. */

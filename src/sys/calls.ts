@@ -17,6 +17,7 @@ import {
   syscall,
   type Word,
 } from "./ffi.ts";
+import { isObserving, observe, spoil, unobserved } from "./observed.ts";
 
 /** A system call that failed: its name with what it was asked, and errno as a positive number. */
 export interface SysError {
@@ -98,8 +99,22 @@ export function openAt(
       flags | abi.O_CLOEXEC,
       mode,
     );
-    if (result !== -abi.EINTR) return outcome(`open ${path}`, result);
+    if (result === -abi.EINTR) continue;
+    if (isObserving()) observeOpen(dirfd, path, result);
+    return outcome(`open ${path}`, result);
   }
+}
+
+/** By its whole path only: what a descriptor stood for is not asked again. */
+function observeOpen(dirfd: number, path: string, result: number): void {
+  if (dirfd !== abi.AT_FDCWD || path.startsWith("/proc/")) spoil();
+  else {observe(
+      "open",
+      path,
+      result < 0
+        ? String(result)
+        : contentText(unobserved(() => fstat(result))),
+    );}
 }
 
 /** openat2(2). @param resolve RESOLVE_* bits of `linux/openat2.h` */
@@ -109,6 +124,7 @@ export function openAt2(
   flags: number,
   resolve: number,
 ): Result<number, SysError> {
+  spoil();
   const how = stableBytes(abi.OPEN_HOW_BYTES);
   const view = new DataView(how.buffer);
   view.setUint32(0, flags | abi.O_CLOEXEC, true);
@@ -181,6 +197,11 @@ export function readFile(
   path: string,
   limitBytes: number,
 ): Result<ByteString, SysError> {
+  if (isObserving() && path.startsWith("/proc/")) {
+    const text = unobserved(() => readFile(path, limitBytes));
+    observe("text", path, text.ok ? text.value : `-${text.error.errno}`);
+    return text;
+  }
   const fd = open(path as ByteString, abi.O_RDONLY);
   if (!fd.ok) return fd;
   const text = readAll(fd.value, limitBytes);
@@ -272,21 +293,47 @@ export function fstat(fd: number): Result<Stat, SysError> {
 
 /** lstat(2): a final link is not followed. */
 export function lstat(path: ByteString): Result<Stat, SysError> {
-  return statAt(
+  const there = statAt(
     `lstat ${path}`,
     abi.AT_FDCWD,
     pathArgument(path),
     abi.AT_SYMLINK_NOFOLLOW,
   );
+  if (isObserving()) observe("lstat", path, placeText(path, there));
+  return there;
 }
 
 /** stat(2): links are followed. */
 export function stat(path: ByteString): Result<Stat, SysError> {
-  return statAt(`stat ${path}`, abi.AT_FDCWD, pathArgument(path), 0);
+  const there = statAt(`stat ${path}`, abi.AT_FDCWD, pathArgument(path), 0);
+  if (isObserving()) observe("stat", path, placeText(path, there));
+  return there;
+}
+
+/**
+ * A place as one line to compare: what it is, whose, and the age of its content. A directory's content is asked for by itself, only
+ * whether others are in it counts; what the kernel makes below `/proc` is as young as the question.
+ */
+export function placeText(path: string, there: Result<Stat, SysError>): string {
+  if (!there.ok) return `-${there.error.errno}`;
+  const { mode, device, inode, uid, gid, linkCount } = there.value;
+  const isAgeless = (mode & abi.S_IFMT) === abi.S_IFDIR ||
+    path.startsWith("/proc/");
+  if (!isAgeless) return contentText(there);
+  return `${device} ${inode} ${mode} ${uid} ${gid} ${linkCount > 2}`;
+}
+
+/** A file or directory with its content, as one line to compare. */
+export function contentText(there: Result<Stat, SysError>): string {
+  if (!there.ok) return `-${there.error.errno}`;
+  const { device, inode, mode, uid, gid, linkCount } = there.value;
+  const { sizeBytes, ctimeSeconds, ctimeNanoseconds } = there.value;
+  return `${device} ${inode} ${mode} ${uid} ${gid} ${linkCount} ${sizeBytes} ${ctimeSeconds}.${ctimeNanoseconds}`;
 }
 
 /** fstatat(2) without following a final link. */
 export function lstatAt(dirfd: number, name: string): Result<Stat, SysError> {
+  spoil();
   return statAt(
     `lstat ${name}`,
     dirfd,
@@ -297,18 +344,27 @@ export function lstatAt(dirfd: number, name: string): Result<Stat, SysError> {
 
 /** faccessat(2) with X_OK, by the real ids: EACCES also on a mount without exec. */
 export function accessExecutable(path: ByteString): Result<number, SysError> {
-  return outcome(
-    `access ${path}`,
-    syscall(SYS.faccessat, abi.AT_FDCWD, pathArgument(path), 1),
-  );
+  return access(1, path);
 }
 
 /** faccessat(2) with W_OK and X_OK, by the real ids: whether entries of a directory can be made. */
 export function accessWritable(path: ByteString): Result<number, SysError> {
-  return outcome(
-    `access ${path}`,
-    syscall(SYS.faccessat, abi.AT_FDCWD, pathArgument(path), 3),
+  return access(3, path);
+}
+
+/** faccessat(2) by the real ids. @param mode R_OK 4, W_OK 2, X_OK 1 */
+export function access(
+  mode: number,
+  path: string,
+): Result<number, SysError> {
+  const result = syscall(
+    SYS.faccessat,
+    abi.AT_FDCWD,
+    pathArgument(path),
+    mode,
   );
+  if (isObserving()) observe("access", `${mode}${path}`, String(result));
+  return outcome(`access ${path}`, result);
 }
 
 /** readlink(2), to 4,096 bytes (PATH_MAX). */
@@ -322,11 +378,12 @@ export function readlink(path: ByteString): Result<ByteString, SysError> {
     buffer.length,
   );
   if (result < 0) {
+    if (isObserving()) observe("link", path, String(result));
     return fail({ kind: "sys", call: `readlink ${path}`, errno: -result });
   }
-  return ok(
-    Buffer.from(buffer.buffer).toString("latin1", 0, result) as ByteString,
-  );
+  const target = Buffer.from(buffer.buffer).toString("latin1", 0, result);
+  if (isObserving()) observe("link", path, target);
+  return ok(target as ByteString);
 }
 
 /** getcwd(2): the canonical working directory, or ENOENT when it was removed. */
@@ -351,6 +408,7 @@ export function mkdirAt(
   name: string,
   mode: number,
 ): Result<number, SysError> {
+  spoil();
   return outcome(
     `mkdir ${name}`,
     syscall(SYS.mkdirat, dirfd, pathArgument(name), mode),
@@ -363,6 +421,7 @@ export function unlinkAt(
   name: string,
   flags: number,
 ): Result<number, SysError> {
+  spoil();
   return outcome(
     `unlink ${name}`,
     syscall(SYS.unlinkat, dirfd, pathArgument(name), flags),
@@ -375,6 +434,7 @@ export function renameAt(
   from: string,
   to: string,
 ): Result<number, SysError> {
+  spoil();
   return outcome(
     `rename ${from}`,
     syscall(SYS.renameat2, dirfd, cString(from), dirfd, cString(to), 0),
@@ -434,11 +494,13 @@ export function visitDirectory(
 
 /** flock(2). @param operation LOCK_* bits; EAGAIN when LOCK_NB meets another's lock */
 export function flock(fd: number, operation: number): Result<number, SysError> {
+  spoil();
   return outcome("flock", syscall(SYS.flock, fd, operation));
 }
 
 /** pipe2(2) with O_CLOEXEC and `flags`. @returns [read end, write end] */
 export function pipe(flags = 0): Result<readonly [number, number], SysError> {
+  spoil();
   const ends = stableBytes(8);
   const result = syscall(SYS.pipe2, ends, flags | abi.O_CLOEXEC);
   if (result < 0) return fail({ kind: "sys", call: "pipe2", errno: -result });
@@ -476,6 +538,12 @@ export function setCloseOnExec(
 /** F_GETFL: access mode and status flags of an open file, EBADF when the descriptor is closed. */
 export function fileStatusFlags(fd: number): Result<number, SysError> {
   return outcome(`F_GETFL ${fd}`, syscall(SYS.fcntl, fd, abi.F_GETFL, 0));
+}
+
+/** isatty(3). */
+export function isTerminal(fd: number): boolean {
+  // struct termios of the kernel has 36 bytes, struct termios2 44.
+  return syscall(SYS.ioctl, fd, abi.TCGETS, stableBytes(64)) >= 0;
 }
 
 /** close_range(2): marks every descriptor from `first` to `last` close-on-exec. Since Linux 5.11. */
@@ -550,6 +618,7 @@ export function ids(): {
 
 /** getgroups(2): the supplementary groups. */
 export function getgroups(): Result<number[], SysError> {
+  spoil();
   const list = stableBytes(65_536 * 4);
   const count = syscall(SYS.getgroups, 65_536, list);
   if (count < 0) return fail({ kind: "sys", call: "getgroups", errno: -count });
@@ -1034,6 +1103,7 @@ export interface Spawned extends Program {
 
 /** Starts a child (posix_spawn(3)) with SIGPIPE and SIGXFSZ, which the runtime ignores, at their defaults. @returns its pid */
 export function spawn(program: Spawned): Result<number, SysError> {
+  spoil();
   const family = spawnFamily();
   const call = `posix_spawn ${program.path}`;
   // glibc: posix_spawn_file_actions_t is 80 bytes, posix_spawnattr_t 336; musl's are no larger.

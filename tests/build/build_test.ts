@@ -28,6 +28,7 @@ import { bwrapRefusal, readBwrapSource } from "../../scripts/build_bwrap.ts";
 import { outDir, repositoryRoot } from "../../scripts/build_files.ts";
 
 const COPIED = [
+  "entry.ts",
   "main.ts",
   "src",
   "scripts",

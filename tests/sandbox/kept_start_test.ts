@@ -1,0 +1,225 @@
+/**
+ * A start that was made before is made again in a short way, and only while everything it rests on is as it was.
+ *
+ * What is kept is marked by the test: a kept start then shows a variable that no other start has.
+ *
+ * @module
+ */
+import { afterAll, expect } from "bun:test";
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import {
+  BOTH_ACTORS,
+  leaveClean,
+  matrix,
+  type Outcome,
+  type RunOptions,
+  setup,
+  type Subject,
+} from "./harness.ts";
+
+afterAll(leaveClean);
+
+const SHOW = ["--", "sh", "-c", "echo ${KEPT:-made anew}"];
+
+/** Longer than a file must have been left alone before anything that rests on it is kept. */
+const SETTLED_MS = 3_200;
+
+type Case = readonly [
+  title: string,
+  body: (subject: Subject) => Promise<void>,
+];
+
+/** Each waits for its files to settle, so all of them wait together. */
+const CASES: Case[] = [];
+
+function starts(subject: Subject): string {
+  return `${subject.home}/sandbox/starts`;
+}
+
+/** Runs twice and marks what was kept. The first run only learns what bubblewrap can do. */
+async function keep(
+  subject: Subject,
+  words: readonly string[] = SHOW,
+): Promise<string> {
+  await Bun.sleep(SETTLED_MS);
+  for (let round = 0; round < 2; round++) await subject.run(words);
+  const names = readdirSync(starts(subject));
+  expect(names.length).toBe(1);
+  const file = `${starts(subject)}/${names[0]}`;
+  const kept = JSON.parse(readFileSync(file, "latin1"));
+  kept.words.splice(-1, 0, "--setenv", "KEPT", "kept");
+  writeFileSync(file, Buffer.from(JSON.stringify(kept), "latin1"));
+  return file;
+}
+
+async function shows(
+  subject: Subject,
+  options: RunOptions = {},
+  words: readonly string[] = SHOW,
+): Promise<string> {
+  const { end, stdout }: Outcome = await subject.run(words, options);
+  expect(end).toBe(0);
+  return stdout.trim();
+}
+
+CASES.push([
+  "the third start of a command in a place is a kept one, with other words, variables and streams",
+  async (subject) => {
+    await keep(subject);
+    expect(await shows(subject)).toBe("kept");
+    const other = [
+      "--",
+      "sh",
+      "-c",
+      'echo "$KEPT $OTHER $1"; cat',
+      "x",
+      "\xff",
+    ];
+    const { stdout } = await subject.run(other, {
+      env: { OTHER: "else" },
+      shell: 'printf in | "$@" | cat',
+    });
+    expect(stdout).toBe("kept else \xff\nin".replace("\xff", "\xc3\xbf"));
+  },
+]);
+
+CASES.push([
+  "a kept start confines as every other does",
+  async (subject) => {
+    const { work, dir, home, run } = subject;
+    const script =
+      `echo "$KEPT"; for d in ${dir} ${home} ${work} /etc /tmp; do touch $d/escaped 2>/dev/null && echo $d; done; ` +
+      `ls ${home}/sandbox 2>&1 | grep -c "denied"; grep -E "^(CapEff|NoNewPrivs|Seccomp):" /proc/self/status; exit 7`;
+    const words = ["--", "sh", "-c", script];
+    await keep(subject, words);
+    const { end, stdout } = await run(words);
+    expect({ end, stdout }).toEqual({
+      end: 7,
+      stdout:
+        "kept\n1\nCapEff:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n",
+    });
+  },
+]);
+
+/** What changes, and that nothing kept before is used afterwards. */
+const CHANGES: readonly (readonly [
+  what: string,
+  change: (subject: Subject, file: string) => RunOptions | void,
+])[] = [
+  ["a config file appears", ({ home }) => {
+    writeFileSync(`${home}/config.toml`, "");
+  }],
+  ["a variable that was asked for changes", ({ work }) => ({
+    env: { TMPDIR: work },
+  })],
+  ["PATH changes", () => ({ env: { PATH: "/usr/bin:/bin" } })],
+  [
+    "a loader variable is set",
+    () => ({ env: { LD_LIBRARY_PATH: "/nowhere" } }),
+  ],
+  ["the working directory is another", ({ dir }) => ({ cwd: dir })],
+  ["the working directory was replaced by another of its name", (subject) => {
+    renameSync(subject.work, `${subject.work}.old`);
+    mkdirSync(subject.work);
+    chownSync(subject.work, subject.uid, subject.uid);
+  }],
+  ["standard input is a file that could be written", ({ work }) => ({
+    shell: `echo x > ${work}/in; exec "$@" < ${work}/in`,
+  })],
+  ["the folder of kept starts is open to others", (subject) => {
+    chmodSync(starts(subject), 0o755);
+  }],
+  ["what was kept is open to others", (_, file) => chmodSync(file, 0o644)],
+  ["what was kept is a link to it", (_, file) => {
+    renameSync(file, `${file}.moved`);
+    symlinkSync(`${file}.moved`, file);
+  }],
+  ["what was kept is cut off", (_, file) => {
+    writeFileSync(file, readFileSync(file, "latin1").slice(0, -2), "latin1");
+  }],
+  ["the executable is another file", ({ codex, dir, work }) => {
+    copyFileSync(codex, `${dir}/codex`);
+    chmodSync(`${dir}/codex`, 0o755);
+    return { cwd: work, shell: `shift; exec ${dir}/codex "$@"` };
+  }],
+];
+
+for (const [what, change] of CHANGES) {
+  CASES.push([`a kept start is not used when ${what}`, async (subject) => {
+    const file = await keep(subject);
+    expect(await shows(subject)).toBe("kept");
+    const options = change(subject, file) ?? {};
+    expect(await shows(subject, options)).toBe("made anew");
+  }]);
+}
+
+CASES.push([
+  "a command that was replaced is looked at anew",
+  async (subject) => {
+    const tool = `${subject.work}/tool`;
+    writeFileSync(tool, "#!/bin/sh\necho ${KEPT:-made anew}\n");
+    chmodSync(tool, 0o755);
+    await keep(subject, ["--", tool]);
+    expect(await shows(subject, {}, ["--", tool])).toBe("kept");
+    writeFileSync(tool, "#!/nowhere/sh\n");
+    const { end, stderr } = await subject.run(["--", tool]);
+    expect({ end, line: /interpreter/.test(stderr) }).toEqual({
+      end: 127,
+      line: true,
+    });
+  },
+]);
+
+CASES.push([
+  "nothing is kept of a run that rests on a file changed a moment ago, that has a supervisor, or that is only explained",
+  async (subject) => {
+    const { run, home } = subject;
+    await Bun.sleep(SETTLED_MS);
+    await run(["--", "true"]);
+    writeFileSync(`${home}/config.toml`, "");
+    await run(["--", "true"]);
+    rmSync(`${home}/config.toml`);
+    await run(["--outlive-caller", "--", "true"]);
+    await run(["--explain", "--", "true"]);
+    expect(existsSync(starts(subject))).toBe(false);
+  },
+]);
+
+CASES.push([
+  "a state folder that can't be written only costs time",
+  async (subject) => {
+    await Bun.sleep(SETTLED_MS);
+    await subject.run(["--", "true"]);
+    writeFileSync(starts(subject), "in the way");
+    const { end, stderr } = await subject.run(["--", "true"]);
+    expect({ end, stderr }).toEqual({ end: 0, stderr: "" });
+  },
+]);
+
+matrix(
+  "kept starts: every case above",
+  BOTH_ACTORS,
+  async ({ variant }) => {
+    const failures = await Promise.all(CASES.map(async ([title, body]) => {
+      try {
+        await body(setup(variant));
+        return [];
+      } catch (error) {
+        return [`${title}: ${error}`];
+      }
+    }));
+    expect(failures.flat()).toEqual([]);
+  },
+);
