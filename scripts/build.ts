@@ -36,7 +36,10 @@ import { writeSealedRuntime } from "./seal_runtime.ts";
 /** Changing one of these changes the product; see `docs/decisions.md` and design "Sealed runtime". */
 export const COMPILE_FLAGS = [
   "--compile",
+  // Two modules: entry.ts, and main.ts with the rest. The names that the bundler would give hold a digest of the tree's own path.
   "--splitting",
+  "--no-split-require",
+  "--chunk-naming=[name].js",
   "--bytecode",
   "--format=esm",
   "--minify",

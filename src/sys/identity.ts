@@ -12,6 +12,7 @@ import { fail, ok, type Result } from "../result.ts";
 import { AT_FDCWD, EACCES, SYSCALLS } from "./abi.ts";
 import { cString, exitNow, getgroups, ids, type SysError } from "./calls.ts";
 import { stableBytes, syscall } from "./ffi.ts";
+import { spoil } from "./observed.ts";
 
 const SYS = SYSCALLS[process.arch === "arm64" ? "arm64" : "x64"];
 
@@ -97,6 +98,7 @@ export function canWriteWithoutCapabilities(
   path: ByteString,
   node: "directory" | "file",
 ): boolean {
+  spoil(); // it depends on access lists and mounts, which no kept start looks at
   const header = stableBytes(8);
   new DataView(header.buffer).setUint32(0, LINUX_CAPABILITY_VERSION_3, true);
   const before = stableBytes(CAPABILITY_BYTES);
