@@ -192,7 +192,6 @@ export function helperRequest(
     // What the caller passes is the command's environment already.
     environment: served.value?.environment ?? origin.environment,
     network: served.value?.network ?? null,
-    environment: origin.environment,
     environmentPolicy: null,
     codexHome: helperHome(origin, home),
     ownFiles: [],
