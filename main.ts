@@ -54,11 +54,12 @@ function main(): void {
   const [argv0 = "" as ByteString, ...words] = ownWords;
   const entry = dispatch(argv0, words);
   if (entry.kind === "helper") {
-    // Our own two spellings; a caller who uses them gets a command with fewer rights and nothing else.
+    // Our own three spellings; a caller who uses them gets a command with fewer rights and nothing else.
     if (words[0] === "--inner-stage") {
       runInnerStage(Number(words[1]), Number(words[2] ?? -1));
     }
     if (words[0] === "--watcher") runWatcher(Number(words[1]));
+    if (words[0] === "--relay") return startRelayProcess(Number(words[1]));
   }
   const origin = readOrigin(ownWords);
   if (!origin.ok) return stop({ kind: "origin", error: origin.error });
@@ -98,6 +99,15 @@ function start(entry: Entry, origin: Origin): void {
     default:
       return unreachable(entry);
   }
+}
+
+/** The bridge of a caller's inner stage. Loaded on demand. */
+function startRelayProcess(ordersFd: number): void {
+  const { runRelay } = require(
+    "./src/linux/callers_routes.ts",
+  ) as typeof import("./src/linux/callers_routes.ts");
+  process.on("uncaughtException", endUncaught);
+  runRelay(ordersFd);
 }
 
 /** Inside a sandbox, for ssh: joins our streams to a host through the run's proxy. Loaded on demand. */
@@ -222,6 +232,7 @@ function startCallersInnerStage(options: HelperOptions, origin: Origin): never {
     resolved.value.policy,
     options.command,
     origin.environment,
+    options.proxy.kind === "environment" ? options.proxy.routeSpecJson : null,
   );
 }
 

@@ -36,6 +36,7 @@ const EFFECT_FILES: ReadonlySet<string> = new Set([
   "src/linux/inner_stage.ts",
   "src/linux/enter_domain.ts",
   "src/linux/control_channel.ts",
+  "src/linux/callers_routes.ts",
   "src/linux/served_run.ts",
   "src/linux/own_files.ts",
   "src/linux/placeholders.ts",

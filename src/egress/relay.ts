@@ -2,11 +2,11 @@
  * A plain byte relay from listeners inside the network namespace to a caller's own proxy on the host's loopback.
  *
  * For callers of `codex-linux-sandbox` that bring their proxy (`routes.ts`): nothing is read or judged here, the caller's proxy does.
- * Only the endpoints of the plan can be reached.
+ * Only what the routes dial can be reached.
  *
  * @module
  */
-import { parseAddress } from "../policy/address.ts";
+import type { Result } from "../result.ts";
 import {
   abort,
   adopt,
@@ -17,22 +17,18 @@ import {
   pause,
   send,
 } from "./link.ts";
-import type { ConnectFd } from "./dial.ts";
 import { joinLinks } from "./pair.ts";
-import type { LoopbackEndpoint } from "./routes.ts";
 
 /** What a relay is made of. */
 export interface RelayParts {
-  /** Listening, non-blocking sockets, owned by the relay from then on, each with the endpoint that it leads to. */
-  readonly routes: readonly {
-    readonly fd: number;
-    readonly endpoint: LoopbackEndpoint;
-  }[];
+  /** Listening, non-blocking sockets, owned by the relay from then on, each with the way to the proxy that it leads to. */
+  readonly routes: readonly { readonly fd: number; readonly dial: Dial }[];
   /** Sent first on every connection to the caller's proxy: the attribution frame. */
   readonly preface: Buffer | null;
-  readonly connectFd: ConnectFd;
-  readonly dialMs: number;
 }
+
+/** Connects. @returns a non-blocking descriptor, or the errno's name */
+export type Dial = () => Promise<Result<number, string>>;
 
 export interface RunningRelay {
   /** Stops accepting, resets what is open. */
@@ -43,7 +39,7 @@ export interface RunningRelay {
 export function startRelay(parts: RelayParts): RunningRelay {
   const open = new Set<Link>();
   let isClosed = false;
-  const listeners = parts.routes.map(({ fd, endpoint }) =>
+  const listeners = parts.routes.map(({ fd, dial }) =>
     Bun.listen({
       fd,
       allowHalfOpen: true,
@@ -55,7 +51,7 @@ export function startRelay(parts: RelayParts): RunningRelay {
           socket.data = client;
           if (isClosed) return abort(client);
           open.add(client);
-          void relay(parts, client, endpoint, () => open.delete(client));
+          void relay(parts, client, dial, () => open.delete(client));
         },
       },
     } as never) as { readonly stop: (closeActive: boolean) => void }
@@ -74,19 +70,14 @@ export function startRelay(parts: RelayParts): RunningRelay {
 async function relay(
   parts: RelayParts,
   client: Link,
-  endpoint: LoopbackEndpoint,
+  dial: Dial,
   onOver: () => void,
 ): Promise<void> {
   // Bytes wait in the kernel until there is somewhere to send them.
   pause(client);
-  const address = parseAddress(endpoint.address);
-  const dialled = address === null
-    ? null
-    : await parts.connectFd(address, endpoint.port, parts.dialMs);
+  const dialled = await dial();
   const upstream = newLink(NO_OWNER);
-  if (
-    dialled === null || !dialled.ok || !await adopt(dialled.value, upstream)
-  ) {
+  if (!dialled.ok || !await adopt(dialled.value, upstream)) {
     abort(client);
     return onOver();
   }

@@ -31,6 +31,11 @@ const OTHER_FILES = 128;
 
 const RELAY_DIAL_MS = 10_000;
 
+const LOOPBACK = {
+  "127.0.0.1": { bytes: [127, 0, 0, 1] },
+  "::1": { bytes: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1] },
+} as const;
+
 /** Opens what must be open before anything starts. @param say one line for people @returns the failure is one line */
 export function prepareService(
   request: NetworkRequest,
@@ -117,13 +122,11 @@ function relayService(
     start(listeners): void {
       const { startRelay, connectFd } = relaying();
       const relay = startRelay({
-        routes: request.endpoints.map((endpoint, index) => ({
+        routes: request.endpoints.map(({ address, port }, index) => ({
           fd: listeners[index] ?? -1,
-          endpoint,
+          dial: () => connectFd(LOOPBACK[address], port, RELAY_DIAL_MS),
         })),
         preface: request.preface,
-        connectFd,
-        dialMs: RELAY_DIAL_MS,
       });
       close = relay.close;
     },

@@ -55,6 +55,14 @@ export function handOverListeners(
     }
     fds.push(fd.value);
   }
+  return handOver(channel, fds);
+}
+
+/** Hands listeners out, waits until they are served, and closes them and the channel. @returns the failure is one line */
+export function handOver(
+  channel: number,
+  fds: readonly number[],
+): Result<void, string> {
   const sent = send(channel, "listeners", fds);
   if (!sent.ok) {
     return fail(
@@ -68,7 +76,7 @@ export function handOverListeners(
   close(channel);
   if (!answer.ok || answer.value === null || text(answer.value) !== ACCEPTED) {
     return fail(
-      "Cannot start without the managed network: the supervisor did not accept its listeners",
+      "Cannot start without the managed network: the host bridge did not accept its listener",
     );
   }
   return ok(undefined);
@@ -99,7 +107,8 @@ export function accept(channel: number): Result<void, SysError> {
   return send(channel, ACCEPTED, []);
 }
 
-function listener(port: number): Result<number, SysError> {
+/** A listening, non-blocking socket on a port of 127.0.0.1, 0 for a free one. */
+export function listener(port: number): Result<number, SysError> {
   const fd = tcpSocket();
   if (!fd.ok) return fd;
   const bound = bindLoopback(fd.value, port);

@@ -11,6 +11,7 @@
  */
 import type { ByteString } from "../bytes.ts";
 import { toText } from "../bytes.ts";
+import { ok } from "../result.ts";
 import * as abi from "../sys/abi.ts";
 import {
   close,
@@ -107,18 +108,33 @@ export function runCallersInnerStage(
   policy: Policy,
   command: readonly ByteString[],
   environment: readonly ByteString[],
+  routeSpecJson: string | null,
 ): never {
   requireNoCapabilities();
   const restored = restoreState([], callerSoftLimit());
   if (!restored.ok) return stop(OURS, restored.error.message);
+  const isRouted = policy.network === "proxied";
+  const routed = isRouted
+    ? callersRoutes().openRoutes(routeSpecJson, environment)
+    : ok(environment);
+  if (!routed.ok) return stop(OURS, routed.error);
   const filter = assembledFilter({
     arch: hostArch() === "x64" ? "x86_64" : "arm64",
-    network: policy.network === "host" ? "host" : "isolated_tight",
+    network: policy.network === "host"
+      ? "host"
+      : isRouted
+      ? "isolated"
+      : "isolated_tight",
     debug: false,
     namespaces: "allowed",
   });
   installFilter(Buffer.from(filter).toString("latin1"));
-  return executeCommand(command, environment);
+  return executeCommand(command, routed.value);
+}
+
+/** Loaded on demand: only a caller with a proxy of its own has routes. */
+function callersRoutes(): typeof import("./callers_routes.ts") {
+  return require("./callers_routes.ts");
 }
 
 /** A sandbox whose first program still has capabilities could undo its own mounts: never go on in one. */

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import type { ByteString } from "../bytes.ts";
 import { fail, ok, type Result } from "../result.ts";
 import * as abi from "./abi.ts";
 import { close, type SysError } from "./calls.ts";
@@ -39,7 +40,7 @@ export function tcpSocket(): Result<number, SysError> {
   return result < 0 ? failed("socket", result) : ok(result);
 }
 
-/** bind(2) to a port of 127.0.0.1. */
+/** bind(2) to a port of 127.0.0.1, 0 for a free one. */
 export function bindLoopback(
   fd: number,
   port: number,
@@ -52,6 +53,32 @@ export function bindLoopback(
   view.setUint32(4, 0x7f00_0001, false);
   const result = syscall(SYS.bind, fd, name, name.length);
   return result < 0 ? failed(`bind 127.0.0.1:${port}`, result) : ok(undefined);
+}
+
+/** The port that a TCP socket over IPv4 is bound to (getsockname(2)). */
+export function boundPort(fd: number): Result<number, SysError> {
+  const name = stableBytes(16);
+  const length = stableBytes(4);
+  length[0] = name.length;
+  const result = syscall(SYS.getsockname, fd, name, length);
+  return result < 0
+    ? failed("getsockname", result)
+    : ok(new DataView(name.buffer).getUint16(2, false));
+}
+
+/** connect(2) of an AF_UNIX stream to a path of at most 107 bytes. @returns a non-blocking, close-on-exec descriptor */
+export function connectUnix(path: ByteString): Result<number, SysError> {
+  const type = abi.SOCK_STREAM | abi.SOCK_CLOEXEC | abi.SOCK_NONBLOCK;
+  const fd = syscall(SYS.socket, abi.AF_UNIX, type, 0);
+  if (fd < 0) return failed("socket", fd);
+  // struct sockaddr_un (`linux/un.h`): u16 family, 108 bytes of path.
+  const name = stableBytes(110);
+  new DataView(name.buffer).setUint16(0, abi.AF_UNIX, true);
+  Buffer.from(name.buffer).write(path, 2, 107, "latin1");
+  const result = syscall(SYS.connect, fd, name, 2 + path.length + 1);
+  if (result === 0) return ok(fd);
+  close(fd);
+  return failed("connect", result);
 }
 
 /** listen(2). @param backlog cut down to net.core.somaxconn by the kernel */

@@ -1,8 +1,12 @@
 import { expect, test } from "bun:test";
-import { startRelay } from "../../src/egress/relay.ts";
+import { type Dial, startRelay } from "../../src/egress/relay.ts";
 import { attributionPreface } from "../../src/egress/routes.ts";
 import { connectFd } from "../../src/sys/connect.ts";
 import { ask, listenFd, openClient, startOrigin } from "./fixtures.ts";
+
+function dialTo(port: number): Dial {
+  return () => connectFd({ bytes: [127, 0, 0, 1] }, port, 1_000);
+}
 
 test("bytes go to the caller's proxy behind the attribution frame, and half-close works", async () => {
   await using callersProxy = await startOrigin(({ socket, received }) => {
@@ -12,11 +16,9 @@ test("bytes go to the caller's proxy behind the attribution frame, and half-clos
   const relay = startRelay({
     routes: [{
       fd: listener.fd,
-      endpoint: { address: "127.0.0.1", port: callersProxy.port },
+      dial: dialTo(callersProxy.port),
     }],
     preface: attributionPreface("tok123"),
-    connectFd,
-    dialMs: 1_000,
   });
   using client = await openClient(listener.port);
   client.socket.end("GET / HTTP/1.1\r\n\r\n");
@@ -35,11 +37,9 @@ test("each listener leads to its own endpoint and nowhere else", async () => {
   const relay = startRelay({
     routes: listeners.map(({ fd }, i) => ({
       fd,
-      endpoint: { address: "127.0.0.1", port: (i === 0 ? one : two).port },
+      dial: dialTo((i === 0 ? one : two).port),
     })),
     preface: null,
-    connectFd,
-    dialMs: 1_000,
   });
   expect(await ask(listeners[0]?.port ?? 0, "x")).toBe("one");
   expect(await ask(listeners[1]?.port ?? 0, "x")).toBe("two");
@@ -52,10 +52,8 @@ test("a proxy that is gone is a reset, and the relay goes on", async () => {
   await gone[Symbol.asyncDispose]();
   const listener = listenFd();
   const relay = startRelay({
-    routes: [{ fd: listener.fd, endpoint: { address: "127.0.0.1", port } }],
+    routes: [{ fd: listener.fd, dial: dialTo(port) }],
     preface: null,
-    connectFd,
-    dialMs: 1_000,
   });
   for (let i = 0; i < 3; i++) {
     using client = await openClient(listener.port);
