@@ -25,7 +25,9 @@ import { helpText, versionText } from "./src/cli/help.ts";
 import {
   type HelperOptions,
   type HelpRequest,
+  parseCleanOptions,
   parseConfigOptions,
+  parseDoctorOptions,
   parseHelperOptions,
   parsePolicyOptions,
   parseSandboxOptions,
@@ -92,6 +94,14 @@ function start(entry: Entry, origin: Origin): void {
       const options = parseConfigOptions(entry.words, entry.rootWords);
       return answer(options, (it) => commands().runConfigCommand(it, origin));
     }
+    case "doctor": {
+      const options = parseDoctorOptions(entry.words, entry.rootWords);
+      return answer(options, (it) => care().runDoctor(it, origin));
+    }
+    case "clean": {
+      const options = parseCleanOptions(entry.words);
+      return answer(options, (it) => care().runClean(it, origin));
+    }
     case "policy": {
       const options = parsePolicyOptions(entry.words, entry.rootWords);
       return answer(options, (it) => commands().runPolicyCommand(it, origin));
@@ -130,6 +140,11 @@ function startProxyConnect(
 /** Loaded on demand: a run never pays for what explains it. */
 function commands(): typeof import("./src/commands.ts") {
   return require("./src/commands.ts");
+}
+
+/** Loaded on demand too. */
+function care(): typeof import("./src/care.ts") {
+  return require("./src/care.ts");
 }
 
 /** Prints what a command that only answers has to say, and ends with its status. */

@@ -57,6 +57,7 @@ import {
   type BwrapFile,
   namespaceFacts,
 } from "./linux/probe_bwrap.ts";
+import { reclaimIfAny } from "./linux/placeholders.ts";
 import { assembledFilter } from "./linux/seccomp/programs.ts";
 import { AT_ONCE } from "./linux/run_events.ts";
 import {
@@ -331,6 +332,10 @@ export function carryOut(
       request.mark("launch");
       if (prepared.plan.supervisor.length === 0) {
         keepForNextTime(request, launch);
+        if (request.codexHome !== null) {
+          const { codexHome, stateOwner: euid } = request;
+          reclaimIfAny({ codexHome, euid });
+        }
         return { kind: "launch", error: launchByExec(launch) };
       }
       const home = request.codexHome === null

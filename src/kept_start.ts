@@ -92,7 +92,8 @@ const MIN_SOFT_NOFILE = 256;
  * Other flags are either of no use twice (`--explain`) or ask for somebody who stays.
  */
 export function commandIndex(words: readonly string[]): number | null {
-  if (words[0] !== "sandbox") return null;
+  // `codex sandbox clean` runs nothing.
+  if (words[0] !== "sandbox" || words[1] === "clean") return null;
   for (let at = 1; at < words.length; at++) {
     const word = words[at] ?? "";
     if (word === "--") return at + 1 < words.length ? at + 1 : null;

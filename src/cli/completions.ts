@@ -42,6 +42,8 @@ const CONTEXTS: readonly CommandName[] = [
   "config schema",
   "policy why",
   "policy list",
+  "doctor",
+  "sandbox clean",
 ];
 
 /** Words that are offered in a context besides flags. A word that is a context of its own leads there. */
@@ -76,6 +78,7 @@ function flagsWithValue(command: CommandName): readonly Flag[] {
 function turns(): (readonly [string, string, string])[] {
   return [
     ...COMMANDS.map((it) => ["root", it.name, it.name] as const),
+    ["sandbox", "clean", "sandbox clean"],
     ...(["check", "show", "schema"] as const).map((it) =>
       ["config", it, `config ${it}`] as const
     ),
@@ -218,6 +221,7 @@ _codex() {
             '(-)1:command:_command_names -e' '*::argument:_normal' ;;
 ${zshBranch("config", ["check", "show", "schema"])}
 ${zshBranch("policy", ["why", "list"])}
+        doctor) _arguments ${zshFlags("doctor")} ;;
         completions) _arguments '1:shell:(${SHELLS.join(" ")})' ;;
         help) _arguments '1:command:(${
     COMMANDS.map((it) => it.name).join(" ")

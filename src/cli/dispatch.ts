@@ -25,6 +25,7 @@ export const COMMANDS = [
     name: "proxy-connect",
     summary: "In a managed network: ssh's ProxyCommand",
   },
+  { name: "doctor", summary: "Look at this host and say what would help" },
   { name: "completions", summary: "Print completions for bash, zsh or fish" },
   { name: "help", summary: "Show the help of a command" },
 ] as const;
@@ -33,7 +34,7 @@ export const COMMANDS = [
 export type Entry =
   | { readonly kind: "helper"; readonly words: readonly ByteString[] }
   | {
-    readonly kind: "sandbox" | "config" | "policy";
+    readonly kind: "sandbox" | "clean" | "config" | "policy" | "doctor";
     readonly words: readonly ByteString[];
     readonly rootWords: readonly ByteString[];
   }
@@ -64,7 +65,7 @@ export function dispatch(
       : { kind: "helper", words };
   }
   if (words[0] === "sandbox") {
-    return { kind: "sandbox", words: words.slice(1), rootWords: [] };
+    return sandbox(words.slice(1), []);
   }
   const root = parseWords("root", words, "first_positional");
   if (!root.ok) return { kind: "usage_error", error: root.error };
@@ -79,10 +80,12 @@ export function dispatch(
         `one of: ${COMMAND_NAMES.join(", ")}; see codex --help`,
       );
     case "sandbox":
+      return sandbox(rest, rootWords);
     case "config":
     case "policy":
+    case "doctor":
       return {
-        kind: name as "sandbox" | "config" | "policy",
+        kind: name as "config" | "policy" | "doctor",
         words: rest,
         rootWords,
       };
@@ -97,6 +100,16 @@ export function dispatch(
   }
 }
 
+/** `clean` directly behind `sandbox` is ours; a program of that name stands behind `--`. */
+function sandbox(
+  words: readonly ByteString[],
+  rootWords: readonly ByteString[],
+): Entry {
+  return words[0] === "clean"
+    ? { kind: "clean", words: words.slice(1), rootWords }
+    : { kind: "sandbox", words, rootWords };
+}
+
 const COMMAND_NAMES = COMMANDS.map((command) => command.name);
 
 /** What `codex help` explains besides the commands. */
@@ -105,6 +118,8 @@ const TOPICS: readonly HelpTopic[] = [
   "config",
   "policy",
   "proxy-connect",
+  "doctor",
+  "clean",
   "completions",
   "help",
   "helper",

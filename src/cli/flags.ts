@@ -16,7 +16,9 @@ export type CommandName =
   | "config show"
   | "config schema"
   | "policy why"
-  | "policy list";
+  | "policy list"
+  | "doctor"
+  | "sandbox clean";
 
 /** What a shell offers for a value. */
 export type Completion =
@@ -82,6 +84,7 @@ const CONFIGURED: readonly CommandName[] = [
   "config show",
   "policy why",
   "policy list",
+  "doctor",
 ];
 
 /** Every flag, in the order in which `--help` shows them. */
@@ -310,7 +313,15 @@ export const FLAGS = [
     isRepeatable: false,
     group: "Inspect",
     help: "Print JSON",
-    commands: ["config show", "policy why", "policy list"],
+    commands: ["config show", "policy why", "policy list", "doctor"],
+  },
+  {
+    long: "dry-run",
+    value: null,
+    isRepeatable: false,
+    group: "Run",
+    help: "Print what would be removed and remove nothing",
+    commands: ["sandbox clean"],
   },
   {
     long: "sandbox-policy-cwd",

@@ -66,7 +66,7 @@ export function manPage(version: string): string {
     ".SH NAME",
     "codex \\- run a command in a sandbox",
     ".SH SYNOPSIS",
-    ...["sandbox", "config", "policy"].flatMap((topic) =>
+    ...["sandbox", "clean", "config", "policy", "doctor"].flatMap((topic) =>
       pageOf(topic as HelpTopic).usage.flatMap((line) => [
         `.B ${roff(line)}`,
         ".br",
@@ -116,6 +116,8 @@ const MANUAL_COMMANDS: readonly CommandName[] = [
   "config show",
   "policy why",
   "policy list",
+  "doctor",
+  "sandbox clean",
 ];
 
 const EXIT_STATUS = [
@@ -218,6 +220,29 @@ function pageOf(topic: HelpTopic): Page {
           "Status: 0 when the connection ended in order, 1 when it could not be made or was cut.",
         examples: [
           "ssh -o ProxyCommand='codex proxy-connect %h %p' git@example.com",
+        ],
+      };
+    case "doctor":
+      return {
+        summary:
+          "Looks at this host: what a sandbox needs of it, which bubblewrap would be used, whether the default profile can be enforced, and what would help.",
+        usage: ["codex doctor [OPTIONS]"],
+        flagsOf: ["doctor"],
+        notes:
+          "Starts small sandboxes to see what works; changes nothing but the cache of $CODEX_HOME. Status: 0 the default profile can be enforced here, 1 it can't be.",
+        examples: ["codex doctor", "codex doctor --json"],
+      };
+    case "clean":
+      return {
+        summary:
+          "Removes what dead runs left: of this version, of older ones and of other tools. Only what is empty, recorded and used by nobody.",
+        usage: ["codex sandbox clean [OPTIONS]"],
+        flagsOf: ["sandbox clean"],
+        notes:
+          "A program called clean is run by: codex sandbox -- clean. Run it in the directory of the dead run: older records hold no path.",
+        examples: [
+          "codex sandbox clean --dry-run",
+          "codex sandbox clean",
         ],
       };
     case "completions":

@@ -32,6 +32,8 @@ export type HelpTopic =
   | "policy"
   | "proxy-connect"
   | "completions"
+  | "doctor"
+  | "clean"
   | "help"
   | "helper";
 
@@ -192,6 +194,19 @@ export type PolicyOptions =
     readonly format: "text" | "json";
     readonly config: SessionConfig;
   };
+
+/** What `codex doctor` was asked to do. */
+export interface DoctorOptions {
+  readonly kind: "doctor";
+  readonly format: "text" | "json";
+  readonly config: SessionConfig;
+}
+
+/** What `codex sandbox clean` was asked to do. */
+export interface CleanOptions {
+  readonly kind: "clean";
+  readonly removes: boolean;
+}
 
 type Parsed<T> = Result<T | HelpRequest, UsageError>;
 
@@ -421,6 +436,42 @@ export function parsePolicyOptions(
     operation,
     paths: [path, ...paths],
   });
+}
+
+/** The options of `codex doctor`. */
+export function parseDoctorOptions(
+  words: readonly ByteString[],
+  rootWords: readonly ByteString[] = [],
+): Parsed<DoctorOptions> {
+  const parsed = parseWords("doctor", words, "double_dash");
+  if (!parsed.ok) return parsed;
+  if (parsed.value.wantsHelp) return ok({ kind: "help", topic: "doctor" });
+  const config = sessionConfig(parsed.value, rootWords);
+  if (!config.ok) return config;
+  const [surplus] = parsed.value.rest;
+  if (surplus !== undefined) return refuseOperand("doctor", surplus);
+  return ok({
+    kind: "doctor",
+    format: has(parsed.value, "json") ? "json" : "text",
+    config: config.value,
+  });
+}
+
+/** The options of `codex sandbox clean`. A program of that name stands behind `--`. */
+export function parseCleanOptions(
+  words: readonly ByteString[],
+): Parsed<CleanOptions> {
+  const parsed = parseWords("sandbox clean", words, "double_dash");
+  if (!parsed.ok) return parsed;
+  if (parsed.value.wantsHelp) return ok({ kind: "help", topic: "clean" });
+  const [surplus] = parsed.value.rest;
+  if (surplus !== undefined) {
+    return refuse(
+      `unexpected argument '${toText(surplus)}' of codex sandbox clean`,
+      "to run a program of that name: codex sandbox -- clean ...",
+    );
+  }
+  return ok({ kind: "clean", removes: !has(parsed.value, "dry-run") });
 }
 
 const OPERATIONS = ["read", "write", "exec", "connect"] as const;

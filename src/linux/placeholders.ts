@@ -11,7 +11,12 @@
  *
  * @module
  */
-import { openStateFolder, type StateError } from "../host/state_folder.ts";
+import type { ByteString } from "../bytes.ts";
+import {
+  openStateFolder,
+  type StateError,
+  stateFolderOf,
+} from "../host/state_folder.ts";
 import { type AbsPath, nameOf, parentOf } from "../policy/path.ts";
 import { fail, ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";
@@ -24,6 +29,7 @@ import {
   mkdirAt,
   O_DIRECTORY,
   O_NOFOLLOW,
+  open,
   openAt,
   openAt2,
   readAll,
@@ -295,14 +301,33 @@ function removeIfFree(placeholder: HeldPlaceholder): boolean {
 }
 
 /**
+ * The same for a run that needs no placeholder itself: where there is no record, this is one look into the folder (5 µs). It never
+ * waits for another run.
+ */
+export function reclaimIfAny(
+  home: { readonly codexHome: AbsPath; readonly euid: number },
+): void {
+  const place = `${stateFolderOf(home.codexHome)}/placeholders` as ByteString;
+  const folder = open(place, abi.O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (!folder.ok) return;
+  const names = readDirectory(folder.value);
+  close(folder.value);
+  if (names.ok && names.value.length > 0) {
+    reclaimPlaceholders(home, { dryRun: false, waits: false });
+  }
+}
+
+/**
  * Removes what dead runs left: recorded, empty, and locked by nobody.
  *
- * @param dryRun only says what would be removed
- * @returns the paths
+ * @returns the paths; with `dryRun` those that would be removed. Without `waits`, none while another run is at work on its records
  */
 export function reclaimPlaceholders(
   home: { readonly codexHome: AbsPath; readonly euid: number },
-  dryRun = false,
+  { dryRun, waits }: { readonly dryRun: boolean; readonly waits: boolean } = {
+    dryRun: false,
+    waits: true,
+  },
 ): AbsPath[] {
   const records = openStateFolder(home.codexHome, ["placeholders"], {
     create: false,
@@ -310,6 +335,10 @@ export function reclaimPlaceholders(
   });
   if (!records.ok) return [];
   const removed: AbsPath[] = [];
+  if (!waits && !flock(records.value, abi.LOCK_EX | abi.LOCK_NB).ok) {
+    close(records.value);
+    return removed;
+  }
   whileLocked(records.value, () => {
     const names = readDirectory(records.value);
     for (const record of names.ok ? names.value : []) {

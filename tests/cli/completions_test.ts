@@ -23,11 +23,21 @@ printf '%s\\n' "\${COMPREPLY[@]}"
 const CASES: readonly (readonly [string, readonly string[], string])[] = [
   [
     "codex ",
-    ["sandbox", "config", "policy", "proxy-connect", "completions", "help"],
+    [
+      "sandbox",
+      "config",
+      "policy",
+      "proxy-connect",
+      "doctor",
+      "completions",
+      "help",
+    ],
     "commands",
   ],
   ["codex sa", ["sandbox"], "the beginning of a command"],
   ["codex sandbox --st", ["--stage"], "a flag of the command"],
+  ["codex sandbox clean --d", ["--dry-run"], "a flag of sandbox clean"],
+  ["codex doctor --j", ["--json"], "a flag of doctor"],
   ["codex sandbox --apply", [], "no flag of the helper"],
   ["codex --la", [], "no flag of another command"],
   ["codex -c a=b sandbox --la", ["--launcher"], "a value is no command"],

@@ -41,6 +41,21 @@ const CASES:
       words: ["check"],
       rootWords: [],
     }, "config"],
+    ["codex", ["sandbox", "clean", "--dry-run"], {
+      kind: "clean",
+      words: ["--dry-run"],
+      rootWords: [],
+    }, "clean directly behind sandbox is ours"],
+    ["codex", ["sandbox", "--", "clean"], {
+      kind: "sandbox",
+      words: ["--", "clean"],
+      rootWords: [],
+    }, "a program called clean stands behind --"],
+    ["codex", ["-c", "a=b", "doctor", "--json"], {
+      kind: "doctor",
+      words: ["--json"],
+      rootWords: ["-c", "a=b"],
+    }, "doctor"],
     ["codex", ["policy", "list"], {
       kind: "policy",
       words: ["list"],
@@ -84,7 +99,7 @@ const REFUSED: readonly (readonly [readonly string[], string, string])[] = [
   [[], "codex needs a command", "one of: sandbox, config, policy"],
   [["sandbx"], "unknown command 'sandbx'", "did you mean 'codex sandbox'?"],
   [["ls"], "unknown command 'ls'", "codex sandbox -- ls"],
-  [["doctor"], "unknown command 'doctor'", "codex sandbox -- doctor"],
+  [["nurse"], "unknown command 'nurse'", "codex sandbox -- nurse"],
   [["help", "sandobx"], "no help for 'sandobx'", "codex help sandbox"],
   [["completions"], "codex completions needs a shell", "bash, zsh, fish"],
   [["proxy-connect", "h"], "takes a host and a port", "ProxyCommand"],

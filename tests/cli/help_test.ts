@@ -10,6 +10,8 @@ const TOPICS: readonly HelpTopic[] = [
   "policy",
   "proxy-connect",
   "completions",
+  "doctor",
+  "clean",
   "help",
   "helper",
 ];

@@ -3,7 +3,9 @@ import { assert, property, string, uniqueArray } from "fast-check";
 import { type ByteString, fromText } from "../../src/bytes.ts";
 import { FLAGS } from "../../src/cli/flags.ts";
 import {
+  parseCleanOptions,
   parseConfigOptions,
+  parseDoctorOptions,
   parseHelperOptions,
   parsePolicyOptions,
   parseSandboxOptions,
@@ -630,3 +632,36 @@ for (const words of PLAIN_CALLS) {
     });
   });
 }
+
+test("doctor takes --json and session settings, and no operand", () => {
+  const asked = parseDoctorOptions(bytes(["--json", "-c", "a=b"]));
+  expect(asked).toEqual({
+    ok: true,
+    value: {
+      kind: "doctor",
+      format: "json",
+      config: { ...CONFIG, overrides: ["a=b"] },
+    },
+  });
+  expectRefusal(
+    parseDoctorOptions(bytes(["x"])),
+    "unexpected argument 'x'",
+    "",
+  );
+});
+
+test("clean takes --dry-run, and points to -- for a program of that name", () => {
+  expect(parseCleanOptions([])).toEqual({
+    ok: true,
+    value: { kind: "clean", removes: true },
+  });
+  expect(parseCleanOptions(bytes(["--dry-run"]))).toEqual({
+    ok: true,
+    value: { kind: "clean", removes: false },
+  });
+  expectRefusal(
+    parseCleanOptions(bytes(["all"])),
+    "unexpected argument 'all'",
+    "codex sandbox -- clean",
+  );
+});
