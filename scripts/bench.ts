@@ -33,6 +33,8 @@ const MIN_ROUNDS = 20;
 const DEFAULT_ROUNDS = 40;
 const PRIVATE_TMP_MARK = "CODEX_BENCH_PRIVATE_TMP";
 const SETTLED_MS = 250;
+/** Nothing is kept of a start that rests on a file which changed less than two seconds ago. */
+const SETTLING_MS = 3_100;
 const PAGE_BYTES = 4096; // of x86-64; statm counts in pages
 const METADATA_NAMES = [".git", ".codex", ".agents"] as const;
 
@@ -237,6 +239,12 @@ function plannedRows(
     () => null,
   );
   rows.push({
+    name: "default profile, planned anew",
+    argv: [codex, "sandbox", "--stage", "one-start", "--", "true"],
+    cwd: plain,
+    against: bareDefault!.name,
+    budget: null,
+  }, {
     name: "default profile, inner stage",
     argv: [codex, "sandbox", "--stage", "inner", "--", "true"],
     cwd: plain,
@@ -392,6 +400,7 @@ function measure(
   env: Record<string, string>,
 ): ReadonlyMap<string, readonly number[]> {
   const times = new Map<string, number[]>(rows.map(({ name }) => [name, []]));
+  Bun.sleepSync(SETTLING_MS);
   for (let round = -2; round < rounds; round++) { // two rounds to fill the caches, not counted
     for (let i = 0; i < rows.length; i++) {
       const row = rows[(i + Math.max(round, 0)) % rows.length]!;

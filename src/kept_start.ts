@@ -77,7 +77,7 @@ export interface KeptStart {
 }
 
 /** The number of files: a start overwrites the one that had its slot. */
-const SLOTS = 64;
+const SLOTS = 512;
 const LIMIT_BYTES = 128 * 1024;
 
 /** bwrap's limit, as `bwrap_argv.ts` has it: beyond, the command line goes by descriptor. */
