@@ -9,6 +9,7 @@ import type { ByteString } from "./bytes.ts";
 import { toText } from "./bytes.ts";
 import type { NetworkRequest } from "./egress/network_request.ts";
 import type { EnvironmentPolicy } from "./config/config.ts";
+import type { RunLimits } from "./cli/options.ts";
 import { gatherFacts } from "./host/gather.ts";
 import { ownPathsOf } from "./own_paths.ts";
 import { canRun, lookUpCommand } from "./host/command.ts";
@@ -59,7 +60,6 @@ import {
 } from "./linux/probe_bwrap.ts";
 import { reclaimIfAny } from "./linux/placeholders.ts";
 import { assembledFilter } from "./linux/seccomp/programs.ts";
-import { AT_ONCE } from "./linux/run_events.ts";
 import {
   endLike,
   superviseRun,
@@ -89,6 +89,7 @@ import {
   fstat,
   hasMountSetattr,
   hostArch,
+  isTerminal,
   landlockVersion,
   O_DIRECTORY,
   O_NOFOLLOW,
@@ -125,6 +126,7 @@ export interface RunRequest {
   readonly launcher: "auto" | "system" | "bundled";
   readonly stage: "auto" | "one_start" | "inner";
   readonly outlivesCaller: boolean;
+  readonly limits: RunLimits;
   readonly passFds: readonly number[];
   /** Who serves the network; `null` unless it is proxied. */
   readonly network: NetworkRequest | null;
@@ -163,6 +165,14 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
   const streams = unobserved(() => checkDescriptors(request));
   if (!streams.ok) return streams;
   if (request.policy.enforcement === "disabled") {
+    const limit = limitNameOf(request.limits);
+    if (limit !== null) {
+      return fail({
+        kind: "request",
+        message:
+          `Cannot honour ${limit} under profile ${request.policy.name}: without a sandbox nothing holds what the command starts; leave it out, or use timeout(1)`,
+      });
+    }
     return ok({ kind: "direct", plan: directPlan(request) });
   }
   const startedMs = Date.now();
@@ -345,7 +355,7 @@ export function carryOut(
       if (request.network !== null) {
         return serveRun(launch, home, request.network, atEnd);
       }
-      const end = superviseRun(launch, home, AT_ONCE);
+      const end = superviseRun(launch, home, prepared.plan.rules);
       if (!end.ok) return { kind: "launch", error: end.error };
       atEnd();
       return endLike(end.value);
@@ -371,7 +381,12 @@ async function serveRun(
     (line) => void writeAll(2, Buffer.from(`codex: ${line}\n`, "utf8")),
   );
   if (!service.ok) return launchFailure(service.error).error;
-  const end = await superviseServed(launch, home, AT_ONCE, service.value);
+  const end = await superviseServed(
+    launch,
+    home,
+    launch.plan.rules,
+    service.value,
+  );
   if (!end.ok) return { kind: "launch", error: end.error };
   atEnd();
   return endLike(end.value);
@@ -415,6 +430,12 @@ function keepForNextTime(request: RunRequest, launch: Launch): void {
     codexHome,
     euid,
   });
+}
+
+/** The flag that asks for somebody who stays with the run, `null` for none. */
+function limitNameOf(limits: RunLimits): string | null {
+  if (limits.timeoutMs !== null) return "--timeout";
+  return limits.graceMs !== null ? "--grace" : null;
 }
 
 /** Standard streams that would be ways out, and descriptors that aren't there. */
@@ -590,6 +611,7 @@ function draftRun(
     verdict,
     forcedStage: request.stage,
     outlivesCaller: request.outlivesCaller,
+    rules: { ...request.limits, terminal: [0, 1, 2].some(isTerminal) },
     proc: request.proc,
     chdir: startDirectory(request, facts, shows),
     passFds: request.passFds,

@@ -7,10 +7,11 @@
  */
 import type { RunRequest } from "./backend.ts";
 import { type ByteString, fromText, toText } from "./bytes.ts";
-import type {
-  HelperOptions,
-  SandboxOptions,
-  UserChoice,
+import {
+  type HelperOptions,
+  NO_LIMITS,
+  type SandboxOptions,
+  type UserChoice,
 } from "./cli/options.ts";
 import {
   type ConfigRequest,
@@ -112,6 +113,7 @@ export function sandboxRequest(
     launcher: options.launcher,
     stage: options.stage,
     outlivesCaller: options.lifetime === "outlives_caller",
+    limits: options.limits,
     passFds: options.passedFds,
     warnings: chosen.value.warnings,
     explains: options.action !== "run",
@@ -203,6 +205,7 @@ export function helperRequest(
     launcher: "auto",
     stage: "auto",
     outlivesCaller: false,
+    limits: NO_LIMITS,
     passFds: [],
     warnings,
     explains: false,

@@ -46,6 +46,7 @@ const EFFECT_FILES: ReadonlySet<string> = new Set([
   "src/linux/supervisor.ts",
   "src/linux/run.ts",
   "src/linux/run_start.ts",
+  "src/linux/terminal.ts",
   "src/linux/verify_mounts.ts",
   "src/linux/watcher.ts",
   "src/linux/bundled_bwrap.ts",

@@ -223,6 +223,24 @@ export const FLAGS = [
     commands: ["sandbox"],
   },
   {
+    long: "timeout",
+    value: { name: "DURATION", encoding: "text", completion: NOTHING },
+    isRepeatable: false,
+    group: "Run",
+    help:
+      "End the command after this time (500ms, 30s, 5m, 1h; a plain number is seconds) with status 124",
+    commands: ["sandbox"],
+  },
+  {
+    long: "grace",
+    value: { name: "DURATION", encoding: "text", completion: NOTHING },
+    isRepeatable: false,
+    group: "Run",
+    help:
+      "Pass signals on to the command and leave it so much time before everything ends",
+    commands: ["sandbox"],
+  },
+  {
     long: "launcher",
     value: {
       name: "WHICH",

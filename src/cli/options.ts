@@ -9,6 +9,7 @@
 import { type ByteString, decodeText, fromText, toText } from "../bytes.ts";
 import { nearest } from "../nearest.ts";
 import { ok, type Result, unreachable } from "../result.ts";
+import { durationOf } from "./duration.ts";
 import type { FlagName } from "./flags.ts";
 import {
   all,
@@ -98,6 +99,7 @@ export interface SandboxOptions {
   /** `--user`; `gid` is `null` when not given. `null`: as whoever calls. */
   readonly user: UserChoice | null;
   readonly network: NetworkReporting;
+  readonly limits: RunLimits;
   readonly command: Command;
 }
 
@@ -114,6 +116,14 @@ export interface NetworkReporting {
   /** As typed; `null` when not given. */
   readonly log: ByteString | null;
 }
+
+/** Times that a run is given, in milliseconds; `null`: none. */
+export interface RunLimits {
+  readonly timeoutMs: number | null;
+  readonly graceMs: number | null;
+}
+
+export const NO_LIMITS: RunLimits = { timeoutMs: null, graceMs: null };
 
 /** The policy as the helper's caller sends it. All members are JSON texts. */
 export type HelperPolicy =
@@ -242,6 +252,8 @@ export function parseSandboxOptions(
   if (!user.ok) return user;
   const report = choice(flags, "report-blocked", ["never", "auto", "always"]);
   if (!report.ok) return report;
+  const limits = limitsOf(flags);
+  if (!limits.ok) return limits;
   const command = commandOf(flags.rest, "codex sandbox");
   if (!command.ok) return command;
   return ok({
@@ -261,6 +273,7 @@ export function parseSandboxOptions(
       report: report.value ?? "auto",
       log: only(flags, "network-log"),
     },
+    limits: limits.value,
     command: command.value,
   });
 }
@@ -289,6 +302,7 @@ function plainOptions(words: readonly ByteString[]): SandboxOptions | null {
     stage: "auto",
     user: null,
     network: { report: "auto", log: null },
+    limits: NO_LIMITS,
     command: [program, ...rest],
   };
 }
@@ -723,6 +737,20 @@ const MAX_ID = 0xffff_fffe;
 
 /** A descriptor is a C `int`. */
 const MAX_FD = 0x7fff_ffff;
+
+function limitsOf(flags: ParsedWords): Result<RunLimits, UsageError> {
+  const timeout = onlyText(flags, "timeout");
+  const grace = onlyText(flags, "grace");
+  if (timeout === null && grace === null) return ok(NO_LIMITS);
+  const timeoutMs = timeout === null
+    ? ok(null)
+    : durationOf("timeout", timeout);
+  if (!timeoutMs.ok) return timeoutMs;
+  const graceMs = grace === null ? ok(null) : durationOf("grace", grace);
+  return graceMs.ok
+    ? ok({ timeoutMs: timeoutMs.value, graceMs: graceMs.value })
+    : graceMs;
+}
 
 function subcommand<V extends string>(
   command: "config" | "policy",

@@ -43,6 +43,7 @@ function sandboxLines(plan: SandboxPlan): string[] {
     `supervisor   ${
       plan.supervisor.length === 0 ? "none" : plan.supervisor.join(", ")
     }`,
+    ...limitLines(plan),
     `network      ${networkLine(plan)}`,
     ...givenBackLines(plan),
     "mounts",
@@ -81,6 +82,17 @@ function repositoryLines({ repositories }: SandboxPlan): string[] {
       }, ${cut.why}: what it did not see stays writable`,
     ]),
   ]);
+}
+
+function limitLines({ rules }: SandboxPlan): string[] {
+  const limits: string[] = [];
+  if (rules.timeoutMs !== null) {
+    limits.push(`ends after ${rules.timeoutMs / 1000} s with status 124`);
+  }
+  if (rules.graceMs !== null) {
+    limits.push(`${rules.graceMs / 1000} s to end after a signal`);
+  }
+  return limits.length === 0 ? [] : [`limits       ${limits.join("; ")}`];
 }
 
 function launcherLine(plan: SandboxPlan): string {

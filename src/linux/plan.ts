@@ -12,6 +12,7 @@ import type { NetworkMode } from "../policy/policy.ts";
 import type { Identity } from "../sys/identity.ts";
 import type { Domain } from "./domains.ts";
 import type { MountStep } from "./mounts.ts";
+import type { RunRules } from "./run_events.ts";
 import type { FilterRequest } from "./seccomp/filters.ts";
 
 /** Which bubblewrap runs, and why it and no other. */
@@ -41,7 +42,10 @@ export type SupervisorReason =
   | "placeholders"
   | "mount verification"
   | "--outlive-caller"
-  | "managed network";
+  | "managed network"
+  | "a terminal"
+  | "--timeout"
+  | "--grace";
 
 /** What is changed in the command's environment, by name only: values are never printed. */
 export interface EnvironmentChange {
@@ -64,6 +68,8 @@ export interface SandboxPlan {
   readonly stage: Stage;
   /** Empty: no process of ours is left resident. */
   readonly supervisor: readonly SupervisorReason[];
+  /** How the run may end. */
+  readonly rules: RunRules;
   /** Missing paths that need a mount point on the host for the run. */
   readonly placeholders: readonly Placeholder[];
   /** Those found inside writable directories; `null` where nobody looked. */

@@ -34,6 +34,7 @@ import type {
   Stage,
   SupervisorReason,
 } from "./plan.ts";
+import type { RunRules } from "./run_events.ts";
 import type { FilterRequest } from "./seccomp/filters.ts";
 
 /** Why no plan can be made. `message` is one line. */
@@ -61,6 +62,7 @@ export interface DraftRequest {
   readonly verdict: CommandVerdict;
   readonly forcedStage: "auto" | "one_start" | "inner";
   readonly outlivesCaller: boolean;
+  readonly rules: RunRules;
   readonly proc: "fresh" | "none";
   readonly chdir: AbsPath | null;
   readonly passFds: readonly number[];
@@ -136,10 +138,7 @@ export function draftPlan(request: DraftRequest): Result<Draft, PlanError> {
   const mounts = mountsOf(draft, "fresh");
   const needed = requiredOptions({
     mounts,
-    supervisor: placeholders.length > 0 || request.outlivesCaller ||
-        request.policy.network === "proxied"
-      ? ["placeholders"]
-      : [],
+    supervisor: reasonsToStay(request, placeholders),
     disableUserns: disablesUserns(request.policy),
   });
   const size = mounts.length > FEW_MOUNTS ? many().sizeOf(mounts) : null;
@@ -172,6 +171,21 @@ function traceDomainOf(
 /** Loaded on demand: most plans have no domain. */
 function loadDomains(): typeof import("./domains.ts") {
   return require("./domains.ts");
+}
+
+/** Why somebody stays, as far as it is known before a bwrap is chosen. */
+function reasonsToStay(
+  { outlivesCaller, policy, rules }: DraftRequest,
+  placeholders: readonly Placeholder[],
+): SupervisorReason[] {
+  const reasons: SupervisorReason[] = [];
+  if (placeholders.length > 0) reasons.push("placeholders");
+  if (policy.network === "proxied") reasons.push("managed network");
+  if (outlivesCaller) reasons.push("--outlive-caller");
+  if (rules.terminal) reasons.push("a terminal");
+  if (rules.timeoutMs !== null) reasons.push("--timeout");
+  if (rules.graceMs !== null) reasons.push("--grace");
+  return reasons;
 }
 
 function disablesUserns(policy: Policy): boolean {
@@ -300,13 +314,10 @@ export function completePlan(
         'Cannot keep the promise "proc": a fresh /proc can\'t be mounted here; leave it out of require = [...]',
     });
   }
-  const supervisor: SupervisorReason[] = [];
-  if (draft.placeholders.length > 0) supervisor.push("placeholders");
+  const supervisor = reasonsToStay(request, draft.placeholders);
   if (draft.mountsBelowWritable && followsLinks(ability.version)) {
     supervisor.push("mount verification");
   }
-  if (request.policy.network === "proxied") supervisor.push("managed network");
-  if (request.outlivesCaller) supervisor.push("--outlive-caller");
   let stage = draft.stage;
   let mounts = proc === "fresh" ? draft.mounts : mountsOf(draft, proc);
   if (draft.size !== null && hasOption(ability, EMPTY_FILE_OPTION)) {
@@ -340,6 +351,7 @@ export function completePlan(
     launcher,
     stage,
     supervisor,
+    rules: request.rules,
     placeholders: draft.placeholders,
     repositories: request.repositories,
     disableUserns: disablesUserns(request.policy),

@@ -16,6 +16,7 @@ import {
   getpid,
   kill,
   poll,
+  raise,
   read,
   readFile,
   signalDefault,
@@ -33,13 +34,27 @@ import {
   type RunState,
   type RunTimer,
 } from "./run_events.ts";
-import { childPidOf, DISMISSED, killInit, waitForEnd } from "./watcher.ts";
+import {
+  restoreTerminal,
+  saveTerminal,
+  type TerminalModes,
+} from "./terminal.ts";
+import {
+  childPidOf,
+  DISMISSED,
+  isAtEnd,
+  killInit,
+  waitForEnd,
+} from "./watcher.ts";
 
 /** How long bubblewrap may take to name its child. */
 const CHILD_TIMEOUT_MS = 30_000;
 
 /** How long a sandbox whose first process is dead may take to go. */
 const END_TIMEOUT_MS = 10_000;
+
+/** How long a command that was sent SIGSTOP may take to stop. */
+const STOPPED_TIMEOUT_MS = 200;
 
 /** Where signals that come to us are written, one byte each. */
 export interface SignalPipe {
@@ -66,6 +81,8 @@ export interface Run {
   readonly blocked: number | null;
   /** The control channel's outer end, where there is one. */
   readonly channel: number | null;
+  /** The terminal as the caller had it; `null` without one. */
+  readonly terminal: TerminalModes | null;
   /** When each armed timer is due, as performance.now() counts. */
   readonly timers: Map<RunTimer, number>;
 }
@@ -198,15 +215,62 @@ function carryOut(run: Run, action: RunAction): RunEvent | null {
  */
 function forward(run: Run, signal: number): boolean {
   const pid = awaitChildPid(run);
-  return pid !== null && kill(-pid, signal).ok;
+  return pid !== null && !isAtEnd(run.sync) && kill(-pid, signal).ok;
 }
 
-/** As the shell that started us expects it of a job: stopped until it says SIGCONT. In an orphaned process group nothing happens. */
+/**
+ * As the shell that started us expects it of a job: stopped until it says SIGCONT, the terminal meanwhile as it was. In an orphaned
+ * process group nothing happens.
+ *
+ * Inside, default SIGTSTP stops nobody: their process group is an orphaned one (setpgid(2)). And nobody there has a controlling
+ * terminal, so that the kernel would let them read what is typed for the shell. So all are stopped by SIGSTOP, those in sessions of
+ * their own too.
+ */
 function suspend(run: Run): void {
+  const stopped = stopAll(run);
+  const ofCommand = run.terminal === null ? null : saveTerminal();
+  if (run.terminal !== null) restoreTerminal(run.terminal);
   signalDefault(abi.SIGCONT);
   signalDefault(abi.SIGTSTP);
-  kill(getpid(), abi.SIGTSTP);
+  raise(abi.SIGTSTP);
   catchSignals([abi.SIGTSTP, abi.SIGCONT], run.signals.to);
+  if (ofCommand !== null) restoreTerminal(ofCommand);
+  for (const pid of stopped) kill(pid, abi.SIGCONT);
+}
+
+/**
+ * Sends SIGSTOP until nobody runs, or the time is over: who waits for input could take what is typed until it has been scheduled, and
+ * who forks has a child that no walk has seen yet.
+ *
+ * @returns whom it has stopped; numbers stay theirs, for nobody inside can go while all are stopped
+ */
+function stopAll(run: Run): ReadonlySet<number> {
+  const stopped = new Set<number>();
+  const init = childPidOf(run.said.text);
+  if (init === null || isAtEnd(run.sync)) return stopped;
+  const deadline = performance.now() + STOPPED_TIMEOUT_MS;
+  while (performance.now() < deadline) {
+    const going = treeOf(init).filter(isGoing);
+    if (going.length === 0) break;
+    for (const pid of going) {
+      if (!stopped.has(pid)) kill(pid, abi.SIGSTOP);
+      stopped.add(pid);
+    }
+    poll([], 1e6);
+  }
+  return stopped;
+}
+
+function treeOf(pid: number): number[] {
+  return [pid, ...childrenOf(pid).flatMap(treeOf)];
+}
+
+/** Whether a process is neither stopped nor dead (proc_pid_stat(5): the state stands behind the name in parentheses). */
+function isGoing(pid: number): boolean {
+  const stat = readFile(`/proc/${pid}/stat`, 4_096);
+  if (!stat.ok) return false;
+  const state = stat.value[stat.value.lastIndexOf(")") + 2];
+  return state !== "T" && state !== "Z" && state !== "X";
 }
 
 /** The host's number of the sandbox's first process, `null` when bubblewrap ended before it said so. */
@@ -243,14 +307,17 @@ export function killAll(run: Run): void {
 
 /** Kills what bubblewrap has left to us; its children that are already dead or gone make no difference. */
 function killOrphans(watcher: number): void {
-  const pid = getpid();
-  const children = readFile(`/proc/${pid}/task/${pid}/children`, 65_536);
-  if (!children.ok) return;
-  for (const child of children.value.split(" ")) {
-    if (child !== "" && Number(child) !== watcher) {
-      kill(Number(child), abi.SIGKILL);
-    }
+  for (const child of childrenOf(getpid())) {
+    if (child !== watcher) kill(child, abi.SIGKILL);
   }
+}
+
+/** Children of a process's main thread. */
+function childrenOf(pid: number): number[] {
+  const children = readFile(`/proc/${pid}/task/${pid}/children`, 65_536);
+  return children.ok
+    ? children.value.split(" ").filter((word) => word !== "").map(Number)
+    : [];
 }
 
 /** The order of the end: sandbox gone, placeholders removed, watcher dismissed. */
@@ -258,6 +325,7 @@ export function finishRun(run: Run): void {
   if (run.blocked !== null) close(run.blocked);
   killOrphans(run.watcher);
   const gone = waitForEnd(run.sync, END_TIMEOUT_MS);
+  if (run.terminal !== null) restoreTerminal(run.terminal);
   if (!gone) {
     // Left to the watcher, which has more time: our death closes the lifeline.
     return;

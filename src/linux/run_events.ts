@@ -29,7 +29,7 @@ export const AT_ONCE: RunRules = {
 /** With a terminal and without `--grace`: what SIGTERM and SIGHUP leave the command. */
 export const TERMINAL_GRACE_MS = 5_000;
 
-/** Between SIGTSTP and the SIGSTOP that follows it: time for the command's own handler. */
+/** Between SIGTSTP and the stop that follows it: time for the command's own handler. */
 export const STOP_DELAY_MS = 100;
 
 /** How the run ended. */
@@ -73,7 +73,7 @@ export type RunAction =
     readonly timer: RunTimer;
     readonly afterMs: number;
   }
-  /** Stops ourselves, as SIGTSTP would have; it is carried out when we go on. */
+  /** Stops everybody inside and ourselves, as SIGTSTP would have; it is carried out when we go on, and they with us. */
   | { readonly kind: "suspend" };
 
 export type RunState =
@@ -233,14 +233,9 @@ function tellToEnd(
 function onTimer(state: Going, timer: RunTimer, rules: RunRules): RunStep {
   switch (timer) {
     case "stop":
-      // Default SIGTSTP does nothing to the command: its process group is an orphaned one (setpgid(2)). SIGSTOP does.
       return {
         state,
-        actions: [
-          forward(abi.SIGSTOP),
-          { kind: "suspend" },
-          forward(abi.SIGCONT),
-        ],
+        actions: [{ kind: "suspend" }, forward(abi.SIGCONT)],
       };
     case "grace":
       return state.kind === "ending"

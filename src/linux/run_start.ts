@@ -37,6 +37,7 @@ import {
 import type { HeldPlaceholder } from "./placeholders.ts";
 import { killAll, type Run, type SignalPipe } from "./run.ts";
 import { forwards, type RunRules } from "./run_events.ts";
+import { saveTerminal } from "./terminal.ts";
 import { DISMISSED, type WatcherOrders } from "./watcher.ts";
 
 /** What the run is started with, besides its plan. */
@@ -121,6 +122,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     ...(verifying ? [block.from] : []),
     ...(inside === null ? [] : [inside]),
   ];
+  const terminal = rules.terminal ? saveTerminal() : null;
   const bwrap = asCommandUser(launch, () => {
     const child = spawn({
       path: launch.bwrap.path,
@@ -166,6 +168,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     bwrapHandle: handle.ok ? handle.value : -1,
     blocked: verifying ? block.to : null,
     channel: channel?.value.outside ?? null,
+    terminal,
     timers: new Map(),
   };
   if (handle.ok) return ok(run);

@@ -28,6 +28,9 @@ import { beginRun, type SupervisorHome } from "./supervisor.ts";
 /** How long the inner stage may take to hand its listeners over. */
 const HANDOVER_TIMEOUT_MS = 30_000;
 
+/** A longer timer of the runtime's fires at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /** Runs the plan to its end and serves its network meanwhile. Nobody and nothing is left when it resolves, also on failure. */
 export async function superviseServed(
   launch: Launch,
@@ -150,7 +153,10 @@ function follow(run: Run, begun: RunState, rules: RunRules): Promise<RunEnd> {
       }
       if (timer !== null) clearTimeout(timer);
       const dueMs = state.kind === "over" ? null : nextDueMs(run);
-      timer = dueMs === null ? null : setTimeout(drain, Math.ceil(dueMs));
+      timer = dueMs === null ? null : setTimeout(
+        drain,
+        Math.min(Math.ceil(dueMs), MAX_TIMER_MS),
+      );
     };
     const lose = (): void => take({ kind: "lost" });
     const watched = Bun.connect({

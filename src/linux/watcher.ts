@@ -105,7 +105,8 @@ function isNamespaceInit(pid: number): boolean {
   return numbers.length > 1 && numbers.at(-1) === "1";
 }
 
-function isAtEnd(fd: number): boolean {
+/** Whether nobody holds the pipe any more, without waiting. */
+export function isAtEnd(fd: number): boolean {
   const ready = poll([{ fd, events: 1 }], 0);
   return ready.ok && (ready.value[0] ?? 0) !== 0;
 }

@@ -24,6 +24,7 @@ export interface SyscallNumbers {
   readonly getcwd: number;
   readonly getpid: number;
   readonly getppid: number;
+  readonly getpgid: number;
   readonly geteuid: number;
   readonly getuid: number;
   readonly getegid: number;
@@ -31,6 +32,7 @@ export interface SyscallNumbers {
   readonly getgroups: number;
   readonly setsid: number;
   readonly kill: number;
+  readonly tgkill: number;
   readonly wait4: number;
   readonly execve: number;
   readonly prctl: number;
@@ -115,6 +117,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     execve: 59,
     wait4: 61,
     kill: 62,
+    tgkill: 234,
     fcntl: 72,
     flock: 73,
     getcwd: 79,
@@ -124,6 +127,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     geteuid: 107,
     getegid: 108,
     getppid: 110,
+    getpgid: 121,
     setsid: 112,
     getgroups: 115,
     setgroups: 116,
@@ -178,6 +182,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     newfstatat: 79,
     fstat: 80,
     kill: 129,
+    tgkill: 131,
     rt_sigaction: 134,
     setresuid: 147,
     setresgid: 149,
@@ -187,6 +192,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     prctl: 167,
     getpid: 172,
     getppid: 173,
+    getpgid: 155,
     getuid: 174,
     geteuid: 175,
     getgid: 176,
@@ -252,6 +258,12 @@ export const MFD_EXEC = 0x10;
 
 /** `linux/close_range.h`. */
 export const CLOSE_RANGE_CLOEXEC = 4;
+
+/** `asm-generic/ioctls.h`. struct termios of `asm-generic/termbits.h` has 36 bytes. */
+export const TCGETS = 0x5401;
+export const TCSETS = 0x5402;
+export const TIOCGPGRP = 0x540f;
+export const TERMIOS_BYTES = 36;
 
 /** `sys/file.h`. */
 export const LOCK_SH = 1;
@@ -347,8 +359,6 @@ export const S_IFREG = 0o100000;
 export const S_IFBLK = 0o060000;
 export const S_IFDIR = 0o040000;
 export const S_IFCHR = 0o020000;
-/** `asm-generic/ioctls.h`: reads terminal modes, ENOTTY for everything else. */
-export const TCGETS = 0x5401;
 export const S_IFIFO = 0o010000;
 
 /** struct stat of newfstatat(2): `asm/stat.h` (x64), `asm-generic/stat.h` (arm64). Offsets in bytes. */

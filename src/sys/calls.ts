@@ -542,8 +542,7 @@ export function fileStatusFlags(fd: number): Result<number, SysError> {
 
 /** isatty(3). */
 export function isTerminal(fd: number): boolean {
-  // struct termios of the kernel has 36 bytes, struct termios2 44.
-  return syscall(SYS.ioctl, fd, abi.TCGETS, stableBytes(64)) >= 0;
+  return terminalModes(fd).ok;
 }
 
 /** close_range(2): marks every descriptor from `first` to `last` close-on-exec. Since Linux 5.11. */
@@ -661,6 +660,39 @@ export function pidfdKill(
   );
 }
 
+/** The modes of a terminal (TCGETS of tty_ioctl(2)); ENOTTY for anything else. */
+export function terminalModes(
+  fd: number,
+): Result<Uint8Array<ArrayBuffer>, SysError> {
+  const modes = stableBytes(abi.TERMIOS_BYTES);
+  const result = syscall(SYS.ioctl, fd, abi.TCGETS, modes);
+  return result < 0
+    ? fail({ kind: "sys", call: `TCGETS ${fd}`, errno: -result })
+    : ok(modes);
+}
+
+/** Sets a terminal's modes at once (TCSETS of tty_ioctl(2)). In the background it raises SIGTTOU. */
+export function setTerminalModes(
+  fd: number,
+  modes: Uint8Array<ArrayBuffer>,
+): Result<number, SysError> {
+  return outcome(`TCSETS ${fd}`, syscall(SYS.ioctl, fd, abi.TCSETS, modes));
+}
+
+/** The foreground process group of our controlling terminal (TIOCGPGRP); ENOTTY when `fd` is not open on it. */
+export function foregroundGroup(fd: number): Result<number, SysError> {
+  const word = stableBytes(8);
+  const result = syscall(SYS.ioctl, fd, abi.TIOCGPGRP, word);
+  return result < 0
+    ? fail({ kind: "sys", call: `TIOCGPGRP ${fd}`, errno: -result })
+    : ok(new DataView(word.buffer).getInt32(0, true));
+}
+
+/** The process group that we are in (getpgid(2)). */
+export function getpgrp(): number {
+  return syscall(SYS.getpgid, 0);
+}
+
 /** setsid(2): a session of one's own, without a controlling terminal. */
 export function setsid(): Result<number, SysError> {
   return outcome("setsid", syscall(SYS.setsid));
@@ -669,6 +701,12 @@ export function setsid(): Result<number, SysError> {
 /** kill(2). @param pid as kill(2) has it; negative for a process group */
 export function kill(pid: number, signal: number): Result<number, SysError> {
   return outcome(`kill ${pid}`, syscall(SYS.kill, pid, signal));
+}
+
+/** A signal to our main thread, which we run on: it acts before this returns (tgkill(2)). */
+export function raise(signal: number): Result<number, SysError> {
+  const pid = getpid();
+  return outcome(`raise ${signal}`, syscall(SYS.tgkill, pid, pid, signal));
 }
 
 /** A state change of a child. */
@@ -807,6 +845,16 @@ const SIGACTION_BYTES = 32;
 /** Sets a signal's action to the default (rt_sigaction(2)). */
 export function signalDefault(signal: number): Result<number, SysError> {
   const action = stableBytes(SIGACTION_BYTES);
+  return outcome(
+    `sigaction ${signal}`,
+    syscall(SYS.rt_sigaction, signal, action, 0, abi.SIGSET_BYTES),
+  );
+}
+
+/** Ignores a signal (rt_sigaction(2)). */
+export function signalIgnore(signal: number): Result<number, SysError> {
+  const action = stableBytes(SIGACTION_BYTES);
+  new DataView(action.buffer).setUint32(0, SIG_IGN, true);
   return outcome(
     `sigaction ${signal}`,
     syscall(SYS.rt_sigaction, signal, action, 0, abi.SIGSET_BYTES),

@@ -51,7 +51,7 @@ const CASES: readonly (readonly [string, readonly string[], string])[] = [
   ],
   ["codex sandbox --permission-profile=:w", ["workspace"], "= and a colon"],
   ["codex sandbox -C /us", ["/usr"], "a directory"],
-  ["codex sandbox -C /usr --tim", ["--timings"], "behind a value"],
+  ["codex sandbox -C /usr --timi", ["--timings"], "behind a value"],
   ["codex sandbox ls --expl", [], "the command's words are its own"],
   ["codex sandbox -- ls --expl", [], "the command's words are its own"],
   ["codex sandbox -- ls /us", ["/usr"], "files for the command"],

@@ -27,6 +27,7 @@ const DEFAULTS = {
   stage: "auto",
   user: null,
   network: { report: "auto", log: null },
+  limits: { timeoutMs: null, graceMs: null },
   command: ["x"],
 };
 const NAMED = {
@@ -139,6 +140,9 @@ const SANDBOX: readonly Row[] = [
   [["--pass-fd", "9", "--pass-fd=3", "--pass-fd", "9", "x"], {
     passedFds: [3, 9],
   }, "descriptors are sorted, each once"],
+  [["--timeout", "30", "--grace=1.5s", "x"], {
+    limits: { timeoutMs: 30_000, graceMs: 1_500 },
+  }, "times"],
   [["--outlive-caller", "x"], { lifetime: "outlives_caller" }, "lifetime"],
   [["--launcher", "bundled", "x"], { launcher: "bundled" }, "launcher"],
   [["--report-blocked", "always", "--network-log=l\xff", "x"], {

@@ -4,6 +4,7 @@
  * @module
  */
 import type { ByteString } from "../../src/bytes.ts";
+import { AT_ONCE } from "../../src/linux/run_events.ts";
 import {
   follow,
   type GlobMatch,
@@ -114,6 +115,7 @@ export function requestOf(
     verdict: { kind: "direct" },
     forcedStage: "auto",
     outlivesCaller: false,
+    rules: AT_ONCE,
     proc: "fresh",
     chdir: follow(facts, policy.cwd)?.resolved ?? null,
     passFds: [],

@@ -52,7 +52,6 @@ const NAMES: Readonly<Record<number, string>> = {
   [abi.SIGUSR1]: "USR1",
   [abi.SIGTERM]: "TERM",
   [abi.SIGCONT]: "CONT",
-  [abi.SIGSTOP]: "STOP",
   [abi.SIGTSTP]: "TSTP",
   [abi.SIGWINCH]: "WINCH",
 };
@@ -240,7 +239,7 @@ const CASES: readonly (readonly [
     "^Z: the command's handler first, then it stops, then we do; and all go on",
     TERMINAL,
     [started, signal(abi.SIGTSTP), timer("stop"), exits(0)],
-    "+TSTP stop=100 +STOP suspend +CONT",
+    "+TSTP stop=100 suspend +CONT",
     exited(0),
   ],
   [

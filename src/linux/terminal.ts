@@ -1,0 +1,50 @@
+/**
+ * The caller's terminal: its modes as they were, and back to them, whatever the command did and however it ended.
+ *
+ * An own terminal for the command would begin here as well: what is saved would then be the outer one.
+ *
+ * Effects: ioctl(2) on the caller's streams.
+ *
+ * @module
+ */
+import * as abi from "../sys/abi.ts";
+import {
+  foregroundGroup,
+  getpgrp,
+  setTerminalModes,
+  signalDefault,
+  signalIgnore,
+  terminalModes,
+} from "../sys/calls.ts";
+
+/** A terminal's modes at one moment. */
+export interface TerminalModes {
+  readonly fd: number;
+  readonly modes: Uint8Array<ArrayBuffer>;
+}
+
+/** Of the first standard stream that is a terminal; `null` without one. */
+export function saveTerminal(): TerminalModes | null {
+  for (const fd of [0, 1, 2]) {
+    const modes = terminalModes(fd);
+    if (modes.ok) return { fd, modes: modes.value };
+  }
+  return null;
+}
+
+/**
+ * Gives the terminal these modes again, if they have changed and it is ours to change: in the background it is somebody else's.
+ *
+ * A terminal that is gone has no modes.
+ */
+export function restoreTerminal({ fd, modes }: TerminalModes): void {
+  const now = terminalModes(fd);
+  if (!now.ok || Buffer.from(now.value.buffer).equals(modes)) return;
+  const foreground = foregroundGroup(fd);
+  // Without a foreground group it is not our controlling terminal, and no shell gives it to somebody else meanwhile.
+  if (foreground.ok && foreground.value !== getpgrp()) return;
+  // Between the look and the call the shell may take it away: better without effect than stopped by SIGTTOU.
+  signalIgnore(abi.SIGTTOU);
+  setTerminalModes(fd, modes);
+  signalDefault(abi.SIGTTOU);
+}

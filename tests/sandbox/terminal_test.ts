@@ -1,0 +1,309 @@
+/**
+ * A run at a terminal is as one under a shell: keys reach the command, it can be stopped and continued, and the terminal is left as it was.
+ *
+ * A terminal of the test's own, played by a few lines of Python (`terminal.py`).
+ *
+ * @module
+ */
+import { afterAll, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import {
+  BOTH_ACTORS,
+  EVERY_VARIANT,
+  leaveClean,
+  matrix,
+  setup,
+  type Subject,
+  untilNobodyIsLeft,
+} from "./harness.ts";
+
+afterAll(leaveClean);
+
+const PLAYER = readFileSync(`${import.meta.dirname}/terminal.py`, "utf8");
+
+type Step = readonly [op: string, argument?: unknown];
+
+interface Played {
+  /** The status; negative for a signal. */
+  readonly end: number;
+  readonly shown: string;
+  readonly notes: readonly string[];
+}
+
+async function play(
+  subject: Subject,
+  words: readonly string[],
+  steps: readonly Step[],
+): Promise<Played> {
+  const { stdout, stderr } = await subject.outside([
+    "/usr/bin/python3",
+    "-c",
+    PLAYER,
+    JSON.stringify(steps.map(([op, argument = null]) => [op, argument])),
+    ...words,
+  ], { timeoutMs: 40_000 });
+  expect(stderr).toBe("");
+  const played = JSON.parse(stdout) as Played;
+  if (typeof played.end === "string") throw new Error(stdout);
+  return played;
+}
+
+/** The words of `codex sandbox` with the variant's flags. */
+function sandbox(subject: Subject, ...words: string[]): string[] {
+  const { launcher, stage } = subject.variant;
+  return [
+    subject.codex,
+    "sandbox",
+    ...(launcher === "auto" ? [] : ["--launcher", launcher]),
+    ...(stage === "auto" ? [] : ["--stage", stage]),
+    ...words,
+  ];
+}
+
+const LOOP = "while :; do sleep 0.05; done";
+
+matrix(
+  "^C is the command's to handle, and its status is the run's",
+  EVERY_VARIANT,
+  async (subject) => {
+    const line = `trap 'echo trapped; exit 7' INT; echo ready; ${LOOP}`;
+    const { end, shown } = await play(
+      subject,
+      sandbox(subject, "--", "sh", "-c", line),
+      [["expect", "ready"], ["send", "\x03"], ["expect", "trapped"]],
+    );
+    expect({ end, shown }).toEqual({
+      end: 7,
+      shown: "ready\r\n^Ctrapped\r\n",
+    });
+    await untilNobodyIsLeft();
+  },
+);
+
+matrix(
+  "^C without a handler ends the command with its children, and us by SIGINT",
+  EVERY_VARIANT,
+  async (subject) => {
+    const { end } = await play(
+      subject,
+      sandbox(subject, "--", "sh", "-c", "echo ready; sleep 60; echo after"),
+      // dash forgets a SIGINT that comes while it forks.
+      [["expect", "ready"], ["pause", 0.2], ["send", "\x03"]],
+    );
+    expect(end).toBe(-2);
+    await untilNobodyIsLeft();
+  },
+);
+
+matrix(
+  "a command that ignores ^C goes on",
+  BOTH_ACTORS,
+  async (subject) => {
+    const line = "trap '' INT; echo ready; read x; echo got $x";
+    const { end } = await play(
+      subject,
+      sandbox(subject, "--", "sh", "-c", line),
+      [
+        ["expect", "ready"],
+        ["send", "\x03"],
+        ["pause", 0.2],
+        ["send", "line\n"],
+        ["expect", "got line"],
+      ],
+    );
+    expect(end).toBe(0);
+  },
+);
+
+matrix(
+  "^Z stops the command and us, the shell has the terminal, and fg goes on with both",
+  EVERY_VARIANT,
+  async (subject) => {
+    const line = "echo ready; read x; echo got $x; exit 5";
+    const words = sandbox(subject, "--", "sh", "-c", `'${line}'`).join(" ");
+    const { end } = await play(
+      subject,
+      ["/bin/bash", "--norc", "--noprofile", "-i"],
+      [
+        ["send", `PS1='shell> '\n`],
+        ["expect", "\nshell> "],
+        ["send", `${words}\n`],
+        ["expect", "\nready"],
+        ["send", "\x1a"],
+        ["expect", "Stopped"],
+        // What is typed now is the shell's: nobody inside may read it.
+        ["send", "echo $((6*7))\n"],
+        ["expect", "\n42"],
+        ["send", "fg\n"],
+        ["expect", "sandbox"],
+        ["pause", 0.1],
+        ["send", "again\n"],
+        ["expect", "got again"],
+        ["send", "echo status $?\n"],
+        ["expect", "status 5"],
+        ["send", "exit 0\n"],
+      ],
+    );
+    expect(end).toBe(0);
+    await untilNobodyIsLeft();
+  },
+);
+
+matrix(
+  "while a run is stopped nobody inside reads what is typed, not even from a session of its own",
+  EVERY_VARIANT,
+  async (subject) => {
+    const line =
+      'exec 3<&0; setsid sh -c "while read y; do echo stolen \\$y; done" <&3 & echo ready; sleep 60';
+    const words = sandbox(subject, "--", "sh", "-c", `'${line}'`).join(" ");
+    const { shown } = await play(
+      subject,
+      ["/bin/bash", "--norc", "--noprofile", "-i"],
+      [
+        ["send", `${words}\n`],
+        ["expect", "ready\r\n"],
+        ["pause", 0.1],
+        ["send", "\x1a"],
+        ["expect", "Stopped"],
+        ["send", "read -s x; echo $((6*7))\n"],
+        ["pause", 0.1],
+        ["send", "secret\n"],
+        ["expect", "42"],
+        ["send", "fg\n"],
+        ["pause", 0.1],
+        ["send", "\x03"],
+        ["expect", "\\^C[^$]*bash-[0-9.]+[$#] "],
+        ["send", "exit 0\n"],
+      ],
+    );
+    expect(shown).not.toContain("stolen secret");
+    expect(shown).not.toContain("stolen read");
+    await untilNobodyIsLeft();
+  },
+);
+
+matrix(
+  "^Z runs the command's own handlers for SIGTSTP and SIGCONT",
+  BOTH_ACTORS,
+  async (subject) => {
+    const line =
+      `trap "echo stopping" TSTP; trap "echo continued; exit 6" CONT; echo ready; ${LOOP}`;
+    const words = sandbox(subject, "--", "sh", "-c", `'${line}'`).join(" ");
+    const { end } = await play(
+      subject,
+      ["/bin/bash", "--norc", "--noprofile", "-i"],
+      [
+        ["send", `${words}\n`],
+        ["expect", "\nready"],
+        ["send", "\x1a"],
+        ["expect", "stopping"],
+        ["expect", "Stopped"],
+        ["send", "fg\n"],
+        ["expect", "continued"],
+        ["send", "exit $?\n"],
+      ],
+    );
+    expect(end).toBe(6);
+  },
+);
+
+matrix(
+  "a new size of the window reaches the command",
+  EVERY_VARIANT,
+  async (subject) => {
+    const line = `trap 'stty size; exit 0' WINCH; echo ready; ${LOOP}`;
+    const { end, shown } = await play(
+      subject,
+      sandbox(subject, "--", "sh", "-c", line),
+      [["expect", "ready"], ["size", [33, 101]], ["expect", "33 101"]],
+    );
+    expect({ end, shown }).toEqual({ end: 0, shown: "ready\r\n33 101\r\n" });
+  },
+);
+
+matrix(
+  "the terminal's modes are as before, also after a command that changed them and was killed",
+  EVERY_VARIANT,
+  async (subject) => {
+    const { end, notes } = await play(
+      subject,
+      sandbox(
+        subject,
+        ...["--", "sh", "-c"],
+        "stty raw -echo; echo ready; read x; kill -9 $$",
+      ),
+      [
+        ["expect", "ready"],
+        ["modes"],
+        ["send", "\n"],
+        ["wait"],
+        ["modes"],
+      ],
+    );
+    expect({ end, notes }).toEqual({
+      end: 137,
+      notes: ["changed", "as before"],
+    });
+  },
+);
+
+matrix(
+  "a stopped run leaves the terminal as it was and finds its own modes again",
+  BOTH_ACTORS,
+  async (subject) => {
+    const line =
+      `stty -echo; echo ready; sleep 0.6; stty -a | grep -o "[-]echo "`;
+    const words = sandbox(subject, "--", "sh", "-c", `'${line}'`).join(" ");
+    // dash, unlike bash, leaves a job's modes alone.
+    const { end } = await play(
+      subject,
+      ["/bin/dash", "-im"],
+      [
+        ["send", `${words}\n`],
+        ["expect", "ready\r\n"],
+        ["send", "\x1a"],
+        ["expect", "Stopped"],
+        ["send", "stty -a | grep -o ' echo '\n"],
+        ["expect", " echo \\r"],
+        ["send", "fg\n"],
+        ["expect", "-echo \\r"],
+        ["send", "exit 0\n"],
+      ],
+    );
+    expect(end).toBe(0);
+  },
+);
+
+matrix(
+  "a terminal that hangs up ends the run",
+  EVERY_VARIANT,
+  async (subject) => {
+    const { end } = await play(
+      subject,
+      sandbox(subject, "--", "sh", "-c", "echo ready; sleep 60"),
+      [["expect", "ready"], ["hang up"]],
+    );
+    expect(end).toBe(-1);
+    await untilNobodyIsLeft();
+  },
+);
+
+test("SIGKILL at a terminal leaves nobody", async () => {
+  const subject = setup();
+  const { end } = await play(
+    subject,
+    sandbox(subject, "--", "sh", "-c", "echo ready; sleep 60"),
+    [["expect", "ready"], ["signal", 9]],
+  );
+  expect(end).toBe(-9);
+  await untilNobodyIsLeft();
+});
+
+test("a run at a terminal says why somebody stays, and one without does not", async () => {
+  const subject = setup();
+  const words = sandbox(subject, "--explain", "--", "true");
+  const { shown } = await play(subject, words, []);
+  expect(shown).toMatch(/supervisor {3}a terminal\r\n/);
+  expect((await subject.run(["--explain", "--", "true"])).stdout)
+    .toMatch(/supervisor {3}none\n/);
+});

@@ -1,0 +1,149 @@
+/**
+ * Times that a run is given: `--timeout` until its end, `--grace` between being told and being ended.
+ *
+ * @module
+ */
+import { afterAll, expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
+import {
+  EVERY_VARIANT,
+  isThere,
+  leaveClean,
+  matrix,
+  type Running,
+  setup,
+  type Subject,
+  until,
+  untilNobodyIsLeft,
+} from "./harness.ts";
+
+afterAll(leaveClean);
+
+/** Longer than any test. */
+const NAP = "86397";
+
+matrix(
+  "--timeout ends the command and everything that it started, with status 124",
+  EVERY_VARIANT,
+  async ({ run, work }) => {
+    for (const profile of [":read-only", ":workspace"]) {
+      const { end } = await run([
+        ...["-P", profile, "--timeout", "300ms", "--", "sh", "-c"],
+        `trap "" TERM INT HUP; sleep ${NAP} & setsid sleep ${NAP} & sleep ${NAP}`,
+      ]);
+      expect(end).toBe(124);
+      await untilNobodyIsLeft();
+      expect(readdirSync(work)).toEqual([]);
+    }
+  },
+);
+
+matrix(
+  "a command that ends in time keeps its status",
+  EVERY_VARIANT,
+  async ({ run }) => {
+    const { end } = await run(["--timeout", "1m", "--", "sh", "-c", "exit 9"]);
+    expect(end).toBe(9);
+  },
+);
+
+matrix(
+  "--timeout with --grace sends SIGTERM first, and the status is 124 whatever the trap says",
+  EVERY_VARIANT,
+  async ({ run }) => {
+    const { end, stdout } = await run([
+      ...["--timeout", "300ms", "--grace", "10", "--", "sh", "-c"],
+      `trap "echo trapped; exit 5" TERM; sleep ${NAP} & wait`,
+    ]);
+    expect({ end, stdout }).toEqual({ end: 124, stdout: "trapped\n" });
+    await untilNobodyIsLeft();
+  },
+);
+
+/** A run that says that it is up, in its writable directory. */
+async function started(subject: Subject, line: string): Promise<Running> {
+  const run = subject.start([
+    ...["-P", ":workspace", "--grace", "10s", "--", "sh", "-c"],
+    line,
+  ]);
+  await until(() => isThere(`${subject.work}/up`), "up");
+  return run;
+}
+
+const TRAPPED = [
+  ["SIGTERM", "TERM"],
+  ["SIGINT", "INT"],
+  ["SIGHUP", "HUP"],
+  ["SIGQUIT", "QUIT"],
+  ["SIGUSR1", "USR1"],
+] as const;
+for (const [signal, name] of TRAPPED) {
+  matrix(
+    `--grace lets the command handle ${signal}`,
+    EVERY_VARIANT,
+    async (subject) => {
+      const run = await started(
+        subject,
+        `trap "echo trapped; exit 4" ${name}; touch up; while :; do sleep 0.05; done`,
+      );
+      process.kill(run.pid, signal);
+      const { end, stdout } = await run.outcome;
+      expect({ end, stdout }).toEqual({ end: 4, stdout: "trapped\n" });
+      await untilNobodyIsLeft();
+      expect(readdirSync(subject.work)).toEqual(["up"]);
+    },
+  );
+}
+
+matrix(
+  "--grace: a command that dies of what it was sent takes us along, and a stopped one too",
+  EVERY_VARIANT,
+  async (subject) => {
+    for (const stop of ["", "kill -STOP $$; "]) {
+      const run = await started(subject, `touch up; ${stop}exec sleep ${NAP}`);
+      await Bun.sleep(50);
+      process.kill(run.pid, "SIGTERM");
+      expect((await run.outcome).end).toBe("SIGTERM");
+      await untilNobodyIsLeft();
+    }
+  },
+);
+
+matrix(
+  "--grace ends what does not end",
+  EVERY_VARIANT,
+  async (subject) => {
+    const run = subject.start([
+      ...["-P", ":workspace", "--grace", "200ms", "--", "sh", "-c"],
+      `trap "" TERM; touch up; sleep ${NAP} & sleep ${NAP}`,
+    ]);
+    await until(() => isThere(`${subject.work}/up`), "up");
+    process.kill(run.pid, "SIGTERM");
+    expect((await run.outcome).end).toBe("SIGTERM");
+    await untilNobodyIsLeft();
+    expect(readdirSync(subject.work)).toEqual(["up"]);
+  },
+);
+
+test("a signal to the whole group, as timeout(1) sends it, leaves the command its time", async () => {
+  const subject = setup();
+  const run = subject.start([
+    ...["--grace", "10s", "--", "sh", "-c"],
+    `trap "echo trapped; exit 4" TERM; echo; sleep ${NAP} & wait`,
+  ], { shell: 'exec timeout 0.7 "$@"' });
+  const { stdout } = await run.outcome;
+  expect(stdout).toBe("\ntrapped\n");
+  await untilNobodyIsLeft();
+});
+
+test("a run without a sandbox can't be timed, and says so", async () => {
+  const subject = setup();
+  const { end, stderr } = await subject.run([
+    ...["-P", ":danger-full-access", "--timeout", "1", "--", "true"],
+  ]);
+  expect({ end, stderr }).toEqual({
+    end: 125,
+    stderr:
+      "codex: Cannot honour --timeout under profile :danger-full-access: without a sandbox nothing holds what the command starts; leave it out, or use timeout(1)\n",
+  });
+});
