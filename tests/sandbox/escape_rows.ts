@@ -1928,7 +1928,7 @@ const IPC = group("ipc", [
   {
     id: "unix-abstract",
     tries: "an abstract socket of the host",
-    how: [["socket", 1, 1, 0], ["connect", "@1", "un:@{name}", 110]],
+    how: [["socket", 1, 1, 0], ["connect", "@1", "un:@{name}", "{namelen}"]],
     answer: "socket:EPERM",
     why: "class 15",
   },
@@ -2462,6 +2462,26 @@ const NETWORK = [
         answer: "EPERM",
         why: "not the network that was enabled",
       })),
+    {
+      id: "host-unix",
+      tries: "a stream socket of the host by its path",
+      how: [["socket", 1, 1, 0], [
+        "connect",
+        "@1",
+        "un:{outside}/stream",
+        110,
+      ]],
+      answer: "ok",
+      why:
+        "not prevented: with the network enabled sockets are reached; known daemons are another matter",
+    },
+    {
+      id: "host-abstract",
+      tries: "an abstract socket of the host",
+      how: [["socket", 1, 1, 0], ["connect", "@1", "un:@{name}", "{namelen}"]],
+      answer: "ok",
+      why: "not prevented: abstract names go with the network",
+    },
     {
       id: "host-raw",
       tries: "with the network enabled, a raw socket",
