@@ -59,6 +59,7 @@ const TEST_PROGRAMS = [
   ["libc.a", () => isLibrary("libc.a"), "libc6-dev"],
   ["git", () => isInPath("git"), "git"],
   ["script", () => isInPath("script"), "bsdutils"],
+  ["rg", () => existsSync("/usr/bin/rg"), "ripgrep"],
   ["make", () => isInPath("make"), "make"],
   ["zsh", () => isInPath("zsh"), "zsh"],
   ["fish", () => isInPath("fish"), "fish"],

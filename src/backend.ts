@@ -225,7 +225,9 @@ function draftFromHost(request: RunRequest): Result<Drafted, Failure> {
   if (!gathered.ok) {
     return fail(globFailure(gathered.error, request.policy));
   }
-  const facts = gathered.value;
+  const searched = withRipgrep(request, gathered.value);
+  if (!searched.ok) return searched;
+  const facts = searched.value;
   request.mark("probe");
   const valid = validatePolicy(request.policy, facts);
   if (!valid.ok) return fail({ kind: "policy", error: valid.error });
@@ -235,6 +237,33 @@ function draftFromHost(request: RunRequest): Result<Drafted, Failure> {
     ? null
     : outOfReach(request, draft.value.draft);
   return barred === null ? ok({ facts, draft: draft.value }) : barred;
+}
+
+/** The facts, with what a trusted rg adds where the profile asks for it. */
+function withRipgrep(
+  { policy, callerEnvironment }: RunRequest,
+  facts: Drafted["facts"],
+): Result<Drafted["facts"], Failure> {
+  if (policy.options.globBackend !== "ripgrep" || policy.globs.length === 0) {
+    return ok(facts);
+  }
+  const { addRipgrep }: typeof import("./linux/ripgrep.ts") = require(
+    "./linux/ripgrep.ts",
+  );
+  const path = variable(callerEnvironment, "PATH");
+  const added = addRipgrep({ policy, facts, path });
+  return added.ok ? added : fail({ kind: "request", message: added.error });
+}
+
+/** How much each glob hides now. */
+function globCovers(policy: Policy, facts: PathFacts): SandboxPlan["globs"] {
+  return policy.globs.map(({ pattern }) => {
+    const matches = facts.globMatches.filter((it) => it.pattern === pattern);
+    const directories = matches.filter(({ kind }) =>
+      kind === "directory"
+    ).length;
+    return { pattern, directories, files: matches.length - directories };
+  });
 }
 
 /** What root can use and `--user` can't, although the run needs it. Asked with that user's rights. */
@@ -627,6 +656,7 @@ function draftRun(
     softNofile: callerSoftLimit(),
     user: request.user,
     own: () => (inner ??= innerStart(shows)).own,
+    globs: request.explains ? globCovers(policy, facts) : [],
     warnings: [...request.warnings, ...policyWarnings(policy, facts)],
   });
   if (!draft.ok) return fail({ kind: "plan", error: draft.error });

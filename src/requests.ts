@@ -400,10 +400,6 @@ export function backEndRefusal(
   policy: Policy,
   usesLandlock: boolean,
 ): string | null {
-  const { globBackend } = policy.options;
-  if (globBackend === "ripgrep") {
-    return `Cannot honour glob_backend = "ripgrep" of profile ${policy.name}: this version has only its own walker; leave it out`;
-  }
   if (policy.network === "proxied" && !policy.options.loopback) {
     return `Cannot honour loopback = false of profile ${policy.name}: the command reaches the managed network over its own loopback; leave one of both out`;
   }

@@ -52,6 +52,7 @@ const EFFECT_FILES: ReadonlySet<string> = new Set([
   "src/linux/bundled_bwrap.ts",
   "src/linux/embedded_bwrap.ts",
   "src/linux/probe_bwrap.ts",
+  "src/linux/ripgrep.ts",
   "src/linux/run_probe.ts",
   "src/macos/launcher.ts",
   "src/windows/launcher.ts",

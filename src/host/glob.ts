@@ -141,6 +141,14 @@ export function expandGlobs(
   facts: PathFacts,
   reader: DirectoryReader,
 ): Result<readonly GlobMatch[], GlobError> {
+  const wanted = wantedBy(policy, facts);
+  return wanted.length === 0
+    ? ok([])
+    : findMatches(wanted, policy.globScanMaxDepth, reader);
+}
+
+/** The patterns of `policy` that can be looked for. */
+export function wantedBy(policy: Policy, facts: PathFacts): readonly Wanted[] {
   const wanted: Wanted[] = [];
   for (const deny of policy.globs) {
     const glob = compileGlob(deny.pattern);
@@ -153,9 +161,7 @@ export function expandGlobs(
     }
     wanted.push({ deny, glob: glob.value, prefix: place.path });
   }
-  return wanted.length === 0
-    ? ok([])
-    : findMatches(wanted, policy.globScanMaxDepth, reader);
+  return wanted;
 }
 
 interface Walk {
@@ -168,7 +174,7 @@ interface Walk {
 }
 
 /** One alternative of one pattern. */
-interface Search {
+export interface Search {
   readonly wanted: Wanted;
   readonly components: readonly Component[];
   /** Levels below the walk's root. */
@@ -176,7 +182,7 @@ interface Search {
 }
 
 /** Walks start at the outermost prefixes; a pattern further in says its way there as plain components. */
-function searchesByRoot(
+export function searchesByRoot(
   wanted: readonly Wanted[],
   maxDepth: number | null,
 ): ReadonlyMap<AbsPath, readonly Search[]> {

@@ -29,13 +29,16 @@ export interface BwrapAbility {
 }
 
 /** Absolute candidates in the order of PATH. Relative and empty entries are never looked at: they name the working directory. */
-export function bwrapCandidates(path: ByteString | null): AbsPath[] {
+export function bwrapCandidates(
+  path: ByteString | null,
+  name = "bwrap",
+): AbsPath[] {
   const found: AbsPath[] = [];
   for (const entry of (path ?? "").split(":")) {
     if (!entry.startsWith("/")) continue;
     const directory = toAbsPath(entry);
     if (directory === null) continue;
-    const candidate = childOf(directory, "bwrap");
+    const candidate = childOf(directory, name);
     if (!found.includes(candidate)) found.push(candidate);
   }
   return found;

@@ -8,7 +8,7 @@
 import { type ByteString, decodeText, toText } from "../bytes.ts";
 import { bwrapArguments, takesDescriptor } from "./bwrap_argv.ts";
 import type { MountOp } from "./mounts.ts";
-import type { Plan, SandboxPlan } from "./plan.ts";
+import type { GlobCover, Plan, SandboxPlan } from "./plan.ts";
 import { describeFilter } from "./seccomp/filters.ts";
 
 /** The plan as text, ending in a newline. */
@@ -55,6 +55,7 @@ function sandboxLines(plan: SandboxPlan): string[] {
       ),
     ),
     ...repositoryLines(plan),
+    ...section("globs", plan.globs.map(coverLine)),
     "filter",
     ...describeFilter(plan.filter).map((line) => `  ${line}`),
     ...environmentLines(plan),
@@ -100,6 +101,21 @@ function launcherLine(plan: SandboxPlan): string {
   return launcher.kind === "system"
     ? `${toText(launcher.path)} ${launcher.version} (${launcher.reason})`
     : `bundled bubblewrap ${launcher.version}, sha256 ${launcher.sha256} (${launcher.reason})`;
+}
+
+/** A glob hides what is there when the run starts (spec §9 number 10). */
+function coverLine({ pattern, files, directories }: GlobCover): string {
+  const counted = [
+    ...(files > 0 || directories === 0 ? [count(files, "file", "files")] : []),
+    ...(directories > 0
+      ? [count(directories, "directory", "directories")]
+      : []),
+  ];
+  return `${toText(pattern)} covers ${counted.join(" and ")} as of now`;
+}
+
+function count(number: number, one: string, many: string): string {
+  return number === 0 ? `no ${one}` : `${number} ${number === 1 ? one : many}`;
 }
 
 function networkLine(plan: SandboxPlan): string {

@@ -37,6 +37,13 @@ export interface Stage {
   readonly reason: string;
 }
 
+/** What a deny glob hides in this run: what exists now, and nothing that comes later. */
+export interface GlobCover {
+  readonly pattern: ByteString;
+  readonly files: number;
+  readonly directories: number;
+}
+
 /** Why a supervisor of ours stays for the run. */
 export type SupervisorReason =
   | "placeholders"
@@ -84,6 +91,8 @@ export interface SandboxPlan {
   readonly traceDomain: Domain | null;
   readonly environmentChanges: readonly EnvironmentChange[];
   readonly command: readonly ByteString[];
+  /** Counted for `--explain` alone. */
+  readonly globs: readonly GlobCover[];
   readonly warnings: readonly string[];
 }
 

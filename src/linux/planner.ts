@@ -75,6 +75,8 @@ export interface DraftRequest {
   readonly user?: Identity | null;
   /** What the inner stage needs in the view; asked only where there is one, because it costs 0.4 ms to find out. */
   readonly own: () => readonly OwnBind[];
+  /** For `--explain`; absent where nobody asks. */
+  readonly globs?: SandboxPlan["globs"];
   readonly warnings: readonly string[];
 }
 
@@ -361,6 +363,7 @@ export function completePlan(
     traceDomain: draft.traceDomain,
     environmentChanges: request.environmentChanges,
     command: request.command,
+    globs: request.globs ?? [],
     warnings: [
       ...request.warnings,
       ...(proc === "host"

@@ -252,8 +252,8 @@ describe("what this version can't do is said by a run, by check and by why", () 
   const { home, run, codexRun } = setup();
   const cases = [ // a line of the profile, what is said
     [
-      'glob_backend = "ripgrep"',
-      'Cannot honour glob_backend = "ripgrep" of profile p',
+      "loopback = false\n[permissions.p.network]\nenabled = true\nmanaged = true",
+      "Cannot honour loopback = false of profile p",
     ],
   ] as const;
   for (const [line, said] of cases) {
