@@ -54,6 +54,10 @@ export function kernelDirectoryReader(euid: number): DirectoryReader {
       const stat = lstatAt(directory, name);
       return stat.ok ? factFromStat(stat.value).kind : "missing";
     },
+    linkCountOf(directory, name): number {
+      const stat = lstatAt(directory, name);
+      return stat.ok ? stat.value.linkCount : 1;
+    },
     isOwn(parent, name): boolean {
       const stat = lstatAt(parent ?? abi.AT_FDCWD, name as ByteString);
       // Root without capabilities in the sandbox owns what uid 0 owns, like anyone else.
@@ -66,7 +70,10 @@ export function kernelDirectoryReader(euid: number): DirectoryReader {
       const facts = { paths, ...none, own: NO_OWN_PATHS };
       const led = follow(facts, link);
       if (led === null || !led.exists) return null;
-      return { path: led.resolved, kind: factOf(facts, led.resolved).kind };
+      const { kind, linkCount } = factOf(facts, led.resolved);
+      return kind === "file" && linkCount > 1
+        ? { path: led.resolved, kind, linkCount }
+        : { path: led.resolved, kind };
     },
     now: () => performance.now(),
   };

@@ -52,6 +52,8 @@ export interface GlobMatch {
   readonly kind: PathKind;
   readonly pattern: ByteString;
   readonly via?: AbsPath;
+  /** Names of a file that has more than one: only this one is hidden. */
+  readonly linkCount?: number;
 }
 
 /** Our own places, as spelled; they are protected in every profile but full access. */

@@ -57,12 +57,14 @@ export interface DirectoryReader {
   readonly close: (directory: number) => void;
   /** The kind of an entry whose directory doesn't tell. */
   readonly kindOf: (directory: number, name: ByteString) => PathKind;
+  /** How many names a file has. */
+  readonly linkCountOf: (directory: number, name: ByteString) => number;
   /** Whether `name` belongs to the caller, who could make it readable again. */
   readonly isOwn: (parent: number | null, name: ByteString) => boolean;
   /** Where a link leads in the end, `null` when nowhere. */
   readonly resolve: (
     link: AbsPath,
-  ) => { readonly path: AbsPath; readonly kind: PathKind } | null;
+  ) => Pick<GlobMatch, "path" | "kind" | "linkCount"> | null;
   /** Milliseconds since any fixed moment. */
   readonly now: () => number;
 }
@@ -298,7 +300,13 @@ function visit(
   if (hit === undefined && next.every((state) => state === 0)) return;
   const kind = told ?? walk.reader.kindOf(directory, name);
   if (hit !== undefined) {
-    addMatch(walk, hit, childOf(path, name), kind);
+    addMatch(
+      walk,
+      hit,
+      childOf(path, name),
+      kind,
+      () => walk.reader.linkCountOf(directory, name),
+    );
     // Hidden whole, with all that is in it; the target of a link is elsewhere.
     return;
   }
@@ -314,11 +322,18 @@ function addMatch(
   search: Search,
   at: AbsPath,
   kind: PathKind,
+  linkCount: () => number,
 ): void {
   const { pattern } = search.wanted.deny;
   if (kind === "missing" || kind === "unreadable") return;
   if (kind !== "symlink") {
-    walk.matches.set(at, { path: at, kind, pattern });
+    const links = kind === "file" ? linkCount() : 1;
+    walk.matches.set(at, {
+      path: at,
+      kind,
+      pattern,
+      ...(links > 1 ? { linkCount: links } : {}),
+    });
   } else {
     const target = walk.reader.resolve(at);
     // What is made afresh in the sandbox holds nothing of the host's to hide.

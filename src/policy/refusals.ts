@@ -87,12 +87,18 @@ export function policyWarnings(
 ): readonly string[] {
   if (policy.enforcement !== "managed") return [];
   const warnings: string[] = [];
-  for (const { path, state, node } of layoutOf(policy, facts).mountPoints) {
+  let ofGlobs = 0;
+  const { mountPoints } = layoutOf(policy, facts);
+  for (const { path, state, node, decider } of mountPoints) {
     if (node !== "file" || (state !== "masked" && state !== "read_only")) {
       continue;
     }
-    const links = facts.paths.get(path)?.linkCount ?? 1;
+    const links = decider.kind === "glob"
+      ? decider.match.linkCount ?? 1
+      : facts.paths.get(path)?.linkCount ?? 1;
     if (links < 2) continue;
+    // Package managers link every file of theirs; who reads about three knows what about the others.
+    if (decider.kind === "glob" && ++ofGlobs > LINKED_MATCHES_NAMED) continue;
     const done = state === "masked" ? "hide" : "protect";
     warnings.push(
       `Cannot ${done} every name of "${
@@ -100,8 +106,19 @@ export function policyWarnings(
       }": it has ${links} hard links, and only this name is covered`,
     );
   }
+  const more = ofGlobs - LINKED_MATCHES_NAMED;
+  if (more > 0) {
+    warnings.push(
+      `Cannot hide every name of ${more} more ${
+        more === 1 ? "match" : "matches"
+      } of deny globs: they have hard links`,
+    );
+  }
   return warnings;
 }
+
+/** Matches with hard links that get a line each. */
+const LINKED_MATCHES_NAMED = 3;
 
 /**
  * In a namespace of its own a command can leave our mounts behind: then the name of what they cover, in a place that it may write,

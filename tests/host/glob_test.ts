@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import {
+  linkSync,
   mkdirSync,
   mkdtempSync,
   rmSync,
@@ -46,6 +47,8 @@ beforeAll(() => {
     } else writeFileSync(`${root}/${file}`, "");
   }
   symlinkSync("o/real", `${root}/link.env`);
+  linkSync(`${root}/secrets/key`, `${root}/secrets/second`);
+  symlinkSync("secrets/key", `${root}/way-to-key`);
   symlinkSync("gone", `${root}/dangling.env`);
   symlinkSync("/dev/null", `${root}/null.env`);
   symlinkSync("a", `${root}/way`);
@@ -72,10 +75,11 @@ function find(
   return found.value.map(shown);
 }
 
-function shown({ path, kind, via }: GlobMatch): string {
+function shown({ path, kind, via, linkCount }: GlobMatch): string {
   const short = path.slice(root.length + 1);
   const mark = kind === "directory" ? "/" : "";
-  return `${short}${mark}${via === undefined ? "" : " via a link"}`;
+  const names = linkCount === undefined ? "" : ` (${linkCount} names)`;
+  return `${short}${mark}${via === undefined ? "" : " via a link"}${names}`;
 }
 
 const FOUND = [ // patterns, depth, matches, why
@@ -107,11 +111,17 @@ const FOUND = [ // patterns, depth, matches, why
   [
     ["secrets/**"],
     null,
-    ["secrets/key"],
-    "everything in a directory, not itself",
+    ["secrets/key (2 names)", "secrets/second (2 names)"],
+    "everything in a directory, not itself; a file's other names are counted",
+  ],
+  [
+    ["way-to*"],
+    null,
+    ["secrets/key via a link (2 names)"],
+    "those of a link's target too",
   ],
   [["way/*"], null, [], "links to directories are not walked"],
-  [["way*"], null, ["a/ via a link"], "but hidden when they match"],
+  [["wa?"], null, ["a/ via a link"], "but hidden when they match"],
   [["a/*.env", "**/*.txt", "a/b/*"], null, [
     "a/b/two.env",
     "a/b/two.txt",
@@ -154,6 +164,7 @@ function memoryReader(
     },
     close: () => {},
     kindOf: () => "file",
+    linkCountOf: () => 1,
     isOwn: () => true,
     resolve: () => null,
     now: () => clock++,

@@ -403,6 +403,28 @@ test("a covered file with another name is warned of", () => {
   ]);
 });
 
+test("a glob's matches with other names are warned of, three by name and the others by number", () => {
+  const policy = policyOf([R, W], { globs: ["/w/*.env"] });
+  const matches = ["a", "b", "c", "d", "e", "f"].map((name) => ({
+    ...matchOf("/w/*.env", `/w/${name}.env`),
+    ...(name === "b" ? {} : { linkCount: 3 }),
+  }));
+  const warned = (count: number): readonly string[] =>
+    policyWarnings(
+      policy,
+      factsOf({}, policy, { matches: matches.slice(0, count) }),
+    );
+  const line = (name: string): string =>
+    `Cannot hide every name of "/w/${name}.env": it has 3 hard links, and only this name is covered`;
+  expect(warned(2)).toEqual([line("a")]);
+  expect(warned(4)).toEqual([line("a"), line("c"), line("d")]);
+  expect(warned(5)).toEqual([
+    ...[line("a"), line("c"), line("d")],
+    "Cannot hide every name of 1 more match of deny globs: they have hard links",
+  ]);
+  expect(warned(6).at(-1)).toContain("2 more matches");
+});
+
 test("matches of a pattern that nobody denied are our mistake", () => {
   const policy = policyOf([R, W]);
   const facts = factsOf({ "/w/x": "file" }, policy, {
