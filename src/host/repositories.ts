@@ -24,6 +24,9 @@ export interface SearchLimits {
   /** Names seen in all directories together. */
   readonly entries: number;
   readonly repositories: number;
+  /** So many directories and names are seen even when the time is over: on a busy machine it may be over before the search begins. */
+  readonly leastDirectories: number;
+  readonly leastEntries: number;
 }
 
 /** A mount costs bubblewrap more the more there are, so the number is small. Choices of ours. */
@@ -31,6 +34,8 @@ export const SEARCH_LIMITS: SearchLimits = {
   timeMs: 5,
   entries: 50_000,
   repositories: 128,
+  leastDirectories: 64,
+  leastEntries: 2_000,
 };
 
 /** How the host is looked at. The seam for tests; see `repository_reader.ts` for the kernel's. */
@@ -61,20 +66,13 @@ export type VisitName = (
   kind: PathKind | null,
 ) => void;
 
-/** A directory to be searched, canonical. */
-export interface SearchRoot {
-  readonly path: AbsPath;
-  /** Temporary folders are large and short-lived: only their direct children are looked at, for a short time. */
-  readonly depth: "all" | "children";
-}
-
 /**
  * Repositories below `roots`, the most important first.
  *
  * @param isClosed of a directory whose parent isn't: what can't be written, or must not be entered
  */
 export function findRepositories(
-  roots: readonly SearchRoot[],
+  roots: readonly AbsPath[],
   isClosed: (directory: AbsPath) => boolean,
   reader: RepositoryReader,
   limits: SearchLimits = SEARCH_LIMITS,
@@ -82,21 +80,18 @@ export function findRepositories(
   const search: Search = {
     reader,
     limits,
-    roots: new Set(roots.map(({ path }) => path)),
+    roots: new Set(roots),
     isClosed,
     deadline: reader.now() + limits.timeMs,
     entries: 0,
+    directories: 0,
     found: new Set(),
     cut: null,
   };
-  for (const { path: root, depth } of roots) {
-    if (depth === "children") continue;
+  for (const root of roots) {
     for (const path of submodulesOf(search, root, root)) look(search, path);
   }
-  for (const { path, depth } of roots) {
-    if (depth === "all") walk(search, path);
-    else lookAtChildren(search, path);
-  }
+  for (const root of roots) walk(search, root);
   return { found: [...search.found].sort(), cut: search.cut };
 }
 
@@ -108,25 +103,8 @@ interface Search {
   readonly deadline: number;
   readonly found: Set<AbsPath>;
   entries: number;
+  directories: number;
   cut: { readonly at: AbsPath; readonly why: string } | null;
-}
-
-/** What is left of the time is not all spent on a temporary folder. */
-function lookAtChildren(search: Search, root: AbsPath): void {
-  const { reader, limits } = search;
-  const deadline = reader.now() + limits.timeMs / 5;
-  for (const name of namesIn(search, root).directories) {
-    const path = childOf(root, name);
-    if (isOver(search, path)) return;
-    if (reader.now() > deadline) {
-      search.cut = {
-        at: path,
-        why: `more than ${limits.timeMs / 5} ms of looking`,
-      };
-      return;
-    }
-    if (!search.isClosed(path)) look(search, path);
-  }
 }
 
 /** Whether to stop; notes where that was. */
@@ -137,11 +115,17 @@ function isOver(search: Search, at: AbsPath): boolean {
     ? `more than ${limits.entries} names`
     : search.found.size >= limits.repositories
     ? `more than ${limits.repositories} repositories`
-    : reader.now() > search.deadline
+    : isLate(search, search.deadline)
     ? `more than ${limits.timeMs} ms of looking`
     : null;
   if (why !== null) search.cut = { at, why };
   return why !== null;
+}
+
+function isLate(search: Search, deadline: number): boolean {
+  const { entries, directories, limits, reader } = search;
+  return (directories > limits.leastDirectories ||
+    entries > limits.leastEntries) && reader.now() > deadline;
 }
 
 /** Breadth first: what lies near the root is what people work with. */
@@ -155,7 +139,7 @@ function walk(search: Search, root: AbsPath): void {
     }
     const seen = namesIn(search, path);
     if (path !== root && seen.hasGit) {
-      search.found.add(path);
+      look(search, path);
       for (const module of submodulesOf(search, path, root)) {
         look(search, module);
       }
@@ -164,21 +148,32 @@ function walk(search: Search, root: AbsPath): void {
   }
 }
 
-/** Adds `path` if it is a repository inside a writable place. */
+/** Adds `path` if it is a repository. An empty `.git` is none: it may be the placeholder of another run, which takes it away. */
 function look(search: Search, path: AbsPath): void {
   if (search.found.has(path) || search.roots.has(path)) return;
-  const kind = search.reader.kindOf(childOf(path, ".git"));
-  if (kind !== "missing" && kind !== "unreadable") search.found.add(path);
+  search.directories++;
+  const git = childOf(path, ".git");
+  const kind = search.reader.kindOf(git);
+  if (kind === "missing" || kind === "unreadable") return;
+  if (kind === "directory" && !hasHead(search, git)) return;
+  search.found.add(path);
+}
+
+function hasHead({ reader }: Search, git: AbsPath): boolean {
+  const kind = reader.kindOf(childOf(git, "HEAD"));
+  return kind !== "missing";
 }
 
 const DOT = 0x2e;
 
+/** One directory's names. */
 function namesIn(
   search: Search,
   path: AbsPath,
 ): { readonly hasGit: boolean; readonly directories: readonly ByteString[] } {
   const directories: ByteString[] = [];
   let hasGit = false;
+  search.directories++;
   const readable = search.reader.read(path, (buffer, start, end, kind) => {
     search.entries++;
     const isHidden = buffer[start] === DOT;
@@ -238,7 +233,7 @@ function* workTrees(search: Search, modules: AbsPath): Generator<AbsPath> {
     const path = queue[next] as AbsPath;
     if (isOver(search, path)) return;
     const isGit = path !== modules && nameOf(path) !== "modules" &&
-      reader.kindOf(childOf(path, "HEAD")) === "file";
+      hasHead(search, path);
     if (isGit) {
       for (
         const value of valuesOf(

@@ -31,15 +31,14 @@ export function searchRepositories(
 ): Repositories | null {
   const rules = rulesOf(policy, facts);
   if (rules.fullWrite) return null;
-  const roots = writableRootPaths(rules);
-  // Shared ones last: they hold what others left there.
+  // Temporary folders are large, and what lies there comes and goes while a run starts.
+  const roots = writableRootPaths(rules).filter((path) =>
+    !isTemporary(rules, path)
+  );
   const own = roots.filter((root) => isInside(policy.cwd, { root }));
   const others = roots.filter((root) => !own.includes(root));
   return findRepositories(
-    [...own, ...others].map((path) => ({
-      path,
-      depth: isTemporary(rules, path) ? "children" : "all",
-    })),
+    [...own, ...others],
     closedPlaces(rules),
     kernelRepositoryReader(euid),
   );

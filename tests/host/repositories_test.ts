@@ -18,7 +18,6 @@ import {
   findRepositories,
   type RepositoryReader,
   SEARCH_LIMITS,
-  type SearchRoot,
   valuesOf,
 } from "../../src/host/repositories.ts";
 import { kernelRepositoryReader } from "../../src/host/repository_reader.ts";
@@ -32,11 +31,10 @@ afterAll(() => {
 /** Makes `paths` (a trailing slash is a directory, `-> ` a link, `: ` a text) and searches the folder that they lie in. */
 function search(
   paths: readonly string[],
-  { closed = [], limits = {}, reader = {}, depth = "all" }: {
+  { closed = [], limits = {}, reader = {} }: {
     readonly closed?: readonly string[];
     readonly limits?: Partial<typeof SEARCH_LIMITS>;
     readonly reader?: Partial<RepositoryReader>;
-    readonly depth?: SearchRoot["depth"];
   } = {},
 ): { readonly found: readonly string[]; readonly cut: string | null } {
   const base = realpathSync(mkdtempSync(`${tmpdir()}/codex-repositories-`));
@@ -55,7 +53,7 @@ function search(
   const below = (path: AbsPath): string => path.slice(base.length + 1);
   const still = { ...kernelRepositoryReader(0), now: (): number => 0 };
   const { found, cut } = findRepositories(
-    [{ path: abs(base), depth }],
+    [abs(base)],
     (path) => closed.includes(below(path)),
     { ...still, ...reader },
     { ...SEARCH_LIMITS, ...limits },
@@ -71,21 +69,22 @@ const FINDS: readonly (readonly [
   found: readonly string[],
   why: string,
 ])[] = [
-  [["a/.git/"], ["a"], "a repository"],
-  [["a/b/c/d/e/.git/"], ["a/b/c/d/e"], "a deep one"],
+  [["a/.git/HEAD"], ["a"], "a repository"],
+  [["a/b/c/d/e/.git/HEAD"], ["a/b/c/d/e"], "a deep one"],
   [["a/.git: gitdir: x"], ["a"], "a worktree or submodule"],
+  [["a/.git/"], [], "an empty one is the placeholder of another run"],
   [["a/.git -> nowhere"], ["a"], "a link, whatever it leads to"],
-  [["a/.git/", "a/b/.git/"], ["a", "a/b"], "one inside another"],
-  [[".git/", "a/"], [], "the root itself is somebody else's matter"],
+  [["a/.git/HEAD", "a/b/.git/HEAD"], ["a", "a/b"], "one inside another"],
+  [[".git/HEAD", "a/"], [], "the root itself is somebody else's matter"],
   [
-    ["a/.git/modules/b/.git/"],
+    ["a/.git/modules/b/.git/HEAD", "a/.git/HEAD"],
     ["a"],
     "what is inside a .git is protected with it",
   ],
-  [["l -> a", "a/.git/"], ["a"], "by its own name, not by a link's"],
-  [["a/.GIT/"], [], "git looks for .git"],
-  [["a/git/", "a/.gitx/"], [], "nor for these"],
-  [["a\nb\t%/.git/"], ["a\nb\t%"], "whatever it is called"],
+  [["l -> a", "a/.git/HEAD"], ["a"], "by its own name, not by a link's"],
+  [["a/.GIT/HEAD"], [], "git looks for .git"],
+  [["a/git/HEAD", "a/.gitx/HEAD"], [], "nor for these"],
+  [["a\nb\t%/.git/HEAD"], ["a\nb\t%"], "whatever it is called"],
 ];
 for (const [paths, found, why] of FINDS) {
   test(`the walk finds ${JSON.stringify(found)} in ${JSON.stringify(paths)}: ${why}`, () => {
@@ -141,7 +140,7 @@ const NAMED: readonly (readonly [
     "a submodule of a submodule",
   ],
   [
-    [".gitmodules: path = l/b\n", "l -> real", "real/b/.git/"],
+    [".gitmodules: path = l/b\n", "l -> real", "real/b/.git/HEAD"],
     [],
     "a path through a link leads anywhere",
   ],
@@ -151,7 +150,11 @@ const NAMED: readonly (readonly [
     "a path that leads out",
   ],
   [[".gitmodules: path = b\n", "b/"], [], "one that isn't checked out"],
-  [[".gitmodules -> m", "m: path = b\n", "b/.git/"], [], "a link is not read"],
+  [
+    [".gitmodules -> m", "m: path = b\n", "b/.git/HEAD"],
+    [],
+    "a link is not read",
+  ],
 ];
 describe("git's own files name", () => {
   for (const [paths, found, why] of NAMED) {
@@ -173,18 +176,11 @@ describe("git's own files name", () => {
 test("a closed directory is not entered, nor looked for by name", () => {
   const paths = [
     ".gitmodules: path = a/b\n",
-    "a/b/.git/",
-    "a/c/.git/",
-    "d/.git/",
+    "a/b/.git/HEAD",
+    "a/c/.git/HEAD",
+    "d/.git/HEAD",
   ];
   expect(search(paths, { closed: ["a"] })).toEqual({ found: ["d"], cut: null });
-});
-
-test("of a temporary folder only the children are looked at", () => {
-  expect(search(["a/.git/", "b/c/.git/"], { depth: "children" })).toEqual({
-    found: ["a"],
-    cut: null,
-  });
 });
 
 const CUTS: readonly (readonly [
@@ -194,38 +190,47 @@ const CUTS: readonly (readonly [
 ])[] = [
   [{ entries: 2 }, /^[a-c]?: more than 2 names$/, "names"],
   [{ repositories: 1 }, /more than 1 repositories$/, "repositories"],
-  [{ timeMs: -1 }, /^: more than -1 ms of looking$/, "time"],
+  [
+    { timeMs: -1, leastDirectories: 0, leastEntries: 0 },
+    /^: more than -1 ms of looking$/,
+    "time",
+  ],
 ];
 for (const [limits, cut, why] of CUTS) {
   test(`a search is cut by ${why}, and says where`, () => {
-    const paths = ["a/.git/", "b/.git/", "c/.git/"];
+    const paths = ["a/.git/HEAD", "b/.git/HEAD", "c/.git/HEAD"];
     expect(search(paths, { limits }).cut).toMatch(cut);
   });
 }
 
+test("64 directories are seen however late it is", () => {
+  const paths = Array.from({ length: 90 }, (_, at) => `${at}/.git/HEAD`);
+  let now = 0;
+  const { found, cut } = search(paths, { reader: { now: () => now += 10 } });
+  expect(found.length).toBeGreaterThan(25);
+  expect(found.length).toBeLessThan(90);
+  expect(cut).toMatch(/more than 5 ms of looking$/);
+});
+
 test("a huge directory is left when the time is over", () => {
   let visited = 0;
   let now = 0;
-  const kernel = kernelRepositoryReader(0);
-  const base = mkdtempSync(`${tmpdir()}/codex-repositories-`);
-  folders.push(base);
-  for (let at = 0; at < 3_000; at++) writeFileSync(`${base}/${at}`, "");
-  const { cut } = findRepositories(
-    [{ path: abs(base), depth: "all" }],
-    () => false,
-    {
-      ...kernel,
-      now: () => now,
-      read: (directory, visit, enough) =>
-        kernel.read(directory, (...entry) => {
-          visited++;
-          now = 6;
-          visit(...entry);
-        }, enough),
+  const name = new Uint8Array([0x61]);
+  const { cut } = findRepositories([abs("/huge")], () => false, {
+    kindOf: () => "missing",
+    text: () => null,
+    now: () => now,
+    read: (_, visit, enough) => {
+      while (!enough() && visited < 1e6) {
+        for (let at = 0; at < 500; at++) visit(name, 0, 1, "file");
+        visited += 500;
+        now += 1;
+      }
+      return true;
     },
-  );
+  });
   expect(cut?.why).toBe("more than 5 ms of looking");
-  expect(visited).toBeLessThan(2_000);
+  expect(visited).toBeLessThan(10_000);
 });
 
 const VALUES: readonly (readonly [string, readonly string[], string])[] = [

@@ -262,6 +262,8 @@ function plantRepositories(subject: Subject): readonly string[] {
     [".git/modules/s/config", "[core]\n\tworktree = ../../../deep/s\n"],
     [".gitmodules", '[submodule "s"]\n\tpath = deep/s\n'],
     ["a/.git/config", "x"],
+    ["a/.git/HEAD", "x"],
+    ["a/b/.git/HEAD", "x"],
     ["a/.codex/config.toml", "x"],
     ["a/b/.git/hooks/pre-commit", "x"],
     ["deep/s/.git", "gitdir: ../../.git/modules/s\n"],
@@ -345,11 +347,12 @@ matrix(
     const { run, work } = subject;
     mkdirSync(`${work}/old`);
     mkdirSync(`${work}/old/.git`);
+    writeFileSync(`${work}/old/.git/HEAD`, "");
     own(subject, `${work}/old/.git`);
     own(subject, `${work}/old`);
     const { end, stdout, stderr } = await run([
       ...WORKSPACE,
-      "mkdir -p new/.git deep/er; echo x > deep/er/.git; mv old moved; exit 3",
+      "mkdir -p new/.git deep/er none/.git; : > new/.git/HEAD; echo x > deep/er/.git; mv old moved; exit 3",
     ]);
     expect({ end, stdout, stderr }).toEqual({
       end: 3,
