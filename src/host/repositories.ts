@@ -110,7 +110,7 @@ interface Search {
 /** Whether to stop; notes where that was. */
 function isOver(search: Search, at: AbsPath): boolean {
   if (search.cut !== null) return true;
-  const { limits, reader } = search;
+  const { limits } = search;
   const why = search.entries > limits.entries
     ? `more than ${limits.entries} names`
     : search.found.size >= limits.repositories
