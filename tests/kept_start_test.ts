@@ -34,6 +34,8 @@ const CALLS: readonly (readonly [
   [["sandbox", "--pass-fd", "3", "ls"], null, "a descriptor of the caller's"],
   [["-c", "a=1", "sandbox", "ls"], null, "session settings before the command"],
   [["doctor"], null, "another command"],
+  [["sandbox", "clean"], null, "nothing is run"],
+  [["sandbox", "--", "clean"], 2, "a program of that name"],
   [[], null, "no words"],
 ];
 
