@@ -22,7 +22,12 @@ const HEADERS = {
 
 /** Calls younger than common headers; since Linux 5.1 a new call has one number on every architecture. */
 const YOUNGER_THAN_HEADERS: Readonly<Record<string, number>> = {
-  open_tree_attr: 467, // arch/x86/entry/syscalls/syscall_64.tbl, Linux 6.15
+  // arch/x86/entry/syscalls/syscall_64.tbl
+  open_tree_attr: 467, // Linux 6.15
+  fchmodat2: 452, // Linux 6.6
+  setxattrat: 463, // Linux 6.13
+  removexattrat: 466, // Linux 6.13
+  file_setattr: 469, // Linux 6.17
 };
 
 const BLOCK =

@@ -48,6 +48,7 @@ import { completePlan, type Draft, draftPlan } from "./linux/planner.ts";
 import type {
   DirectPlan,
   EnvironmentChange,
+  LandlockPlan,
   Launcher,
   Placeholder,
   Plan,
@@ -66,7 +67,7 @@ import {
   type SupervisorHome,
 } from "./linux/supervisor.ts";
 import { isLoaderVariable } from "./config/environment.ts";
-import { type Failure, globFailure } from "./failure.ts";
+import { describe, type Failure, globFailure } from "./failure.ts";
 import {
   type Layout,
   layoutOf,
@@ -75,7 +76,7 @@ import {
 } from "./policy/layout.ts";
 import type { MountPoint } from "./policy/decision.ts";
 import { type AbsPath, isInside, parentOf } from "./policy/path.ts";
-import type { Policy } from "./policy/policy.ts";
+import type { Policy, PromiseName } from "./policy/policy.ts";
 import { policyWarnings, validatePolicy } from "./policy/refusals.ts";
 import { fail, ok, type Result } from "./result.ts";
 import * as abi from "./sys/abi.ts";
@@ -114,6 +115,8 @@ export interface RunRequest {
   readonly environmentPolicy: EnvironmentPolicy | null;
   /** `null`: there is no home; nothing is cached, and what needs records is refused. */
   readonly codexHome: AbsPath | null;
+  /** `environment` has our own marks. */
+  readonly marksSandbox: boolean;
   /** Config files that were read. */
   readonly ownFiles: readonly AbsPath[];
   readonly uid: number;
@@ -123,6 +126,10 @@ export interface RunRequest {
   readonly stateOwner: number;
   /** Whom uid 0 becomes before anything of the sandbox is started (`--user`); `null`: nobody else. */
   readonly user: Identity | null;
+  /** `auto`: Landlock alone where bubblewrap can't be used and all that the policy says is kept. */
+  readonly backend: "auto" | "bubblewrap" | "landlock";
+  /** Promises that the caller does without, by hand, with `landlock` only. */
+  readonly givenUp: readonly PromiseName[];
   readonly launcher: "auto" | "system" | "bundled";
   readonly stage: "auto" | "one_start" | "inner";
   readonly outlivesCaller: boolean;
@@ -151,7 +158,8 @@ export type Prepared =
     readonly facts: PathFacts;
     /** By the wall clock. */
     readonly startedMs: number;
-  };
+  }
+  | { readonly kind: "landlock"; readonly plan: LandlockPlan };
 
 /** Whether an entry's name acts on the dynamic loader or on malloc: it reaches the command and nothing that we start before it. */
 function isLoaderEntry(entry: ByteString): boolean {
@@ -173,7 +181,12 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
           `Cannot honour ${limit} under profile ${request.policy.name}: without a sandbox nothing holds what the command starts; leave it out, or use timeout(1)`,
       });
     }
-    return ok({ kind: "direct", plan: directPlan(request) });
+    const [promise] = [...request.policy.options.require, ...request.givenUp];
+    return promise === undefined
+      ? ok({ kind: "direct", plan: directPlan(request) })
+      : launchFailure(
+        `Cannot keep or give up "${promise}": profile ${request.policy.name} runs without a sandbox, which promises nothing`,
+      );
   }
   const startedMs = Date.now();
   makeStateFolder(request);
@@ -187,8 +200,13 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
     : null;
   if (unusable !== null) return launchFailure(unusable);
   request.mark("plan");
+  const alone = (failure: string | null): Result<Prepared, Failure> =>
+    landlockRun().prepareLandlock(request, facts, draft.draft, failure);
+  if (request.backend === "landlock") return alone(null);
   const chosen = chooseBwrap(request, facts, draft.draft);
-  if (!chosen.ok) return chosen;
+  if (!chosen.ok) {
+    return mayFallBack(request) ? alone(describe(chosen.error)) : chosen;
+  }
   request.mark("bubblewrap");
   const plan = completePlan(
     draft.draft,
@@ -342,6 +360,16 @@ function unusableRoot(
   return null;
 }
 
+/** Whoever names a way of bubblewrap's wants bubblewrap. */
+function mayFallBack({ backend, launcher, stage }: RunRequest): boolean {
+  return backend === "auto" && launcher === "auto" && stage === "auto";
+}
+
+/** Loaded on demand: a run under bubblewrap never pays for the second rung. */
+function landlockRun(): typeof import("./landlock_run.ts") {
+  return require("./landlock_run.ts");
+}
+
 /** Carries a plan out. @returns only on failure before the command started; later, where the network is served */
 export function carryOut(
   request: RunRequest,
@@ -366,6 +394,8 @@ export function carryOut(
       }
       return executeCommand(request.command, request.environment);
     }
+    case "landlock":
+      return landlockRun().launchLandlock(request, prepared.plan);
     case "sandbox": {
       const launch = launchOf(request, prepared);
       request.mark("launch");
@@ -462,7 +492,7 @@ function keepForNextTime(request: RunRequest, launch: Launch): void {
 }
 
 /** The flag that asks for somebody who stays with the run, `null` for none. */
-function limitNameOf(limits: RunLimits): string | null {
+export function limitNameOf(limits: RunLimits): string | null {
   if (limits.timeoutMs !== null) return "--timeout";
   return limits.graceMs !== null ? "--grace" : null;
 }

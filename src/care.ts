@@ -136,6 +136,9 @@ const TRIALS = [
 
 function launcherText(plan: Plan): string {
   if (plan.kind === "direct") return "without any sandbox";
+  if (plan.kind === "landlock_only") {
+    return `Landlock ${plan.landlock} and seccomp alone (${plan.reason})`;
+  }
   const { launcher } = plan;
   return launcher.kind === "system"
     ? `${toText(launcher.path)} ${launcher.version} (${launcher.reason})`

@@ -81,7 +81,8 @@ export function sandboxRequest(
       usesLandlock: run.value.features.useLegacyLandlock,
     });
   if (!chosen.ok) return chosen;
-  const checked = checkBackEnd(chosen.value.policy, chosen.value.usesLandlock);
+  const isLegacy = options.backend === "auto" && chosen.value.usesLandlock;
+  const checked = checkBackEnd(chosen.value.policy, isLegacy);
   if (!checked.ok) return checked;
   const served = networkOf(options, run.value, chosen.value.policy, origin);
   if (!served.ok) return served;
@@ -109,7 +110,10 @@ export function sandboxRequest(
     ...(user.value === null ? {} : { euid: user.value.uid }),
     user: user.value,
     ...(served.value ?? { network: null }),
+    marksSandbox: true,
     command: options.command,
+    backend: backEndOf(options.backend, isLegacy, chosen.value.policy),
+    givenUp: options.givenUp,
     launcher: options.launcher,
     stage: options.stage,
     outlivesCaller: options.lifetime === "outlives_caller",
@@ -177,10 +181,8 @@ export function helperRequest(
   const resolved = helperPolicy(options, origin);
   if (!resolved.ok) return resolved;
   const { policy, warnings } = resolved.value;
-  const checked = checkBackEnd(
-    policy,
-    options.enforcement === "legacy_landlock",
-  );
+  const isLegacy = options.enforcement === "legacy_landlock";
+  const checked = checkBackEnd(policy, isLegacy);
   if (!checked.ok) return checked;
   const { proxy } = options;
   const served = proxy.kind === "none" || policy.network !== "proxied"
@@ -201,7 +203,10 @@ export function helperRequest(
     euid: origin.euid,
     stateOwner: origin.euid,
     user: null,
+    marksSandbox: false,
     command: options.command,
+    backend: backEndOf("auto", isLegacy, policy),
+    givenUp: [],
     launcher: "auto",
     stage: "auto",
     outlivesCaller: false,
@@ -403,12 +408,31 @@ export function backEndRefusal(
   if (policy.network === "proxied" && !policy.options.loopback) {
     return `Cannot honour loopback = false of profile ${policy.name}: the command reaches the managed network over its own loopback; leave one of both out`;
   }
-  if (
-    usesLandlock && policy.enforcement === "managed" && !policy.unrestricted
-  ) {
-    return "filesystem-restricted execution requires bubblewrap: leave use_legacy_landlock out";
+  if (usesLandlock && legacyLandlock(policy) === "refused") {
+    return "filesystem-restricted execution requires bubblewrap: permission profiles requiring direct runtime enforcement are incompatible with --use-legacy-landlock; leave use_legacy_landlock out";
   }
   return null;
+}
+
+/** The flag of old chooses Landlock where its rule of equality holds. */
+function backEndOf(
+  chosen: RunRequest["backend"],
+  isLegacy: boolean,
+  policy: Policy,
+): RunRequest["backend"] {
+  return isLegacy && legacyLandlock(policy) === "honoured"
+    ? "landlock"
+    : chosen;
+}
+
+/** Loaded on demand: hardly anybody sets the flag. */
+function legacyLandlock(
+  policy: Policy,
+): ReturnType<typeof import("./policy/legacy_landlock.ts").legacyLandlock> {
+  const module: typeof import("./policy/legacy_landlock.ts") = require(
+    "./policy/legacy_landlock.ts",
+  );
+  return module.legacyLandlock(policy);
 }
 
 /** What is the same for every run of ours. */

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { PROMISE_NAMES } from "../policy/policy.ts";
 
 /** Whose words are read: `root` stands before the command, `helper` is `codex-linux-sandbox`. */
 export type CommandName =
@@ -263,6 +264,35 @@ export const FLAGS = [
     group: "Run",
     help:
       "Force the way of the start: auto, one-start or inner; refused where it cannot be taken",
+    commands: ["sandbox"],
+  },
+  {
+    long: "backend",
+    value: {
+      name: "WHICH",
+      encoding: "text",
+      completion: {
+        kind: "choice",
+        words: ["auto", "bubblewrap", "landlock"],
+      },
+    },
+    isRepeatable: false,
+    group: "Run",
+    help:
+      "What confines the command: auto, bubblewrap, or Landlock and seccomp alone",
+    commands: ["sandbox"],
+  },
+  {
+    long: "give-up",
+    value: {
+      name: "PROMISE",
+      encoding: "text",
+      completion: { kind: "choice", words: PROMISE_NAMES },
+    },
+    isRepeatable: true,
+    group: "Run",
+    help:
+      "Do without a promise that Landlock can't keep; needs --backend landlock",
     commands: ["sandbox"],
   },
   {

@@ -8,6 +8,7 @@
  */
 import { type ByteString, decodeText, fromText, toText } from "../bytes.ts";
 import { nearest } from "../nearest.ts";
+import { PROMISE_NAMES, type PromiseName } from "../policy/policy.ts";
 import { ok, type Result, unreachable } from "../result.ts";
 import { durationOf } from "./duration.ts";
 import type { FlagName } from "./flags.ts";
@@ -94,6 +95,9 @@ export interface SandboxOptions {
   /** Descriptors for the command besides 0–2: ascending, each once, 3 or higher. Whether they are open is not known here. */
   readonly passedFds: readonly number[];
   readonly lifetime: "dies_with_caller" | "outlives_caller";
+  readonly backend: "auto" | "bubblewrap" | "landlock";
+  /** `--give-up`: each once, with `landlock` only. */
+  readonly givenUp: readonly PromiseName[];
   readonly launcher: "auto" | "system" | "bundled";
   readonly stage: "auto" | "one_start" | "inner";
   /** `--user`; `gid` is `null` when not given. `null`: as whoever calls. */
@@ -244,6 +248,19 @@ export function parseSandboxOptions(
   if (!launcher.ok) return launcher;
   const stage = choice(flags, "stage", ["auto", "one-start", "inner"]);
   if (!stage.ok) return stage;
+  const backend = choice(flags, "backend", ["auto", "bubblewrap", "landlock"]);
+  if (!backend.ok) return backend;
+  const givenUp = promisesGivenUp(flags, backend.value);
+  if (!givenUp.ok) return givenUp;
+  const other = backend.value !== "landlock"
+    ? undefined
+    : (["launcher", "stage"] as const).find((name) => has(flags, name));
+  if (other !== undefined) {
+    return refuse(
+      `the argument '--backend landlock' cannot be used with '--${other}'`,
+      "it chooses among ways of bubblewrap's",
+    );
+  }
   const explain = choice(flags, "explain", ["text", "json"]);
   if (!explain.ok) return explain;
   const passedFds = descriptors(allText(flags, "pass-fd"));
@@ -266,6 +283,8 @@ export function parseSandboxOptions(
     lifetime: has(flags, "outlive-caller")
       ? "outlives_caller"
       : "dies_with_caller",
+    backend: backend.value ?? "auto",
+    givenUp: givenUp.value,
     launcher: launcher.value ?? "auto",
     stage: stage.value === "one-start" ? "one_start" : stage.value ?? "auto",
     user: user.value,
@@ -298,6 +317,8 @@ function plainOptions(words: readonly ByteString[]): SandboxOptions | null {
     printsTimings: false,
     passedFds: [],
     lifetime: "dies_with_caller",
+    backend: "auto",
+    givenUp: [],
     launcher: "auto",
     stage: "auto",
     user: null,
@@ -690,6 +711,34 @@ function choice<W extends string>(
     }`,
     near === null ? null : `did you mean '${near}'?`,
   );
+}
+
+/** What is given up must be asked for by name, and only where nothing else would do. */
+function promisesGivenUp(
+  flags: ParsedWords,
+  backend: string | null,
+): Result<readonly PromiseName[], UsageError> {
+  const names = allText(flags, "give-up");
+  if (names.length > 0 && backend !== "landlock") {
+    return refuse(
+      "'--give-up' requires --backend landlock",
+      "bubblewrap keeps every promise",
+    );
+  }
+  const given = new Set<PromiseName>();
+  for (const name of names) {
+    if (!isOneOf(name, PROMISE_NAMES)) {
+      const near = nearest(name, PROMISE_NAMES);
+      return refuse(
+        `invalid value '${
+          toText(fromText(name))
+        }' for '--give-up <PROMISE>': must be ${PROMISE_NAMES.join(", ")}`,
+        near === null ? null : `did you mean '${near}'?`,
+      );
+    }
+    given.add(name);
+  }
+  return ok([...given]);
 }
 
 function descriptors(

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { PROMISE_NAMES } from "../policy/policy.ts";
 
 /** What a value must look like. */
 export type Shape =
@@ -63,17 +64,6 @@ const SANDBOX_MODE: Shape = {
   kind: "choice",
   values: ["read-only", "workspace-write", "danger-full-access"],
 };
-
-/** Promises that `require` can name. */
-export const PROMISE_NAMES: readonly string[] = [
-  "read-deny",
-  "write-deny",
-  "carve-outs",
-  "network",
-  "pid",
-  "ipc",
-  "proc",
-];
 
 /** A config file of any layer. Unknown top-level keys belong to other tools. */
 export function configShape(): TableShape {

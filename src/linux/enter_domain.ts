@@ -13,7 +13,6 @@ import {
   landlockAllow,
   landlockRestrict,
   landlockRuleset,
-  landlockScope,
   open,
   prctl,
   type SysError,
@@ -25,7 +24,7 @@ export function enterDomain(domain: Domain): Result<void, SysError> {
   const privileges = prctl(abi.PR_SET_NO_NEW_PRIVS, 1);
   if (!privileges.ok) return privileges;
   const ruleset = domain.kind === "scope"
-    ? landlockScope(domain.scoped)
+    ? landlockRuleset(0, { net: 0, scopes: domain.scoped })
     : allowedEverywhere(domain.allowed);
   if (!ruleset.ok) return ruleset;
   const restricted = landlockRestrict(ruleset.value);

@@ -6,16 +6,35 @@
  * @module
  */
 import { type ByteString, decodeText, toText } from "../bytes.ts";
+import type { PromiseName } from "../policy/policy.ts";
+import { unreachable } from "../result.ts";
 import { bwrapArguments, takesDescriptor } from "./bwrap_argv.ts";
+import type { KeptPromise } from "./ladder.ts";
 import type { MountOp } from "./mounts.ts";
-import type { GlobCover, Plan, SandboxPlan } from "./plan.ts";
+import type { GlobCover, LandlockPlan, Plan, SandboxPlan } from "./plan.ts";
 import { describeFilter } from "./seccomp/filters.ts";
 
 /** The plan as text, ending in a newline. */
 export function explainText(plan: Plan): string {
-  return `${
-    (plan.kind === "direct" ? directLines(plan) : sandboxLines(plan)).join("\n")
-  }\n`;
+  return `${linesOf(plan).join("\n")}\n`;
+}
+
+function linesOf(plan: Plan): string[] {
+  switch (plan.kind) {
+    case "direct":
+      return directLines(plan);
+    case "bubblewrap":
+      return sandboxLines(plan);
+    case "landlock_only":
+      return landlockLines(plan);
+    default:
+      return unreachable(plan);
+  }
+}
+
+/** Loaded on demand: a run that explains nothing has no use for it. */
+function ladder(): typeof import("./ladder.ts") {
+  return require("./ladder.ts");
 }
 
 function directLines(plan: Plan): string[] {
@@ -46,6 +65,7 @@ function sandboxLines(plan: SandboxPlan): string[] {
     ...limitLines(plan),
     `network      ${networkLine(plan)}`,
     ...givenBackLines(plan),
+    ...promiseLines(ladder().bubblewrapPromises(plan), []),
     "mounts",
     ...plan.mounts.map(({ op, reason }) => `  ${mountLine(op)}  # ${reason}`),
     ...section(
@@ -94,6 +114,58 @@ function limitLines({ rules }: SandboxPlan): string[] {
     limits.push(`${rules.graceMs / 1000} s to end after a signal`);
   }
   return limits.length === 0 ? [] : [`limits       ${limits.join("; ")}`];
+}
+
+/** A run without bubblewrap. */
+function landlockLines(plan: LandlockPlan): string[] {
+  const { handled, landlock, network } = plan;
+  const decides = [...handled.files, ...handled.net, ...handled.scopes];
+  return [
+    `profile      ${plan.profile}`,
+    `directory    ${toText(plan.cwd)}`,
+    `command      ${plan.command.map(quoted).join(" ")}`,
+    ...userLines(plan),
+    `sandbox      ${
+      landlock === 0 ? "" : `Landlock ${landlock} and `
+    }seccomp, without bubblewrap (${plan.reason})`,
+    `network      ${
+      network === "host"
+        ? "the host's, unfiltered"
+        : "none: no socket can be made, in the host's network namespace"
+    }`,
+    ...promiseLines(plan.promises, plan.givenUp),
+    ...(decides.length === 0 ? [] : ["restricted", `  ${decides.join(" ")}`]),
+    ...section(
+      "rules",
+      plan.rules.map(({ path, rights, reason }) =>
+        `${toText(path)}  ${rights.join(" ")}  # ${reason}`
+      ),
+    ),
+    "filter",
+    ...describeFilter(plan.filter).map((line) => `  ${line}`),
+    ...environmentLines(plan),
+    ...(plan.passFds.length === 0
+      ? []
+      : [`descriptors  0 1 2 ${plan.passFds.join(" ")}`]),
+    ...warningLines(plan),
+  ];
+}
+
+function promiseLines(
+  promises: readonly KeptPromise[],
+  givenUp: readonly PromiseName[],
+): string[] {
+  return [
+    "promises",
+    ...promises.map(({ name, kept, why }) => {
+      const state = kept
+        ? "kept    "
+        : givenUp.includes(name)
+        ? "given up"
+        : "lacking ";
+      return `  ${state} ${name}: ${why}`;
+    }),
+  ];
 }
 
 function launcherLine(plan: SandboxPlan): string {
@@ -196,15 +268,29 @@ function quoted(word: ByteString): string {
 
 /** The plan as JSON, two spaces deep, ending in a newline. Byte strings that are not UTF-8 become `{"base64": …}`. */
 export function explainJson(plan: Plan): string {
-  const shown = plan.kind === "direct" ? plan : {
-    ...plan,
-    filterRules: describeFilter(plan.filter),
-    bwrapArguments: shownArguments(plan),
-  };
+  const shown = shownPlan(plan);
   return `${
     JSON.stringify(shown, (_, value) =>
       typeof value === "string" ? shownString(value) : value, 2)
   }\n`;
+}
+
+function shownPlan(plan: Plan): unknown {
+  switch (plan.kind) {
+    case "direct":
+      return plan;
+    case "landlock_only":
+      return { ...plan, filterRules: describeFilter(plan.filter) };
+    case "bubblewrap":
+      return {
+        ...plan,
+        promises: ladder().bubblewrapPromises(plan),
+        filterRules: describeFilter(plan.filter),
+        bwrapArguments: shownArguments(plan),
+      };
+    default:
+      return unreachable(plan);
+  }
 }
 
 function shownString(value: string): unknown {

@@ -138,7 +138,7 @@ function callersRoutes(): typeof import("./callers_routes.ts") {
 }
 
 /** A sandbox whose first program still has capabilities could undo its own mounts: never go on in one. */
-function requireNoCapabilities(): void {
+export function requireNoCapabilities(): void {
   const status = readFile("/proc/self/status", 65_536);
   const sets = status.ok
     ? [...status.value.matchAll(/^Cap(?:Prm|Eff):\s*([0-9a-f]+)$/gm)]
@@ -214,7 +214,7 @@ function forbidNewPrivileges(): void {
   }
 }
 
-function installFilter(filter: string | null): void {
+export function installFilter(filter: string | null): void {
   forbidNewPrivileges();
   if (filter === null) return;
   const program = stableBytes(filter.length);
@@ -231,7 +231,7 @@ function installFilter(filter: string | null): void {
 }
 
 /** As bubblewrap does for the programs that it starts itself. */
-function withWorkingDirectory(
+export function withWorkingDirectory(
   environment: readonly ByteString[],
 ): ByteString[] {
   const cwd = getcwd();

@@ -8,10 +8,12 @@
 import type { ByteString } from "../bytes.ts";
 import type { Repositories } from "../host/facts.ts";
 import type { AbsPath } from "../policy/path.ts";
-import type { NetworkMode } from "../policy/policy.ts";
-import type { Identity } from "../sys/identity.ts";
+import type { NetworkMode, PromiseName } from "../policy/policy.ts";
+import type { Identity as User } from "../sys/identity.ts";
 import type { Domain } from "./domains.ts";
-import type { MountStep } from "./mounts.ts";
+import type { KeptPromise } from "./ladder.ts";
+import type { FileRight, LandlockRights } from "./landlock_abi.ts";
+import type { Identity, MountStep } from "./mounts.ts";
 import type { RunRules } from "./run_events.ts";
 import type { FilterRequest } from "./seccomp/filters.ts";
 
@@ -83,7 +85,7 @@ export interface SandboxPlan {
   readonly repositories: Repositories | null;
   readonly disableUserns: boolean;
   /** Whom uid 0 becomes first (`--user`). */
-  readonly user?: Identity;
+  readonly user?: User;
   readonly passFds: readonly number[];
   /** Streams that the caller opened for reading on a file that must not be opened for writing through them. */
   readonly guardedFds: readonly number[];
@@ -107,12 +109,49 @@ export interface DirectPlan {
   readonly kind: "direct";
   readonly profile: string;
   readonly cwd: AbsPath;
-  readonly user?: Identity;
+  readonly user?: User;
   readonly environmentChanges: readonly EnvironmentChange[];
   readonly passFds: readonly number[];
   readonly command: readonly ByteString[];
   readonly warnings: readonly string[];
 }
 
+/** One rule of a Landlock domain: what is allowed at a place and below it. */
+export interface LandlockRule {
+  readonly path: AbsPath;
+  /** As far as the kernel's version of Landlock knows them. */
+  readonly rights: readonly FileRight[];
+  /** What was seen there: another thing at the same path is a failure. `null` for what no user can replace. */
+  readonly seen: Identity | null;
+  readonly reason: string;
+}
+
+/** A run that Landlock and the filter confine, without namespaces and mounts: we become the command. */
+export interface LandlockPlan {
+  readonly kind: "landlock_only";
+  readonly profile: string;
+  readonly cwd: AbsPath;
+  /** Where the command starts; `null` when nothing there may be read. */
+  readonly chdir: AbsPath | null;
+  /** Why it is not bubblewrap. */
+  readonly reason: string;
+  /** The version of Landlock that the kernel has; 0 where it has none and none is needed. */
+  readonly landlock: number;
+  /** What the domain decides about: what no rule allows of it is denied. */
+  readonly handled: LandlockRights;
+  readonly rules: readonly LandlockRule[];
+  readonly network: NetworkMode;
+  readonly filter: FilterRequest;
+  readonly promises: readonly KeptPromise[];
+  /** Promises that were given up by hand. */
+  readonly givenUp: readonly PromiseName[];
+  /** Whom uid 0 becomes first (`--user`). */
+  readonly user?: User;
+  readonly passFds: readonly number[];
+  readonly environmentChanges: readonly EnvironmentChange[];
+  readonly command: readonly ByteString[];
+  readonly warnings: readonly string[];
+}
+
 /** What `codex sandbox` is about to do. */
-export type Plan = SandboxPlan | DirectPlan;
+export type Plan = SandboxPlan | LandlockPlan | DirectPlan;

@@ -298,6 +298,11 @@ function tooManyHeld(descriptors: number): string {
   return `${descriptors} descriptors are more than the limit of open files leaves`;
 }
 
+/** Loaded on demand: few profiles require anything. */
+function ladder(): typeof import("./ladder.ts") {
+  return require("./ladder.ts");
+}
+
 /** The second half: with the bwrap that was chosen. */
 export function completePlan(
   draft: Draft,
@@ -309,12 +314,12 @@ export function completePlan(
     throw new Error("a plan needs a bwrap that works");
   }
   const proc = request.proc === "none" ? "host" : ability.trial.proc;
-  if (proc === "host" && request.policy.options.require.includes("proc")) {
-    return fail({
-      kind: "plan",
-      message:
-        'Cannot keep the promise "proc": a fresh /proc can\'t be mounted here; leave it out of require = [...]',
-    });
+  if (request.policy.options.require.length > 0) {
+    const broken = ladder().unkept(
+      request.policy,
+      ladder().bubblewrapPromises({ proc, network: request.policy.network }),
+    );
+    if (broken !== null) return fail(broken);
   }
   const supervisor = reasonsToStay(request, draft.placeholders);
   if (draft.mountsBelowWritable && followsLinks(ability.version)) {

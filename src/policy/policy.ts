@@ -92,14 +92,18 @@ export interface GlobDeny {
 }
 
 /** A guarantee that a back end keeps, by the name used in `require = [...]` and `--give-up`. */
-export type PromiseName =
-  | "read-deny"
-  | "write-deny"
-  | "carve-outs"
-  | "network"
-  | "pid"
-  | "ipc"
-  | "proc";
+export type PromiseName = (typeof PROMISE_NAMES)[number];
+
+/** What a policy says by its entries and its network, then what a back end gives beyond that. */
+export const PROMISE_NAMES = [
+  "read-deny",
+  "write-deny",
+  "carve-outs",
+  "network",
+  "pid",
+  "ipc",
+  "proc",
+] as const;
 
 /** Where the command's packets may go. `proxied` is a network namespace whose only exit is our proxy. */
 export type NetworkMode = "none" | "proxied" | "host";

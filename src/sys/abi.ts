@@ -36,6 +36,7 @@ export interface SyscallNumbers {
   readonly wait4: number;
   readonly execve: number;
   readonly prctl: number;
+  readonly capset: number;
   readonly rt_sigaction: number;
   readonly pipe2: number;
   readonly ppoll: number;
@@ -75,7 +76,6 @@ export interface SyscallNumbers {
   readonly setresgid: number;
   readonly setgroups: number;
   readonly capget: number;
-  readonly capset: number;
   readonly faccessat2: number;
 }
 
@@ -286,17 +286,36 @@ export const PR_SET_NO_NEW_PRIVS = 38;
 export const SECCOMP_SET_MODE_FILTER = 1;
 export const SECCOMP_FILTER_FLAG_TSYNC = 1;
 
-/** `linux/landlock.h`. The attributes are u64 each: files, network (version 4), scopes (version 6); a rule is u64 rights and s32 descriptor, packed. */
+/** `linux/landlock.h`. The attributes are u64 handled rights of files, then of the network, then scopes; a rule is u64 rights and s32 descriptor, packed. */
 export const LANDLOCK_CREATE_RULESET_VERSION = 1;
 export const LANDLOCK_RULE_PATH_BENEATH = 1;
 export const LANDLOCK_RULESET_BYTES = 8;
-export const LANDLOCK_SCOPED_RULESET_BYTES = 24;
-export const LANDLOCK_SCOPED_OFFSET = 16;
-export const LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET = 1 << 0;
+export const LANDLOCK_RULESET_NET_BYTES = 16;
+export const LANDLOCK_RULESET_SCOPED_BYTES = 24;
 export const LANDLOCK_PATH_BENEATH_BYTES = 12;
+export const LANDLOCK_ACCESS_FS_EXECUTE = 1 << 0;
 export const LANDLOCK_ACCESS_FS_WRITE_FILE = 1 << 1;
+export const LANDLOCK_ACCESS_FS_READ_FILE = 1 << 2;
+export const LANDLOCK_ACCESS_FS_READ_DIR = 1 << 3;
+export const LANDLOCK_ACCESS_FS_REMOVE_DIR = 1 << 4;
+export const LANDLOCK_ACCESS_FS_REMOVE_FILE = 1 << 5;
+export const LANDLOCK_ACCESS_FS_MAKE_CHAR = 1 << 6;
+export const LANDLOCK_ACCESS_FS_MAKE_DIR = 1 << 7;
+export const LANDLOCK_ACCESS_FS_MAKE_REG = 1 << 8;
+export const LANDLOCK_ACCESS_FS_MAKE_SOCK = 1 << 9;
+export const LANDLOCK_ACCESS_FS_MAKE_FIFO = 1 << 10;
+export const LANDLOCK_ACCESS_FS_MAKE_BLOCK = 1 << 11;
+export const LANDLOCK_ACCESS_FS_MAKE_SYM = 1 << 12;
 export const LANDLOCK_ACCESS_FS_REFER = 1 << 13;
 export const LANDLOCK_ACCESS_FS_TRUNCATE = 1 << 14;
+export const LANDLOCK_ACCESS_FS_IOCTL_DEV = 1 << 15;
+export const LANDLOCK_ACCESS_FS_RESOLVE_UNIX = 1 << 16;
+export const LANDLOCK_ACCESS_NET_BIND_TCP = 1 << 0;
+export const LANDLOCK_ACCESS_NET_CONNECT_TCP = 1 << 1;
+export const LANDLOCK_ACCESS_NET_BIND_UDP = 1 << 2;
+export const LANDLOCK_ACCESS_NET_CONNECT_SEND_UDP = 1 << 3;
+export const LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET = 1 << 0;
+export const LANDLOCK_SCOPE_SIGNAL = 1 << 1;
 
 /** `bits/resource.h`. */
 export const RLIMIT_NOFILE = 7;

@@ -784,30 +784,36 @@ export function landlockVersion(): Result<number, SysError> {
   );
 }
 
-/** landlock_create_ruleset(2). @param handled LANDLOCK_ACCESS_FS_* bits @returns the ruleset's descriptor */
-export function landlockRuleset(handled: number): Result<number, SysError> {
-  const attributes = stableBytes(abi.LANDLOCK_RULESET_BYTES);
-  new DataView(attributes.buffer).setUint32(0, handled, true);
-  return createRuleset(attributes);
-}
-
-/** A ruleset that handles no right and only bounds what goes out of the domain. @param scoped LANDLOCK_SCOPE_* bits, version 6 */
-export function landlockScope(scoped: number): Result<number, SysError> {
-  const attributes = stableBytes(abi.LANDLOCK_SCOPED_RULESET_BYTES);
-  new DataView(attributes.buffer).setUint32(
-    abi.LANDLOCK_SCOPED_OFFSET,
-    scoped,
-    true,
-  );
-  return createRuleset(attributes);
-}
-
-function createRuleset(attributes: Uint8Array): Result<number, SysError> {
+/**
+ * landlock_create_ruleset(2).
+ *
+ * @param handled LANDLOCK_ACCESS_FS_* bits
+ * @param more LANDLOCK_ACCESS_NET_* (version 4 and later) and LANDLOCK_SCOPE_* bits (version 6); older kernels know no such fields
+ * @returns the ruleset's descriptor
+ */
+export function landlockRuleset(
+  handled: number,
+  more: { readonly net: number; readonly scopes: number } = NOTHING_MORE,
+): Result<number, SysError> {
+  const bytes = more.scopes !== 0
+    ? abi.LANDLOCK_RULESET_SCOPED_BYTES
+    : more.net !== 0
+    ? abi.LANDLOCK_RULESET_NET_BYTES
+    : abi.LANDLOCK_RULESET_BYTES;
+  const attributes = stableBytes(bytes);
+  const view = new DataView(attributes.buffer);
+  view.setUint32(0, handled, true);
+  if (bytes > abi.LANDLOCK_RULESET_BYTES) view.setUint32(8, more.net, true);
+  if (bytes > abi.LANDLOCK_RULESET_NET_BYTES) {
+    view.setUint32(16, more.scopes, true);
+  }
   return outcome(
     "landlock_create_ruleset",
-    syscall(SYS.landlock_create_ruleset, attributes, attributes.length, 0),
+    syscall(SYS.landlock_create_ruleset, attributes, bytes, 0),
   );
 }
+
+const NOTHING_MORE = { net: 0, scopes: 0 } as const;
 
 /** landlock_add_rule(2) for a file or everything below a directory. EBADFD: pipes, sockets and their like lie beneath nothing */
 export function landlockAllow(

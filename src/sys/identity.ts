@@ -20,6 +20,7 @@ const SYS = SYSCALLS[process.arch === "arm64" ? "arm64" : "x64"];
 const UNCHANGED = 0xffff_ffff;
 
 /** `linux/prctl.h`. */
+const PR_CAPBSET_DROP = 24;
 const PR_CAP_AMBIENT = 47;
 const PR_CAP_AMBIENT_CLEAR_ALL = 4;
 
@@ -91,6 +92,24 @@ export function asUser<T>(user: Identity, work: () => T): Result<T, SysError> {
     const gid = syscall(SYS.setresgid, own.gid, own.egid, UNCHANGED);
     if (uid < 0 || gid < 0 || !setGroups(groups.value).ok) exitNow(125);
   }
+}
+
+/**
+ * Gives every capability up, for good where no_new_privs is set. The ambient set goes with the others.
+ *
+ * The bounding set is emptied where CAP_SETPCAP allows it; where it doesn't, no_new_privs makes it worthless.
+ */
+export function dropCapabilities(): Result<void, SysError> {
+  let dropped = 0;
+  for (let capability = 0; capability < 64 && dropped >= 0; capability++) {
+    dropped = syscall(SYS.prctl, PR_CAPBSET_DROP, capability, 0, 0, 0);
+  }
+  const header = stableBytes(8);
+  new DataView(header.buffer).setUint32(0, LINUX_CAPABILITY_VERSION_3, true);
+  return outcome(
+    "capset",
+    syscall(SYS.capset, header, stableBytes(CAPABILITY_BYTES)),
+  );
 }
 
 /** Whether this thread could write `path` if it had no capability: by owner, mode, access list and mount, as the kernel sees them. */

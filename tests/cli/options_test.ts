@@ -23,6 +23,8 @@ const DEFAULTS = {
   printsTimings: false,
   passedFds: [],
   lifetime: "dies_with_caller",
+  backend: "auto",
+  givenUp: [],
   launcher: "auto",
   stage: "auto",
   user: null,
@@ -155,6 +157,20 @@ const SANDBOX: readonly Row[] = [
   [["--user", "4294967294", "x"], {
     user: { uid: 4294967294, gid: null },
   }, "the last number"],
+  [["--backend=bubblewrap", "x"], { backend: "bubblewrap" }, "back end"],
+  [["--backend", "landlock", "x"], { backend: "landlock" }, "back end"],
+  [
+    [
+      "--give-up=pid",
+      "--backend=landlock",
+      "--give-up",
+      "carve-outs",
+      "--give-up=pid",
+      "x",
+    ],
+    { backend: "landlock", givenUp: ["pid", "carve-outs"] },
+    "promises given up, each once, in any order",
+  ],
 ];
 for (const [words, changes, why] of SANDBOX) {
   test(`sandbox ${JSON.stringify(words)} is accepted: ${why}`, () => {
@@ -260,6 +276,32 @@ const SANDBOX_REFUSALS: readonly Refusal[] = [
   [["--user", "1:", "x"], "invalid value '1:'", ""],
   [["--user", "-1", "x"], "", ""],
   [["--user", "4294967295", "x"], "invalid value '4294967295'", "id -u NAME"],
+  [
+    ["--backend", "landlok", "x"],
+    "invalid value 'landlok' for '--backend': must be auto, bubblewrap, landlock",
+    "did you mean 'landlock'?",
+  ],
+  [["--give-up", "pid", "x"], "'--give-up' requires --backend landlock", ""],
+  [
+    ["--backend=bubblewrap", "--give-up", "pid", "x"],
+    "'--give-up' requires --backend landlock",
+    "bubblewrap keeps every promise",
+  ],
+  [
+    ["--backend=landlock", "--give-up", "carve-out", "x"],
+    "invalid value 'carve-out' for '--give-up <PROMISE>': must be read-deny, write-deny, carve-outs, network, pid, ipc, proc",
+    "did you mean 'carve-outs'?",
+  ],
+  [
+    ["--backend=landlock", "--launcher=bundled", "x"],
+    "the argument '--backend landlock' cannot be used with '--launcher'",
+    "",
+  ],
+  [
+    ["--backend=landlock", "--stage=inner", "x"],
+    "the argument '--backend landlock' cannot be used with '--stage'",
+    "",
+  ],
   [["--explain=yaml", "x"], "invalid value 'yaml' for '--explain'", ""],
 ];
 for (const [words, message, hint] of SANDBOX_REFUSALS) {

@@ -17,14 +17,25 @@ import {
 export function allFilterRequests(): FilterRequest[] {
   return FILTER_ARCHES.flatMap((arch) =>
     FILTER_NETWORKS.flatMap((network) =>
-      [false, true].flatMap((debug) =>
-        (["allowed", "denied"] as const).map((namespaces) => ({
-          arch,
-          network,
-          debug,
-          namespaces,
-        }))
-      )
+      [false, true].flatMap((debug): FilterRequest[] => {
+        const isLandlock = network === "shared_restricted" ||
+          network === "host";
+        return [
+          { arch, network, debug, namespaces: "allowed" },
+          { arch, network, debug, namespaces: "denied" },
+          ...(isLandlock
+            ? [
+              {
+                arch,
+                network,
+                debug,
+                namespaces: "denied",
+                attributes: "denied",
+              } as const,
+            ]
+            : []),
+        ];
+      })
     )
   );
 }

@@ -21,6 +21,7 @@ import {
   syscallNumber,
   X32_OWN_NUMBERS,
   X32_SYSCALL_BIT,
+  X86_64_ONLY,
 } from "./syscalls.ts";
 import type { FilterRequest } from "./request.ts";
 import {
@@ -43,13 +44,14 @@ export function describeFilter(request: FilterRequest): string[] {
     `kill every call of another architecture${
       request.arch === "x86_64" ? " (int 0x80 and x32 included)" : ""
     }`,
-    ...rulesOf(request).map(describeRule),
+    ...rulesOf(request).map((rule) => describeRule(rule, request.arch)),
     "allow every other call",
   ];
 }
 
-function describeRule(rule: Rule): string {
-  const calls = rule.calls.join(", ");
+function describeRule(rule: Rule, arch: FilterRequest["arch"]): string {
+  const old = arch === "x86_64" ? rule.onX86 ?? [] : [];
+  const calls = [...rule.calls, ...old].join(", ");
   const { what, otherwise, cases } = rule;
   const denial = [...cases.map((each) => each.verdict), otherwise]
     .find((verdict) => verdict !== "ALLOW");
@@ -72,9 +74,9 @@ function filterStatements(request: FilterRequest): Statement[] {
   const { arch } = request;
   const rules = rulesOf(request);
   const dispatch = rules.flatMap((rule, index) =>
-    rule.calls.map((name) =>
+    numbersOf(rule, arch).map((number) =>
       jumpIfEqual(
-        syscallNumber(name, arch),
+        number,
         rule.cases.length === 0
           ? verdictLabel(rule.otherwise)
           : `rule ${index}`,
@@ -100,6 +102,14 @@ function filterStatements(request: FilterRequest): Statement[] {
     ),
   ];
   return [...body, ...returnsFor(body)];
+}
+
+function numbersOf(rule: Rule, arch: FilterRequest["arch"]): number[] {
+  const old = arch === "x86_64" ? rule.onX86 ?? [] : [];
+  return [
+    ...rule.calls.map((name) => syscallNumber(name, arch)),
+    ...old.map((name) => X86_64_ONLY[name]),
+  ];
 }
 
 /**

@@ -7,7 +7,7 @@
  */
 import type { Arch } from "./syscalls.ts";
 
-/** What decides about the filter. Sixteen of them per architecture. */
+/** What decides about the filter. Twenty of them per architecture. */
 export interface FilterRequest {
   readonly arch: Arch;
   readonly network: FilterNetwork;
@@ -15,6 +15,8 @@ export interface FilterRequest {
   readonly debug: boolean;
   /** `denied`: new namespaces and mounts are the filter's business, because bwrap's `--disable-userns` is not there to do it. */
   readonly namespaces: "allowed" | "denied";
+  /** Modes, owners, times and attributes of files: Landlock has no right for them. Only where namespaces are denied and no sockets isolated. */
+  readonly attributes?: "denied";
 }
 
 /**
@@ -37,6 +39,8 @@ export const FILTER_NETWORKS = [
 
 /** The request as one word, unique per request: the key of the table of made programs. */
 export function filterKey(request: FilterRequest): string {
-  const { arch, network, debug, namespaces } = request;
-  return `${arch}/${network}/${debug ? "debug" : "plain"}/${namespaces}`;
+  const { arch, network, debug, namespaces, attributes } = request;
+  const mode = debug ? "debug" : "plain";
+  const files = attributes === undefined ? "" : "/attributes";
+  return `${arch}/${network}/${mode}/${namespaces}${files}`;
 }

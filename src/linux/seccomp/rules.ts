@@ -15,6 +15,7 @@ import {
   AF_PACKET,
   AF_UNIX,
   AF_VSOCK,
+  ATTRIBUTE_COMMANDS,
   CLONE_FILES,
   CLONE_FS,
   CLONE_NEWCGROUP,
@@ -33,6 +34,7 @@ import {
   type SyscallName,
   TIOCLINUX,
   TIOCSTI,
+  X86_64_ONLY,
 } from "./syscalls.ts";
 
 /** What becomes of a call; `KILL` is for foreign architectures only and no rule gives it. */
@@ -50,6 +52,8 @@ export interface ArgumentTest {
 /** Calls that share a verdict. */
 export interface Rule {
   readonly calls: readonly SyscallName[];
+  /** Older spellings of them that only x86-64 has. */
+  readonly onX86?: readonly (keyof typeof X86_64_ONLY)[];
   /** In order; the first whose tests all hold decides. */
   readonly cases: readonly {
     readonly tests: readonly ArgumentTest[];
@@ -66,7 +70,8 @@ export interface Rule {
 export function rulesOf(request: FilterRequest): Rule[] {
   return [
     ...networkRules(request),
-    TERMINAL_RULE,
+    request.attributes === "denied" ? QUIET_TERMINAL_RULE : TERMINAL_RULE,
+    ...(request.attributes === "denied" ? [ATTRIBUTE_RULE] : []),
     ...(request.namespaces === "denied" ? NAMESPACE_RULES : []),
     CLONE3_RULE,
     ...(request.debug ? [] : [DEBUG_RULE]),
@@ -225,6 +230,46 @@ const TERMINAL_RULE: Rule = {
   otherwise: "ALLOW",
   what: "of TIOCSTI and TIOCLINUX",
   why: "they type into the caller's terminal",
+};
+
+/** The same where the attributes of files are denied as well: a call belongs to one rule. */
+const QUIET_TERMINAL_RULE: Rule = {
+  ...TERMINAL_RULE,
+  cases: [
+    ...TERMINAL_RULE.cases,
+    ...Object.values(ATTRIBUTE_COMMANDS).map((command) => ({
+      tests: [intEquals(1, command)],
+      verdict: "EPERM" as const,
+    })),
+  ],
+  what: "of TIOCSTI, TIOCLINUX and flags of files",
+  why:
+    "they type into the caller's terminal, or change files that may only be read",
+};
+
+/** Landlock has no right for any of these, so they go by the file's owner alone. */
+const ATTRIBUTE_RULE: Rule = {
+  calls: [
+    "fchmod",
+    "fchmodat",
+    "fchmodat2",
+    "fchown",
+    "fchownat",
+    "utimensat",
+    "setxattr",
+    "lsetxattr",
+    "fsetxattr",
+    "setxattrat",
+    "removexattr",
+    "lremovexattr",
+    "fremovexattr",
+    "removexattrat",
+    "file_setattr",
+  ],
+  onX86: ["chmod", "chown", "lchown", "utime", "utimes", "futimesat"],
+  cases: [],
+  otherwise: "EPERM",
+  why: "modes, owners, times and attributes of what may only be read",
 };
 
 const NEW_NAMESPACE = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS |

@@ -72,8 +72,33 @@ export const SYSCALLS = {
   fsmount: [432, 432],
   fspick: [433, 433],
   mount_setattr: [442, 442],
+  fchmod: [91, 52],
+  fchmodat: [268, 53],
+  fchmodat2: [452, 452],
+  fchown: [93, 55],
+  fchownat: [260, 54],
+  utimensat: [280, 88],
+  setxattr: [188, 5],
+  lsetxattr: [189, 6],
+  fsetxattr: [190, 7],
+  setxattrat: [463, 463],
+  removexattr: [197, 14],
+  lremovexattr: [198, 15],
+  fremovexattr: [199, 16],
+  removexattrat: [466, 466],
+  file_setattr: [469, 469],
 } as const satisfies Record<string, readonly [number, number]>;
 // end generated
+
+/** Older spellings that only x86-64 has (asm/unistd_64.h). */
+export const X86_64_ONLY = {
+  chmod: 90,
+  chown: 92,
+  lchown: 94,
+  utime: 132,
+  utimes: 235,
+  futimesat: 261,
+} as const;
 
 /** What the kernel puts into `seccomp_data.arch` (linux/audit.h: machine | 64 bit | little endian). */
 export const AUDIT_ARCH: Readonly<Record<Arch, number>> = {
@@ -126,6 +151,17 @@ export const NETLINK_ROUTE = 0;
 // asm-generic/ioctls.h, the same on both architectures.
 export const TIOCSTI = 0x5412;
 export const TIOCLINUX = 0x541c;
+
+/** linux/fs.h, linux/fsverity.h, linux/fscrypt.h: commands that change a file which is open for reading only. */
+export const ATTRIBUTE_COMMANDS = {
+  FS_IOC_SETFLAGS: 0x40086602,
+  FS_IOC32_SETFLAGS: 0x40046602,
+  FS_IOC_SETVERSION: 0x40087602,
+  FS_IOC32_SETVERSION: 0x40047602,
+  FS_IOC_FSSETXATTR: 0x401c5820,
+  FS_IOC_ENABLE_VERITY: 0x40806685,
+  FS_IOC_SET_ENCRYPTION_POLICY: 0x800c6613,
+} as const;
 
 // linux/sched.h
 export const CLONE_FS = 0x00000200;

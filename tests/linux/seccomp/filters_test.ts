@@ -25,6 +25,7 @@ import {
   type SyscallName,
   syscallNumber,
   SYSCALLS,
+  X86_64_ONLY,
 } from "../../../src/linux/seccomp/syscalls.ts";
 import { type Outcome, runProgram } from "./bpf_interpreter.ts";
 
@@ -263,8 +264,82 @@ for (const [name, args, verdicts, why] of NAMESPACE_ROWS) {
   });
 }
 
+/** Columns: attributes allowed, attributes denied (a Landlock run that may write no directory). */
+const ATTRIBUTE_ROWS: readonly (readonly [
+  SyscallName,
+  readonly bigint[],
+  string,
+  string,
+])[] = [
+  ["fchmod", [3n, 0o4755n], "AP", "a setuid file by a descriptor for reading"],
+  ["fchmodat", [], "AP", "the mode of a file of the same user"],
+  ["fchmodat2", [], "AP", "the same, newer"],
+  ["fchown", [], "AP", "the group of a file of the same user"],
+  ["fchownat", [], "AP", "the same by name"],
+  ["utimensat", [], "AP", "times: make and backups go by them"],
+  ["setxattr", [], "AP", "access lists are attributes"],
+  ["lsetxattr", [], "AP", "attributes of a link"],
+  ["fsetxattr", [], "AP", "attributes by a descriptor"],
+  ["setxattrat", [], "AP", "the same, newer"],
+  ["removexattr", [], "AP", "attributes taken away"],
+  ["lremovexattr", [], "AP", "attributes of a link taken away"],
+  ["fremovexattr", [], "AP", "attributes taken away by a descriptor"],
+  ["removexattrat", [], "AP", "the same, newer"],
+  ["file_setattr", [], "AP", "flags of a file"],
+  ["ioctl", [3n, 0x40086602n], "AP", "FS_IOC_SETFLAGS: chattr"],
+  ["ioctl", [3n, HIGH | 0x40086602n], "AP", "the same with high bits"],
+  ["ioctl", [3n, 0x40046602n], "AP", "FS_IOC32_SETFLAGS"],
+  ["ioctl", [3n, 0x40087602n], "AP", "FS_IOC_SETVERSION"],
+  ["ioctl", [3n, 0x40047602n], "AP", "FS_IOC32_SETVERSION"],
+  ["ioctl", [3n, 0x401c5820n], "AP", "FS_IOC_FSSETXATTR: project quota"],
+  ["ioctl", [3n, 0x40806685n], "AP", "FS_IOC_ENABLE_VERITY: never writable"],
+  ["ioctl", [3n, 0x800c6613n], "AP", "FS_IOC_SET_ENCRYPTION_POLICY"],
+  ["ioctl", [3n, 0x80086601n], "AA", "FS_IOC_GETFLAGS: lsattr"],
+];
+for (const [name, args, verdicts, why] of ATTRIBUTE_ROWS) {
+  test(`${name}(${hex(args)}) is ${verdicts}: ${why}`, () => {
+    for (const request of allFilterRequests()) {
+      const column = request.attributes === undefined ? 0 : 1;
+      expect([filterKey(request), verdict(request, name, args)])
+        .toEqual([filterKey(request), letters(verdicts)[column]!]);
+    }
+  });
+}
+
+for (const [name, nr] of Object.entries(X86_64_ONLY)) {
+  test(`${name}, which only x86-64 has, goes with the attributes of files`, () => {
+    for (const request of requestsOf("x86_64")) {
+      const outcome = runProgram(programOf(request), {
+        arch: AUDIT_ARCH.x86_64,
+        nr,
+      });
+      expect([filterKey(request), outcome]).toEqual([
+        filterKey(request),
+        request.attributes === undefined ? "ALLOW" : "ERRNO 1",
+      ]);
+    }
+  });
+}
+
+test("attributes are denied only where namespaces are, and no socket is isolated", () => {
+  const requests = allFilterRequests().filter((it) =>
+    it.attributes === "denied"
+  );
+  expect(requests.length).toBe(2 * 2 * FILTER_ARCHES.length);
+  for (const { namespaces, network } of requests) {
+    expect(namespaces).toBe("denied");
+    expect(["shared_restricted", "host"]).toContain(network);
+  }
+});
+
 test("every named call has a row", () => {
-  const rows = [NETWORK_ROWS, ROWS_OF_EVERY_MODE, DEBUG_ROWS, NAMESPACE_ROWS];
+  const rows = [
+    NETWORK_ROWS,
+    ROWS_OF_EVERY_MODE,
+    DEBUG_ROWS,
+    NAMESPACE_ROWS,
+    ATTRIBUTE_ROWS,
+  ];
   const tested = new Set<string>(rows.flat().map(([name]) => name));
   expect(Object.keys(SYSCALLS).filter((name) => !tested.has(name))).toEqual([]);
 });
@@ -440,11 +515,12 @@ function requestsOf(arch: Arch): FilterRequest[] {
 }
 
 function namedNumbers(arch: Arch): Set<number> {
-  return new Set(
-    (Object.keys(SYSCALLS) as SyscallName[]).map((name) =>
+  return new Set([
+    ...(Object.keys(SYSCALLS) as SyscallName[]).map((name) =>
       syscallNumber(name, arch)
     ),
-  );
+    ...(arch === "x86_64" ? Object.values(X86_64_ONLY) : []),
+  ]);
 }
 
 function letters(word: string): Outcome[] {

@@ -1,0 +1,103 @@
+/**
+ * A run on the Landlock rung: chosen by hand, or because bubblewrap can't be used here.
+ *
+ * Loaded only then. The wiring between the rooms, as `backend.ts` is for the first rung. Effects: asks the kernel for its version of
+ * Landlock, and carries the plan out.
+ *
+ * @module
+ */
+import { limitNameOf, type Prepared, type RunRequest } from "./backend.ts";
+import type { ByteString } from "./bytes.ts";
+import type { Failure } from "./failure.ts";
+import type { PathFacts } from "./host/facts.ts";
+import type { FactMap } from "./host/probe.ts";
+import { chooseRung } from "./linux/ladder.ts";
+import { launchAlone } from "./linux/landlock_launcher.ts";
+import { planLandlock } from "./linux/landlock_plan.ts";
+import { callerSoftLimit } from "./linux/launcher.ts";
+import type { LandlockPlan } from "./linux/plan.ts";
+import type { Draft } from "./linux/planner.ts";
+import { layoutOf } from "./policy/layout.ts";
+import type { AbsPath } from "./policy/path.ts";
+import { fail, ok, type Result } from "./result.ts";
+import { landlockVersion } from "./sys/calls.ts";
+
+/** The version of Landlock that the kernel has; 0 where it has none, or where it is switched off. */
+export function landlockOfKernel(): number {
+  const version = landlockVersion();
+  return version.ok ? version.value : 0;
+}
+
+/**
+ * The plan of the second rung, or why nothing can be run.
+ *
+ * @param failure why bubblewrap can't be used; `null`: it was not to be tried
+ */
+export function prepareLandlock(
+  request: RunRequest,
+  facts: PathFacts & { readonly paths: FactMap },
+  draft: Draft,
+  failure: string | null,
+): Result<Prepared, Failure> {
+  const { policy } = request;
+  const limit = limitNameOf(request.limits);
+  if (limit !== null) {
+    const first = failure === null ? "" : `${failure}; `;
+    const message =
+      `${first}Landlock alone can't honour ${limit}: nothing holds what the command starts; leave it out, or use timeout(1)`;
+    return fail({ kind: "request", message });
+  }
+  const layout = layoutOf(policy, facts);
+  const landlock = landlockOfKernel();
+  const rung = chooseRung({
+    policy,
+    layout,
+    bubblewrap: failure === null ? null : { kind: "fails", why: failure },
+    landlock,
+    mayFallBack: true,
+    givenUp: request.givenUp,
+  });
+  if (!rung.ok) return fail({ kind: "plan", error: rung.error });
+  if (rung.value.kind !== "landlock") {
+    throw new Error("bubblewrap was not used");
+  }
+  return ok({
+    kind: "landlock",
+    plan: planLandlock({
+      policy,
+      layout,
+      rung: rung.value,
+      landlock,
+      givenUp: request.givenUp,
+      factAt: (path: AbsPath) => draft.request.factAt(path),
+      arch: draft.request.arch,
+      chdir: draft.request.chdir,
+      user: request.user ?? undefined,
+      passFds: request.passFds,
+      environmentChanges: draft.request.environmentChanges,
+      command: request.command,
+      warnings: draft.request.warnings,
+    }),
+  });
+}
+
+/** Carries the plan out. @returns only on failure before the command started */
+export function launchLandlock(
+  request: RunRequest,
+  plan: LandlockPlan,
+): Failure {
+  const error = launchAlone({
+    plan,
+    environment: request.marksSandbox
+      ? request.environment.map(markedAlone)
+      : request.environment,
+    softNofile: callerSoftLimit(),
+  });
+  return { kind: "launch", error };
+}
+
+function markedAlone(entry: ByteString): ByteString {
+  return entry === "CODEX_SANDBOX=bubblewrap"
+    ? "CODEX_SANDBOX=landlock" as ByteString
+    : entry;
+}

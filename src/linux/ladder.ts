@@ -1,0 +1,310 @@
+/**
+ * The ladder of back ends: bubblewrap, Landlock with seccomp alone, refusal. Which promises each rung keeps, and which rung is taken.
+ *
+ * Pure. A rung that can't keep what the policy itself says is never taken by itself; what it lacks beyond that is said, and refused
+ * where the profile requires it. Landlock allows and never takes away: what is allowed for a directory is allowed for all below it,
+ * so a stricter entry inside a wider one is a promise that it can't keep.
+ *
+ * @module
+ */
+import { toText } from "../bytes.ts";
+import type { MountPoint } from "../policy/decision.ts";
+import type { Layout } from "../policy/layout.ts";
+import type { NetworkMode, Policy, PromiseName } from "../policy/policy.ts";
+import { fail, ok, type Result } from "../result.ts";
+import { kernelWith, rightsOf } from "./landlock_abi.ts";
+import type { PlanError } from "./planner.ts";
+
+/** What a rung makes of one promise. */
+export interface KeptPromise {
+  readonly name: PromiseName;
+  readonly kept: boolean;
+  /** How it is kept, or what is lacking: a clause without a full stop. */
+  readonly why: string;
+}
+
+/** What happened to the first rung: `null` when it was not to be tried. */
+export type BubblewrapOutcome =
+  | { readonly kind: "works"; readonly proc: "fresh" | "host" }
+  | { readonly kind: "fails"; readonly why: string }
+  | null;
+
+/** What decides about the rung. */
+export interface RungRequest {
+  readonly policy: Policy;
+  readonly layout: Layout;
+  readonly bubblewrap: BubblewrapOutcome;
+  /** The version of Landlock that the kernel has, 0 for none. */
+  readonly landlock: number;
+  /** Whether Landlock may follow where bubblewrap fails: not with `--backend bubblewrap` or a bubblewrap chosen by hand. */
+  readonly mayFallBack: boolean;
+  /** Promises that were given up by hand. */
+  readonly givenUp: readonly PromiseName[];
+}
+
+/** The rung that a run takes. */
+export type Rung =
+  | { readonly kind: "bubblewrap"; readonly promises: readonly KeptPromise[] }
+  | {
+    readonly kind: "landlock";
+    readonly promises: readonly KeptPromise[];
+    /** Why it is not bubblewrap. */
+    readonly reason: string;
+  };
+
+/** The first rung that keeps what must be kept, or why there is none. */
+export function chooseRung(request: RungRequest): Result<Rung, PlanError> {
+  const { policy, bubblewrap, mayFallBack } = request;
+  if (bubblewrap?.kind === "works") {
+    const promises = bubblewrapPromises({
+      proc: bubblewrap.proc,
+      network: policy.network,
+    });
+    const broken = unkept(policy, promises);
+    return broken === null
+      ? ok({ kind: "bubblewrap", promises })
+      : fail(broken);
+  }
+  if (bubblewrap !== null && !mayFallBack) return refuse(bubblewrap.why);
+  return landlockRung(request, bubblewrap?.why ?? null);
+}
+
+/** @param failure why bubblewrap can't be used; `null`: Landlock was chosen by hand */
+function landlockRung(
+  { policy, layout, landlock, givenUp }: RungRequest,
+  failure: string | null,
+): Result<Rung, PlanError> {
+  if (policy.options.nestedNamespaces) {
+    const first = failure === null ? "" : `${failure}; `;
+    return refuse(
+      `${first}Landlock alone can't honour nested_namespaces = true of profile ${policy.name}: its filter denies namespaces; leave it out`,
+    );
+  }
+  const promises = landlockPromises(policy, layout, landlock);
+  for (const name of givenUp) {
+    if (promises.some((it) => it.name === name && it.kept)) {
+      return refuse(
+        `Cannot give up "${name}": Landlock keeps it for this profile, leave --give-up ${name} out`,
+      );
+    }
+  }
+  const lacking = promises.filter(({ name, kept }) =>
+    !kept && !givenUp.includes(name)
+  );
+  const broken = lacking.filter(({ name }) => OF_THE_POLICY.includes(name));
+  if (broken.length > 0) {
+    const what = broken.map(({ name, why }) => `"${name}" (${why})`);
+    const flags = broken.map(({ name }) => ` --give-up ${name}`).join("");
+    return refuse(
+      failure === null
+        ? `Cannot keep ${
+          what.join(" and ")
+        } with Landlock alone: use bubblewrap, or add${flags}`
+        : `${failure}; Landlock alone can't keep ${
+          what.join(" and ")
+        }: mend the first, or waive the second by hand with --backend landlock${flags}`,
+    );
+  }
+  const unmet = unkept(policy, lacking, failure);
+  if (unmet !== null) return fail(unmet);
+  const reason = failure ?? "--backend landlock";
+  return ok({ kind: "landlock", promises, reason });
+}
+
+/** What a policy says by its entries and its network; the others are asked for by `require` only. */
+const OF_THE_POLICY: readonly PromiseName[] = [
+  "read-deny",
+  "write-deny",
+  "carve-outs",
+  "network",
+];
+
+/** The first promise that the profile requires and `promises` don't keep. @param failure what went before */
+export function unkept(
+  { options }: Policy,
+  promises: readonly KeptPromise[],
+  failure: string | null = null,
+): PlanError | null {
+  const broken = promises.find(({ name, kept }) =>
+    !kept && options.require.includes(name)
+  );
+  if (broken === undefined) return null;
+  const cannot = failure === null
+    ? "Cannot"
+    : `${failure}; Landlock alone can't`;
+  return {
+    kind: "plan",
+    message:
+      `${cannot} keep the promise "${broken.name}": ${broken.why}; leave it out of require = [...]`,
+  };
+}
+
+function refuse(
+  message: string,
+): { readonly ok: false; readonly error: PlanError } {
+  return fail({ kind: "plan", message });
+}
+
+/** bubblewrap keeps everything, save a fresh `/proc` where a container forbids it. */
+export function bubblewrapPromises(
+  { proc, network }: {
+    readonly proc: "fresh" | "host";
+    readonly network: NetworkMode;
+  },
+): readonly KeptPromise[] {
+  const kept = (name: PromiseName, why: string): KeptPromise => ({
+    name,
+    kept: true,
+    why,
+  });
+  return [
+    kept("read-deny", "masks and an empty root"),
+    kept("write-deny", "read-only mounts"),
+    kept("carve-outs", "a mount of its own for each"),
+    kept(
+      "network",
+      network === "host"
+        ? "nothing is denied"
+        : "a network namespace and the filter",
+    ),
+    kept("pid", "a PID namespace"),
+    kept("ipc", "an IPC namespace and the filter"),
+    proc === "fresh" ? kept("proc", "a fresh /proc") : {
+      name: "proc",
+      kept: false,
+      why:
+        "a fresh /proc can't be mounted here, the host's is visible, read-only",
+    },
+  ];
+}
+
+/** What Landlock of this version, with seccomp, keeps of a policy. */
+export function landlockPromises(
+  policy: Policy,
+  layout: Layout,
+  version: number,
+): readonly KeptPromise[] {
+  const { scopes } = rightsOf(version);
+  return [
+    promise(
+      "read-deny",
+      readDenyGap(layout, version),
+      layout.mountPoints.some((point) =>
+          point.state === "masked" && !isOwn(point)
+        )
+        ? "no rule allows it"
+        : "nothing is denied",
+    ),
+    promise(
+      "write-deny",
+      writeDenyGap(layout, version),
+      layout.mountPoints[0]?.state === "writable"
+        ? "nothing is denied"
+        : "no rule allows it, and the filter denies changes of modes, owners and times",
+    ),
+    promise("carve-outs", carveOutGap(layout), "there is none"),
+    promise(
+      "network",
+      policy.network === "proxied"
+        ? "the proxy needs a network namespace: there would be no network at all"
+        : null,
+      policy.network === "host" ? "nothing is denied" : "the filter",
+    ),
+    promise(
+      "pid",
+      scopes.includes("SIGNAL")
+        ? "processes of the host are seen, and what is left in the background lives on"
+        : "processes of the host are seen and can be signalled, and what is left in the background lives on",
+    ),
+    promise("ipc", "System V objects and message queues are the host's"),
+    promise("proc", "the host's /proc is visible, read-only"),
+  ];
+}
+
+function promise(
+  name: PromiseName,
+  gap: string | null,
+  how = "",
+): KeptPromise {
+  return { name, kept: gap === null, why: gap ?? how };
+}
+
+/** The place and how many more there are like it. */
+function placesText(points: readonly MountPoint[]): string {
+  const first = toText(points[0]!.path);
+  return points.length === 1 ? first : `${first} and ${points.length - 1} more`;
+}
+
+function readDenyGap(layout: Layout, version: number): string | null {
+  const open = layout.mountPoints.filter((point) =>
+    point.state === "masked" && !isOwn(point) && allowedAbove(layout, point) > 0
+  );
+  if (open.length > 0) {
+    return `${placesText(open)} could be read, as what is around it can`;
+  }
+  const masks = layout.mountPoints.some(({ state }) => state === "masked");
+  return masks && version < 1
+    ? `this kernel has no Landlock (Linux ${kernelWith("READ_FILE")})`
+    : null;
+}
+
+function writeDenyGap(layout: Layout, version: number): string | null {
+  const [root] = layout.mountPoints;
+  if (root?.state === "writable") return null;
+  if (version < 1) {
+    return `this kernel has no Landlock (Linux ${kernelWith("WRITE_FILE")})`;
+  }
+  if (!rightsOf(version).files.includes("TRUNCATE")) {
+    return `Landlock ${version} lets every file be emptied, before Linux ${
+      kernelWith("TRUNCATE")
+    }`;
+  }
+  const writable = writableDirectories(layout);
+  return writable.length === 0
+    ? null
+    : `modes and times of files elsewhere could be changed, as they can below ${
+      placesText(writable)
+    }`;
+}
+
+function carveOutGap(layout: Layout): string | null {
+  const open = layout.mountPoints.filter((point) =>
+    point.decider.kind === "private_tmp" ||
+    wantedAt(point) < 2 && allowedAbove(layout, point) === 2
+  );
+  if (open.length === 0) return null;
+  const first = open[0]!;
+  return first.decider.kind === "private_tmp"
+    ? `${placesText(open)} can't be private without a mount`
+    : `${placesText(open)} could be written, as what is around it can`;
+}
+
+/** Directories in which modes and times must be changeable, so that the filter can't deny it anywhere. */
+export function writableDirectories(layout: Layout): readonly MountPoint[] {
+  return layout.mountPoints.filter(({ state, node, decider }) =>
+    state === "writable" && node === "directory" && decider.kind !== "pin"
+  );
+}
+
+/** Our own folder, hidden although the policy lets it be read. */
+function isOwn({ decider }: MountPoint): boolean {
+  return decider.kind === "own";
+}
+
+/** 0 nothing, 1 reading, 2 writing: what a mount point is to give. */
+export function wantedAt({ state }: MountPoint): 0 | 1 | 2 {
+  return state === "writable" ? 2 : state === "read_only" ? 1 : 0;
+}
+
+/** What rules of the places above allow at a mount point, whatever it says itself. */
+export function allowedAbove(layout: Layout, point: MountPoint): 0 | 1 | 2 {
+  let most: 0 | 1 | 2 = 0;
+  for (let at = point.parent; at !== null;) {
+    const above = layout.byPath.get(at);
+    if (above === undefined) break;
+    const wanted = wantedAt(above);
+    if (wanted > most) most = wanted;
+    at = above.parent;
+  }
+  return most;
+}
