@@ -14,7 +14,7 @@ import { gatherFacts } from "./host/gather.ts";
 import { ownPathsOf } from "./own_paths.ts";
 import { canRun, lookUpCommand } from "./host/command.ts";
 import { follow, type PathFacts } from "./host/facts.ts";
-import { variable } from "./host/origin.ts";
+import { homeOf, variable } from "./host/origin.ts";
 import { type FactMap, probePath } from "./host/probe.ts";
 import { liesBelow, readOnlyStreams } from "./host/streams.ts";
 import { openStateFolder, stateFolderOf } from "./host/state_folder.ts";
@@ -239,6 +239,10 @@ function draftFromHost(request: RunRequest): Result<Drafted, Failure> {
     policy: request.policy,
     own: ownPathsOf(request.codexHome, request.ownFiles),
     euid: request.euid,
+    surroundings: {
+      home: () => homeOf(request.callerEnvironment, request.uid),
+      environment: request.callerEnvironment,
+    },
   });
   if (!gathered.ok) {
     return fail(globFailure(gathered.error, request.policy));
@@ -399,6 +403,8 @@ export function carryOut(
     case "sandbox": {
       const launch = launchOf(request, prepared);
       request.mark("launch");
+      const closed = closeAbstractSockets(prepared.plan);
+      if (closed !== null) return closed;
       if (prepared.plan.supervisor.length === 0) {
         keepForNextTime(request, launch);
         if (request.codexHome !== null) {
@@ -495,6 +501,23 @@ function keepForNextTime(request: RunRequest, launch: Launch): void {
 export function limitNameOf(limits: RunLimits): string | null {
   if (limits.timeoutMs !== null) return "--timeout";
   return limits.graceMs !== null ? "--grace" : null;
+}
+
+/** Everything that is started from here on is in the domain: bubblewrap, the command, and ours that stay. */
+function closeAbstractSockets(plan: SandboxPlan): Failure | null {
+  if (plan.abstractSockets?.reach !== "closed") return null;
+  const { enterDomain }: typeof import("./linux/enter_domain.ts") = require(
+    "./linux/enter_domain.ts",
+  );
+  const { ABSTRACT_SCOPE }: typeof import("./linux/domains.ts") = require(
+    "./linux/domains.ts",
+  );
+  const entered = enterDomain(ABSTRACT_SCOPE);
+  return entered.ok ? null : launchFailure(
+    `Cannot close the host's abstract sockets: ${entered.error.call} says ${
+      abi.errnoText(entered.error.errno)
+    }`,
+  ).error;
 }
 
 /** Standard streams that would be ways out, and descriptors that aren't there. */
@@ -740,18 +763,22 @@ function possiblePlaceholders(
   facts: PathFacts,
 ): Placeholder[] {
   const states = new Map(points.map(({ path, state }) => [path, state]));
-  return points.flatMap(({ path, state, node, parent }): Placeholder[] => {
-    if (state === "writable" || node === "missing" || parent === null) {
-      return [];
-    }
-    const fact = facts.paths.get(path);
-    if (states.get(parent) !== "writable" || fact === undefined) return [];
-    // More than two links means subdirectories on most file systems: not empty, and no need to look.
-    const mayBe = node === "directory"
-      ? fact.linkCount <= 2
-      : fact.kind === "file" && fact.sizeBytes === 0;
-    return mayBe && isEmptyAndOpen(path, node) ? [{ path, node }] : [];
-  });
+  return points.flatMap(
+    ({ path, state, node, parent, decider }): Placeholder[] => {
+      if (state === "writable" || node === "missing" || parent === null) {
+        return [];
+      }
+      const fact = facts.paths.get(path);
+      if (states.get(parent) !== "writable" || fact === undefined) return [];
+      // Daemons' own: no run ever made one.
+      if (decider.kind === "socket") return [];
+      // More than two links means subdirectories on most file systems: not empty, and no need to look.
+      const mayBe = node === "directory"
+        ? fact.linkCount <= 2
+        : fact.kind === "file" && fact.sizeBytes === 0;
+      return mayBe && isEmptyAndOpen(path, node) ? [{ path, node }] : [];
+    },
+  );
 }
 
 /**

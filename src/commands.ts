@@ -28,7 +28,7 @@ import { checkAll, placesOf, selectRun } from "./config/run.ts";
 import { createInterfaceReader } from "./egress/host_dialer.ts";
 import { type Failure, globFailure } from "./failure.ts";
 import { gatherFacts } from "./host/gather.ts";
-import type { Origin as Caller } from "./host/origin.ts";
+import { homeOf, type Origin as Caller } from "./host/origin.ts";
 import type { PathFacts } from "./host/facts.ts";
 import { ownPathsOf } from "./own_paths.ts";
 import { type AbsPath, resolvePath } from "./policy/path.ts";
@@ -302,7 +302,16 @@ function factsFor(
 ): Result<PathFacts, Failure> {
   const own = ownPathsOf(loaded.codexHome, run.ownFiles);
   const { policy } = run;
-  const facts = gatherFacts({ policy, own, asked, euid: caller.euid });
+  const facts = gatherFacts({
+    policy,
+    own,
+    asked,
+    euid: caller.euid,
+    surroundings: {
+      home: () => homeOf(caller.environment, caller.uid),
+      environment: caller.environment,
+    },
+  });
   if (facts.ok) return facts;
   return fail(globFailure(facts.error, policy));
 }

@@ -86,16 +86,6 @@ export function sandboxRequest(
   if (!checked.ok) return checked;
   const served = networkOf(options, run.value, chosen.value.policy, origin);
   if (!served.ok) return served;
-  const sockets = run.value.network.table["unix_sockets"];
-  if (
-    chosen.value.policy.network === "host" && typeof sockets === "object" &&
-    Object.keys(sockets).length > 0
-  ) {
-    // Without the host's network no socket of the host can be reached at all.
-    return wrong(
-      `Cannot honour unix_sockets of profile ${chosen.value.policy.name}: this version doesn't hide sockets when the network is enabled; deny their directories under filesystem instead`,
-    );
-  }
   const user = options.user === null
     ? ok(null)
     : commandUser(options.user, origin);

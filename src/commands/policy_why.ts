@@ -181,6 +181,10 @@ function changeFor(request: WhyRequest, verdict: Verdict): string | null {
       return reopen(path);
     case "private_tmp":
       return `remove tmp = "private" ${tableOf(policy)}`;
+    case "socket":
+      return `add ${JSON.stringify(path)} = "allow" ${
+        tableOf(policy, "network.unix_sockets")
+      }`;
     case "own":
     case "system":
     case "pin":
@@ -201,12 +205,12 @@ function isOnlyUnexecutable(
 }
 
 /** Built-in profiles can't be edited: they are extended. */
-function tableOf(policy: Policy): string {
+function tableOf(policy: Policy, table = "filesystem"): string {
   if (!policy.name.startsWith(":")) {
     const name = /^[A-Za-z0-9_-]+$/.test(policy.name)
       ? policy.name
       : JSON.stringify(policy.name);
-    return `to [permissions.${name}.filesystem]`;
+    return `to [permissions.${name}.${table}]`;
   }
   return policy.name === ":danger-full-access"
     ? "to a profile of your own"

@@ -64,6 +64,14 @@ export interface OwnPaths {
   readonly hidden: readonly AbsPath[];
 }
 
+/** A known socket of a daemon that is there, or a directory that has nothing but such sockets. `path` is canonical. */
+export interface SocketFact {
+  readonly path: AbsPath;
+  /** `private_directory`: the user's own runtime directory. */
+  readonly node: "socket" | "directory" | "private_directory";
+  readonly daemon: string;
+}
+
 /** No place of ours: for tests and for `external` profiles. */
 export const NO_OWN_PATHS: OwnPaths = { readOnly: [], hidden: [] };
 
@@ -77,6 +85,8 @@ export interface PathFacts {
   readonly gitPointers: ReadonlyMap<AbsPath, ByteString>;
   readonly globMatches: readonly GlobMatch[];
   readonly own: OwnPaths;
+  /** Found where a run would reach them: absent without the host's network. */
+  readonly sockets?: readonly SocketFact[];
   /** Repositories inside writable directories. Absent where nobody looked. */
   readonly repositories?: Repositories;
 }

@@ -7,6 +7,7 @@
  * @module
  */
 import type { ByteString } from "../bytes.ts";
+import type { SocketSurroundings } from "../policy/daemon_sockets.ts";
 import type { AbsPath } from "../policy/path.ts";
 import type { Policy } from "../policy/policy.ts";
 import {
@@ -17,9 +18,15 @@ import {
 } from "../policy/questions.ts";
 import { ok, type Result } from "../result.ts";
 import { kernelDirectoryReader } from "./directory_reader.ts";
-import { MAX_POINTER_BYTES, type OwnPaths, type PathFacts } from "./facts.ts";
+import {
+  MAX_POINTER_BYTES,
+  type OwnPaths,
+  type PathFacts,
+  type SocketFact,
+} from "./facts.ts";
 import { expandGlobs, type GlobError } from "./glob.ts";
 import { type FactMap, probePath, readSmallFile } from "./probe.ts";
+import { spoil } from "../sys/observed.ts";
 
 /** What is asked beside the policy's own questions. */
 export interface GatherRequest {
@@ -28,15 +35,28 @@ export interface GatherRequest {
   /** Paths that `access` will be asked about. */
   readonly asked?: readonly AbsPath[];
   readonly euid: number;
+  /** Where to look for daemons' sockets; asked only where the host's network would reach them. */
+  readonly surroundings?: Omit<SocketSurroundings, "uid">;
 }
 
 /** The facts, complete for `layoutOf`, `validatePolicy` and `access`; `paths` may be added to. */
 export function gatherFacts(
-  { policy, own, asked = [], euid }: GatherRequest,
+  { policy, own, asked = [], euid, surroundings }: GatherRequest,
 ): Result<PathFacts & { readonly paths: FactMap }, GlobError> {
   const paths: FactMap = new Map();
   const gitPointers = new Map<AbsPath, ByteString>();
-  const basics = { paths, gitPointers, globMatches: [], own };
+  const sockets =
+    policy.network === "host" && policy.enforcement === "managed" &&
+      surroundings !== undefined
+      ? lookForSockets(paths, policy, { ...surroundings, uid: euid })
+      : null;
+  const basics = {
+    paths,
+    gitPointers,
+    globMatches: [],
+    own,
+    ...(sockets === null ? {} : { sockets }),
+  };
   for (const path of questions(policy, own)) probePath(paths, path);
   for (const path of asked) probePath(paths, path);
   const repositories = mayHoldRepositories(policy)
@@ -72,4 +92,21 @@ function mayHoldRepositories(policy: Policy): boolean {
 /** Loaded on demand: a run that may write nothing never pays for it. */
 function search(): typeof import("./search.ts") {
   return require("./search.ts");
+}
+
+/** Loads the list and the search only here: a run without the host's network needs neither. */
+function lookForSockets(
+  paths: FactMap,
+  policy: Policy,
+  surroundings: SocketSurroundings,
+): readonly SocketFact[] {
+  const { socketSearch }: typeof import("../policy/daemon_sockets.ts") =
+    require("../policy/daemon_sockets.ts");
+  const { findSockets }: typeof import("./daemon_sockets.ts") = require(
+    "./daemon_sockets.ts",
+  );
+  // What variables and directories say is more than a kept start could ask again.
+  spoil();
+  for (const path of policy.options.unixSockets) probePath(paths, path);
+  return findSockets(paths, socketSearch(surroundings), surroundings.uid);
 }

@@ -64,6 +64,7 @@ function sandboxLines(plan: SandboxPlan): string[] {
     }`,
     ...limitLines(plan),
     `network      ${networkLine(plan)}`,
+    ...abstractLines(plan),
     ...givenBackLines(plan),
     ...promiseLines(ladder().bubblewrapPromises(plan), []),
     "mounts",
@@ -199,6 +200,16 @@ function networkLine(plan: SandboxPlan): string {
     case "host":
       return "the host's, unfiltered";
   }
+}
+
+function abstractLines({ abstractSockets }: SandboxPlan): string[] {
+  if (abstractSockets === undefined) return [];
+  const { reach, reason } = abstractSockets;
+  return [
+    reach === "closed"
+      ? `sockets      the host's abstract names are closed: ${reason}`
+      : `sockets      the host's abstract names can be reached: ${reason}`,
+  ];
 }
 
 /** What the profile takes back of the sandbox's own closeness. */

@@ -285,6 +285,10 @@ function reasonOf(point: MountPoint): string {
       return decider.access === "hidden"
         ? "our state folder is hidden"
         : "our own files stay read-only";
+    case "socket":
+      return decider.opened
+        ? "opened by unix_sockets"
+        : `${decider.daemon} takes orders there: unix_sockets opens it`;
     case "private_tmp":
       return 'tmp = "private"';
     case "system":

@@ -46,6 +46,13 @@ export interface GlobCover {
   readonly directories: number;
 }
 
+/** Whether the host's abstract names can be reached, which no mount can hide. */
+export interface AbstractSockets {
+  /** `closed`: by a Landlock scope that bubblewrap is started in. */
+  readonly reach: "closed" | "open";
+  readonly reason: string;
+}
+
 /** Why a supervisor of ours stays for the run. */
 export type SupervisorReason =
   | "placeholders"
@@ -72,6 +79,8 @@ export interface SandboxPlan {
   readonly mounts: readonly MountStep[];
   readonly proc: "fresh" | "host";
   readonly network: NetworkMode;
+  /** Abstract AF_UNIX names of the host: absent where the network namespace has none of them. */
+  readonly abstractSockets?: AbstractSockets;
   readonly filter: FilterRequest;
   readonly launcher: Launcher;
   readonly stage: Stage;

@@ -27,6 +27,7 @@ import type { Domain } from "./domains.ts";
 import type { PlanSize } from "./many_mounts.ts";
 import { type OwnBind, planMounts } from "./mounts.ts";
 import type {
+  AbstractSockets,
   EnvironmentChange,
   Launcher,
   Placeholder,
@@ -168,6 +169,35 @@ function traceDomainOf(
         version.ok ? `version ${version.value}` : `none (${version.error})`
       }; leave it out`,
   });
+}
+
+/** With the host's network its abstract names are there too. */
+function abstractSocketsOf(
+  { policy, landlock }: DraftRequest,
+): AbstractSockets | null {
+  if (policy.network !== "host" || policy.enforcement !== "managed") {
+    return null;
+  }
+  const { opensX11 }: typeof import("../policy/daemon_sockets.ts") = require(
+    "../policy/daemon_sockets.ts",
+  );
+  if (opensX11(policy.options.unixSockets)) {
+    return {
+      reach: "open",
+      reason: "unix_sockets opens X11, whose clients ask for an abstract name",
+    };
+  }
+  const { SCOPE_VERSION } = loadDomains();
+  const version = landlock();
+  return version.ok && version.value >= SCOPE_VERSION
+    ? { reach: "closed", reason: "a Landlock scope" }
+    : {
+      reach: "open",
+      reason:
+        `only Landlock ${SCOPE_VERSION} (Linux 6.12) closes them, and this kernel has ${
+          version.ok ? `version ${version.value}` : `none (${version.error})`
+        }`,
+    };
 }
 
 /** Loaded on demand: most plans have no domain. */
@@ -346,6 +376,7 @@ export function completePlan(
     stage = { kind: "inner", reason };
     mounts = mountsOf({ request, stage }, proc);
   }
+  const abstractSockets = abstractSocketsOf(request);
   return ok({
     kind: "bubblewrap",
     profile: request.policy.name,
@@ -354,6 +385,7 @@ export function completePlan(
     mounts,
     proc,
     network: request.policy.network,
+    ...(abstractSockets === null ? {} : { abstractSockets }),
     filter: draft.filter,
     launcher,
     stage,

@@ -40,6 +40,10 @@ export function describeDecider(decider: Decider): string {
       return decider.access === "hidden"
         ? `"${at}" holds the sandbox's own state, which is hidden`
         : `"${at}" is one of the sandbox's own places, which stay read-only`;
+    case "socket":
+      return decider.opened
+        ? `unix_sockets opens "${at}"`
+        : `"${at}" is hidden beside the host's network: ${decider.daemon} takes orders there`;
     case "private_tmp":
       return `"${at}" is the run's own empty directory (tmp = "private")`;
     case "system":

@@ -46,6 +46,13 @@ export type Decider =
     readonly path: AbsPath;
     readonly access: "read_only" | "hidden";
   }
+  /** A socket through which a daemon of the host takes orders, or a directory of such. `opened`: by `unix_sockets`. */
+  | {
+    readonly kind: "socket";
+    readonly path: AbsPath;
+    readonly daemon: string;
+    readonly opened: boolean;
+  }
   /** `tmp = "private"`: an empty directory of the run's own. */
   | { readonly kind: "private_tmp"; readonly path: AbsPath }
   /** `/proc`, `/dev`, `/sys`, which every plan makes by itself. */

@@ -19,11 +19,13 @@ import {
   type AbsPath,
   childOf,
   depthOf,
+  isInside,
   nameOf,
   parentOf,
   ROOT,
 } from "./path.ts";
 import {
+  isMadeFresh,
   type Place,
   placeOf,
   PLATFORM_DIRECTORIES,
@@ -75,6 +77,7 @@ export function rulesOf(policy: Policy, facts: PathFacts): Rules {
   for (const rule of placed) addEntry(entries, rule);
   addPlatform(policy, facts, entries);
   addPrivateTmp(policy, facts, entries);
+  hideSockets(policy, facts, entries);
   for (const rules of entries.values()) {
     rules.sort((a, b) => STRENGTH[b.access] - STRENGTH[a.access]);
   }
@@ -93,6 +96,7 @@ export function rulesOf(policy: Policy, facts: PathFacts): Rules {
     addCaps(facts, rules);
     addNested(facts, rules);
   }
+  openSockets(policy, facts, rules);
   return rules;
 }
 
@@ -239,6 +243,57 @@ function addPrivateTmp(
     const decider = { kind: "private_tmp", path: place.path } as const;
     addEntry(entries, { access: "private", decider, place });
   }
+}
+
+/** Sockets of daemons are denied like a path of that name: what is granted deeper is seen, and `unix_sockets` leaves them out. */
+function hideSockets(
+  policy: Policy,
+  facts: PathFacts,
+  entries: Map<AbsPath, Rule[]>,
+): void {
+  const { sockets = [] } = facts;
+  if (sockets.length === 0) return;
+  const opened = openedPlaces(policy, facts);
+  for (const { path, node, daemon } of sockets) {
+    if (opened.some((place) => isInside(path, { root: place.path }))) continue;
+    // Who works in a runtime directory, or grants it, sees it: the known names in it are hidden one by one.
+    const isUsed = node === "private_directory" &&
+      (isInside(policy.cwd, { root: path }) ||
+        entries.get(path)?.some(({ access }) => access !== "deny") === true);
+    const place = isUsed ? null : placeOf(facts, path);
+    if (place === null || place.node === "missing") continue;
+    const decider = { kind: "socket", path, daemon, opened: false } as const;
+    addEntry(entries, { access: "deny", decider, place });
+  }
+}
+
+/** What `unix_sockets` opens and something around would hide: an empty root, a private `/tmp`, a hidden directory. */
+function openSockets(policy: Policy, facts: PathFacts, rules: Rules): void {
+  if (facts.sockets === undefined || policy.network !== "host") return;
+  for (const place of openedPlaces(policy, facts)) {
+    const { path } = place;
+    if (isMadeFresh(path) || rules.entries.has(path)) continue;
+    const { state } = rule(rules, path);
+    if (state === "read_only" || state === "writable") continue;
+    const decider = {
+      kind: "socket",
+      path,
+      daemon: "a daemon",
+      opened: true,
+    } as const;
+    addEntry(rules.entries as Map<AbsPath, Rule[]>, {
+      access: "read",
+      decider,
+      place,
+    });
+  }
+}
+
+function openedPlaces(policy: Policy, facts: PathFacts): readonly Place[] {
+  return policy.options.unixSockets.flatMap((path) => {
+    const place = placeOf(facts, path);
+    return place === null || place.node === "missing" ? [] : [place];
+  });
 }
 
 /** `/tmp`, and `$TMPDIR` where an entry names it. */

@@ -21,6 +21,7 @@ import {
   followsLinks,
 } from "../../src/linux/planner.ts";
 import { shownArguments } from "../../src/linux/explain.ts";
+import type { SocketFact } from "../../src/host/facts.ts";
 import { abs } from "../../src/policy/path.ts";
 import { fail, ok } from "../../src/result.ts";
 import {
@@ -32,8 +33,27 @@ import {
   requestOf,
   WORKSPACE,
 } from "./plans.ts";
+import type { Tree } from "../policy/world.ts";
 
 const GOLDEN = `${import.meta.dirname}/../golden/plans`;
+
+const SOCKETS_TREE: Tree = {
+  "/tmp": "sticky",
+  "/run/docker.sock": "socket",
+  "/run/user/1000/podman/podman.sock": "socket",
+  "/tmp/.X11-unix/X0": "socket",
+  "/tmp/ssh-x/agent.1": "socket",
+};
+const SOCKETS: readonly SocketFact[] = [
+  { path: abs("/run/docker.sock"), node: "socket", daemon: "Docker" },
+  {
+    path: abs("/run/user/1000"),
+    node: "private_directory",
+    daemon: "whoever runs in this session",
+  },
+  { path: abs("/tmp/.X11-unix"), node: "directory", daemon: "X11" },
+  { path: abs("/tmp/ssh-x/agent.1"), node: "socket", daemon: "an ssh agent" },
+];
 
 const CASES: readonly Case[] = [
   { name: "read_only", why: "everything readable", entries: [READ] },
@@ -133,6 +153,47 @@ const CASES: readonly Case[] = [
     why: "through the inner stage, in a domain of its own",
     entries: [READ],
     options: { debug: true },
+  },
+  {
+    name: "hidden_sockets",
+    why: "with the host's network nobody takes orders from inside",
+    entries: [READ],
+    network: "host",
+    tree: SOCKETS_TREE,
+    sockets: SOCKETS,
+  },
+  {
+    name: "opened_sockets",
+    why: "what unix_sockets names stays, in a hidden directory too",
+    entries: [READ],
+    network: "host",
+    tree: SOCKETS_TREE,
+    sockets: SOCKETS,
+    options: {
+      unixSockets: [
+        "/run/docker.sock",
+        "/run/user/1000/podman/podman.sock",
+        "/tmp/.X11-unix/X0",
+      ].map(abs),
+    },
+  },
+  {
+    name: "hidden_sockets_in_a_writable_root",
+    why: "masks there are pinned like any other",
+    entries: WORKSPACE,
+    network: "host",
+    tree: { ...ALL_METADATA, ...SOCKETS_TREE },
+    sockets: SOCKETS,
+  },
+  {
+    name: "opened_socket_in_an_empty_root",
+    why: "what is opened is there",
+    entries: [],
+    minimal: true,
+    network: "host",
+    tree: SOCKETS_TREE,
+    sockets: SOCKETS,
+    options: { unixSockets: [abs("/run/docker.sock")] },
   },
   {
     name: "nested_namespaces",
@@ -335,6 +396,39 @@ for (const [version, kind, why] of TRACE) {
   });
 }
 
+const ABSTRACT = [ // Landlock's version, what unix_sockets opens, the reach, why
+  [7, [], "closed", "a scope is there"],
+  [
+    6,
+    ["/run/docker.sock"],
+    "closed",
+    "another socket is nobody's abstract name",
+  ],
+  [5, [], "open", "scopes came with version 6"],
+  [null, [], "open", "no Landlock, no scope"],
+  [7, ["/tmp/.X11-unix/X0"], "open", "X clients try the abstract name first"],
+  [7, ["/tmp/.X11-unix"], "open", "the whole directory likewise"],
+] as const;
+for (const [version, opened, reach, why] of ABSTRACT) {
+  test(`abstract sockets are ${reach} with Landlock ${version} and [${opened}] opened: ${why}`, () => {
+    const one: Case = { name: "x", why, entries: [READ], network: "host" };
+    const options = { unixSockets: opened.map(abs) };
+    const draft = draftPlan({
+      ...requestOf(one, options),
+      landlock: () => version === null ? fail("ENOSYS") : ok(version),
+    });
+    if (!draft.ok) throw new Error(draft.error.message);
+    const launcher = {
+      kind: "system",
+      path: abs("/usr/bin/bwrap"),
+      version: "0.12.0",
+      reason: "test",
+    } as const;
+    const plan = completePlan(draft.value, launcher, ABLE);
+    expect(plan.ok && plan.value.abstractSockets?.reach).toBe(reach);
+  });
+}
+
 test("no domain and no question for one without debug", () => {
   const draft = draftPlan({
     ...requestOf({ name: "x", why: "", entries: [READ] }),
@@ -379,6 +473,9 @@ function lines(plan: SandboxPlan): string[] {
       "none"
     }`,
     `# descriptors: ${held}`,
+    ...(plan.abstractSockets === undefined ? [] : [
+      `# abstract sockets: ${plan.abstractSockets.reach} (${plan.abstractSockets.reason})`,
+    ]),
     ...(plan.traceDomain === null
       ? []
       : [`# trace domain: ${JSON.stringify(plan.traceDomain)}`]),

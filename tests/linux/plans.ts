@@ -10,6 +10,7 @@ import {
   type GlobMatch,
   NO_OWN_PATHS,
   type OwnPaths,
+  type SocketFact,
 } from "../../src/host/facts.ts";
 import type { BwrapAbility } from "../../src/linux/bwrap_choice.ts";
 import type { SandboxPlan } from "../../src/linux/plan.ts";
@@ -49,6 +50,7 @@ export interface Case {
   readonly minimal?: boolean;
   readonly network?: Policy["network"];
   readonly options?: Partial<Policy["options"]>;
+  readonly sockets?: readonly SocketFact[];
   readonly root?: boolean;
   readonly tree?: Tree;
   readonly own?: OwnPaths;
@@ -92,6 +94,7 @@ export function requestOf(
   const facts = factsOf({ ...HOST, ...one.tree }, policy, {
     own: one.own ?? NO_OWN_PATHS,
     matches: one.matches ?? [],
+    ...(one.sockets === undefined ? {} : { sockets: one.sockets }),
   });
   const [refused] = policyErrors(policy, facts);
   if (refused !== undefined) throw new Error(refused.message);

@@ -13,6 +13,7 @@ import {
   type OwnPaths,
   type PathFact,
   type PathFacts,
+  type SocketFact,
 } from "../../src/host/facts.ts";
 import { globPrefix } from "../../src/policy/glob.ts";
 import {
@@ -40,7 +41,7 @@ import {
 import type { ByteString } from "../../src/bytes.ts";
 
 /**
- * Nodes by path: `dir`, `file`, `file: TEXT`, `exe`, `-> TARGET`, `locked` (lstat fails), `fifo`, `device`, `hard` (two links),
+ * Nodes by path: `dir`, `file`, `file: TEXT`, `exe`, `-> TARGET`, `locked` (lstat fails), `socket`, `fifo`, `device`, `hard` (two links),
  * `huge` (10 GiB), `open` (a directory of mode 777), `sticky` (1777).
  * Directories above are made.
  */
@@ -50,8 +51,16 @@ export type Tree = Readonly<Record<string, string>>;
 export function factsOf(
   tree: Tree,
   policy: Policy,
-  { asked = [], own = NO_OWN_PATHS, matches = [], repositories = null }: {
+  {
+    asked = [],
+    own = NO_OWN_PATHS,
+    matches = [],
+    repositories = null,
+    sockets,
+  }: {
     readonly asked?: readonly string[];
+    /** Found on the host; `unix_sockets` is asked about beside them. */
+    readonly sockets?: readonly SocketFact[];
     readonly own?: OwnPaths;
     readonly matches?: readonly GlobMatch[];
     /** What a search inside the writable directories found. */
@@ -61,13 +70,21 @@ export function factsOf(
   const nodes = nodesOf(tree);
   const paths = new Map<AbsPath, PathFact>();
   const gitPointers = new Map<AbsPath, ByteString>();
-  const basics = { paths, gitPointers, globMatches: matches, own };
   const found = repositories?.map(abs) ?? [];
-  const facts = repositories === null
-    ? basics
-    : { ...basics, repositories: { found, cut: null } };
+  const facts = {
+    paths,
+    gitPointers,
+    globMatches: matches,
+    own,
+    ...(repositories === null ? {} : { repositories: { found, cut: null } }),
+    ...(sockets === undefined ? {} : { sockets }),
+  };
   for (const path of found.flatMap(repositoryQuestions)) {
     ask(nodes, paths, path);
+  }
+  for (const { path } of sockets ?? []) ask(nodes, paths, path);
+  if (sockets !== undefined) {
+    for (const path of policy.options.unixSockets) ask(nodes, paths, path);
   }
   for (const path of questions(policy, own)) ask(nodes, paths, path);
   for (const path of asked) ask(nodes, paths, abs(path));
@@ -191,6 +208,8 @@ function factFor(spec: string): PathFact {
       return { ...PLAIN, linkCount: 2 };
     case "huge":
       return { ...PLAIN, sizeBytes: 10 * 1024 ** 3 };
+    case "socket":
+      return { ...PLAIN, kind: "socket" };
     case "fifo":
       return { ...PLAIN, kind: "fifo" };
     case "device":

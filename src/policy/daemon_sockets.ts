@@ -1,0 +1,232 @@
+/**
+ * Sockets of the host's daemons that take orders: with one of them a command gets something done outside of its sandbox.
+ *
+ * Pure: names only. They are hidden where the network is the host's; without it no AF_UNIX socket can be made at all. Left alone is
+ * what only answers or stores: name services (nscd, resolved, userdb, sssd, avahi), logs, databases, nix.
+ *
+ * @module
+ */
+import type { ByteString } from "../bytes.ts";
+import { type AbsPath, isInside, ROOT, toAbsPath } from "./path.ts";
+import { TMP } from "./places.ts";
+
+/** One place that may be there. */
+export interface KnownSocket {
+  readonly path: AbsPath;
+  /** `private_directory`: hidden whole only if it is the user's own and closed to others, as a runtime directory is. */
+  readonly node: "socket" | "directory" | "private_directory";
+  readonly daemon: string;
+}
+
+/** Whose they are, and their names below a base; one that ends in `/` is a directory that belongs to the daemon alone. */
+type Known = readonly (readonly [daemon: string, ...names: string[]])[];
+
+/** What may be below one directory. */
+export interface SocketGroup {
+  readonly base: AbsPath;
+  /** Whether a look at the base's own names is cheaper than one at each place. */
+  readonly isListed: boolean;
+  readonly known: Known;
+}
+
+/** What decides where they are. */
+export interface SocketSurroundings {
+  readonly uid: number;
+  /** Asked only where it is needed: it may take a look into `/etc/passwd`. */
+  readonly home: () => AbsPath | null;
+  /** Of the caller. */
+  readonly environment: readonly ByteString[];
+}
+
+const IN_RUN: Known = [
+  ["Docker", "docker.sock", "docker/"],
+  ["Podman", "podman/"],
+  ["containerd", "containerd/", "k3s/", "buildkit/"],
+  ["CRI-O", "crio/", "cri-dockerd.sock", "dockershim.sock"],
+  ["libvirt", "libvirt/"],
+  ["Incus", "incus/"],
+  ["Multipass", "multipass_socket"],
+  ["snapd", "snapd.socket", "snapd-snap.socket"],
+  [
+    "systemd",
+    "systemd/private",
+    "systemd/notify",
+    "systemd/cgroups-agent",
+    "systemd/io.systemd.ManagedOOM",
+    "systemd/io.systemd.Manager",
+    "systemd/machine/",
+    "systemd/initctl/",
+    "udev/control",
+  ],
+  ["init", "initctl"],
+  ["D-Bus", "dbus/"],
+  ["supervisord", "supervisor.sock"],
+  ["Tailscale", "tailscale/"],
+  ["Open vSwitch", "openvswitch/"],
+  ["LVM and multipath", "lvm/lvmpolld.socket", "multipathd.socket"],
+  ["GSSAPI credentials", "gssproxy.sock"],
+  ["smart cards", "pcscd/"],
+  ["CUPS", "cups/cups.sock"],
+  ["PulseAudio and PipeWire", "pulse/", "pipewire/"],
+  ["a terminal multiplexer", "screen/"],
+];
+
+const IN_RUNTIME_DIRECTORY: Known = [
+  ["Docker", "docker.sock"],
+  ["Podman", "podman/"],
+  ["containerd", "containerd-rootless/"],
+  ["libvirt", "libvirt/"],
+  ["systemd", "systemd/"],
+  ["D-Bus", "bus", "at-spi/"],
+  ["Wayland", "wayland-0", "wayland-1", "hypr/", "gamescope-0"],
+  ["PulseAudio and PipeWire", "pulse/", "pipewire-0", "pipewire-0-manager"],
+  ["an ssh agent", "ssh-agent.socket", "gcr/", "keyring/"],
+  ["GnuPG", "gnupg/"],
+  ["an editor", "emacs/"],
+];
+
+const GNUPG = [
+  "S.gpg-agent",
+  "S.gpg-agent.ssh",
+  "S.gpg-agent.extra",
+  "S.gpg-agent.browser",
+  "S.scdaemon",
+  "S.keyboxd",
+  "S.dirmngr",
+];
+
+const IN_HOME: Known = [
+  [
+    "Docker",
+    ".docker/run/docker.sock",
+    ".docker/desktop/",
+    ".rd/docker.sock",
+    ".colima/default/docker.sock",
+  ],
+  ["libvirt", ".cache/libvirt/libvirt-sock"],
+  ["an ssh agent", ".1password/agent.sock", ".bitwarden-ssh-agent.sock"],
+  ["GnuPG", ...GNUPG.map((name) => `.gnupg/${name}`)],
+  ["a terminal multiplexer", ".screen/"],
+];
+
+const IN_VAR: Known = [
+  [
+    "the kubelet",
+    "lib/kubelet/pod-resources/",
+    "lib/kubelet/device-plugins/",
+  ],
+  ["LXD", "lib/lxd/unix.socket", "snap/lxd/common/lxd/unix.socket"],
+  ["Incus", "lib/incus/unix.socket"],
+  ["Multipass", "snap/multipass/common/"],
+  ["GSSAPI credentials", "lib/gssproxy/default.sock"],
+];
+
+/** Variables that say where a socket is: as a path, or as an address that holds one (`unix:path=/…,guid=…`, `unix:///…`). */
+const TOLD_BY: ReadonlyMap<string, string> = new Map([
+  ["SSH_AUTH_SOCK", "an ssh agent"],
+  ["DOCKER_HOST", "Docker"],
+  ["CONTAINER_HOST", "Podman"],
+  ["CONTAINERD_ADDRESS", "containerd"],
+  ["BUILDKIT_HOST", "containerd"],
+  ["DBUS_SESSION_BUS_ADDRESS", "D-Bus"],
+  ["DBUS_SYSTEM_BUS_ADDRESS", "D-Bus"],
+  ["DBUS_STARTER_ADDRESS", "D-Bus"],
+  ["AT_SPI_BUS_ADDRESS", "D-Bus"],
+  ["NOTIFY_SOCKET", "systemd"],
+  ["WAYLAND_DISPLAY", "Wayland"],
+  ["SWAYSOCK", "a window manager"],
+  ["I3SOCK", "a window manager"],
+  ["NIRI_SOCKET", "a window manager"],
+  ["PULSE_SERVER", "PulseAudio and PipeWire"],
+  ["PIPEWIRE_REMOTE", "PulseAudio and PipeWire"],
+  ["TMUX", "a terminal multiplexer"],
+  ["KITTY_LISTEN_ON", "a terminal"],
+  ["ALACRITTY_SOCKET", "a terminal"],
+  ["WEZTERM_UNIX_SOCKET", "a terminal"],
+  ["VSCODE_IPC_HOOK", "an editor"],
+  ["VSCODE_IPC_HOOK_CLI", "an editor"],
+  ["VSCODE_GIT_IPC_HANDLE", "an editor"],
+  ["NVIM", "an editor"],
+  ["NVIM_LISTEN_ADDRESS", "an editor"],
+  ["EMACS_SOCKET_NAME", "an editor"],
+]);
+
+const RUN = "/run" as AbsPath;
+const VAR = "/var" as AbsPath;
+
+/** Everything to look for. */
+export interface SocketSearch {
+  readonly groups: readonly SocketGroup[];
+  readonly single: readonly KnownSocket[];
+}
+
+/** Where to look for one user. */
+export function socketSearch(
+  { uid, home, environment }: SocketSurroundings,
+): SocketSearch {
+  const single: KnownSocket[] = [];
+  const runtime: AbsPath[] = [`/run/user/${uid}` as AbsPath];
+  const groups: SocketGroup[] = [
+    { base: RUN, isListed: true, known: IN_RUN },
+    { base: VAR, isListed: false, known: IN_VAR },
+    { base: TMP, isListed: false, known: inTmp(uid) },
+  ];
+  for (const entry of environment) {
+    const equals = entry.indexOf("=");
+    const name = entry.slice(0, equals);
+    const value = entry.slice(equals + 1);
+    const daemon = TOLD_BY.get(name);
+    if (daemon !== undefined) {
+      for (const path of pathsIn(value)) {
+        single.push({ path, node: "socket", daemon });
+      }
+    } else if (name === "XDG_RUNTIME_DIR") {
+      const path = toAbsPath(value);
+      if (path !== null && path !== ROOT && !runtime.includes(path)) {
+        runtime.push(path);
+      }
+    } else if (name === "GNUPGHOME") {
+      const base = toAbsPath(value);
+      const known: Known = [["GnuPG", ...GNUPG]];
+      if (base !== null) groups.push({ base, isListed: false, known });
+    }
+  }
+  for (const base of runtime) {
+    const daemon = "whoever runs in this session";
+    single.push({ path: base, node: "private_directory", daemon });
+    groups.push({ base, isListed: true, known: IN_RUNTIME_DIRECTORY });
+  }
+  const base = home();
+  if (base !== null) groups.push({ base, isListed: false, known: IN_HOME });
+  return { groups, single };
+}
+
+function inTmp(uid: number): Known {
+  return [
+    ["X11", ".X11-unix/", ".ICE-unix/"],
+    [
+      "a terminal multiplexer",
+      `tmux-${uid}/`,
+      `zellij-${uid}/`,
+      "uscreens/",
+    ],
+    ["an editor", `emacs${uid}/`],
+  ];
+}
+
+/** The absolute paths that a variable's value may mean; what isn't there is nobody's loss. */
+function pathsIn(value: string): AbsPath[] {
+  return value.split(/[,;]/).flatMap((part) => {
+    const slash = part.indexOf("/");
+    const path = slash === -1 ? null : toAbsPath(part.slice(slash));
+    return path === null ? [] : [path];
+  });
+}
+
+/** Where X servers have the sockets whose names exist a second time as abstract ones. */
+export const X11_SOCKETS = "/tmp/.X11-unix" as AbsPath;
+
+/** Whether a profile opens an X server: clients try its abstract name first. */
+export function opensX11(opened: readonly AbsPath[]): boolean {
+  return opened.some((path) => isInside(path, { root: X11_SOCKETS }));
+}
