@@ -481,7 +481,7 @@ function keepForNextTime(request: RunRequest, launch: Launch): void {
   const { codexHome, euid, policy, environmentPolicy } = request;
   if (
     place === null || seen === null || codexHome === null ||
-    environmentPolicy === null
+    environmentPolicy === null || request.user !== null
   ) return;
   const { keepStart } = require(
     "./keep_start.ts",

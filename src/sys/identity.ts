@@ -84,13 +84,21 @@ export function asUser<T>(user: Identity, work: () => T): Result<T, SysError> {
   const groups = getgroups();
   if (!groups.ok) return groups;
   const caller = { uid: own.euid, gid: own.egid };
-  const taken = take(user, caller);
-  try {
-    return taken.ok ? ok(work()) : taken;
-  } finally {
+  const giveBack = (): boolean => {
     const uid = syscall(SYS.setresuid, own.uid, own.euid, UNCHANGED);
     const gid = syscall(SYS.setresgid, own.gid, own.egid, UNCHANGED);
-    if (uid < 0 || gid < 0 || !setGroups(groups.value).ok) exitNow(125);
+    return uid === 0 && gid === 0 && setGroups(groups.value).ok;
+  };
+  const taken = take(user, caller);
+  if (!taken.ok) {
+    // The run ends with this error: what of it was taken makes no difference any more.
+    giveBack();
+    return taken;
+  }
+  try {
+    return ok(work());
+  } finally {
+    if (!giveBack()) exitNow(125);
   }
 }
 

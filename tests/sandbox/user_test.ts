@@ -173,6 +173,26 @@ matrix(
   },
 );
 
+matrix(
+  "--user is refused where root itself may not become another",
+  AS_ROOT,
+  async (subject) => {
+    for (const lost of ["setuid", "setgid"]) {
+      for (const profile of [":read-only", ":danger-full-access"]) {
+        const outcome = await subject.run(
+          ["--user", String(USER), "-P", profile, "--", "id"],
+          { shell: `setpriv --bounding-set=-${lost} -- "$@"` },
+        );
+        expect(outcome.end).toBe(125);
+        expect(outcome.stdout).toBe("");
+        expect(outcome.stderr).toContain(
+          `Cannot become uid ${USER}, gid ${USER}`,
+        );
+      }
+    }
+  },
+);
+
 test("--explain names the user", async () => {
   const subject = setup({ ...PLAIN });
   const words = ["--user", `${subject.uid}`, "--explain", "--", "true"];
