@@ -76,6 +76,8 @@ export interface Run {
   readonly sync: number;
   readonly watcher: number;
   readonly bwrap: number;
+  /** A pidfd of the sandbox's first process, once it was told to end. */
+  readonly init: { handle: number | null };
   /** A pidfd of bubblewrap. */
   readonly bwrapHandle: number;
   readonly blocked: number | null;
@@ -155,8 +157,7 @@ function takeEnd(run: Run): RunEvent {
     if (!ready.ok || (ready.value[0] ?? 0) === 0 || !hearStatus(run, 0)) break;
   }
   // Process 1 stays as long as anything that the command left in the background, and it may outlive a killed monitor: it goes now.
-  const pid = childPidOf(run.said.text);
-  if (pid !== null) killInit(pid, run.sync);
+  killFirst(run, childPidOf(run.said.text));
   const { status } = waited.value;
   return {
     kind: "ended",
@@ -296,11 +297,14 @@ function hearStatus(run: Run, timeoutNs: number): boolean {
   return true;
 }
 
+function killFirst(run: Run, pid: number | null): void {
+  if (pid !== null) run.init.handle ??= killInit(pid, run.sync);
+}
+
 /** Ends everything inside at once, and waits for bubblewrap's end. */
 export function killAll(run: Run): void {
   // Without its number the first process would outlive the monitor: bubblewrap tells it right after making it.
-  const pid = awaitChildPid(run);
-  if (pid !== null) killInit(pid, run.sync);
+  killFirst(run, awaitChildPid(run));
   kill(run.bwrap, abi.SIGKILL);
   waitFor(run.bwrap);
 }
@@ -324,7 +328,7 @@ function childrenOf(pid: number): number[] {
 export function finishRun(run: Run): void {
   if (run.blocked !== null) close(run.blocked);
   killOrphans(run.watcher);
-  const gone = waitForEnd(run.sync, END_TIMEOUT_MS);
+  const gone = waitForEnd(run.sync, run.init.handle, END_TIMEOUT_MS);
   if (run.terminal !== null) restoreTerminal(run.terminal);
   if (!gone) {
     // Left to the watcher, which has more time: our death closes the lifeline.

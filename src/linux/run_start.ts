@@ -165,6 +165,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     sync: sync.from,
     watcher: watcher.value,
     bwrap: bwrap.value,
+    init: { handle: null },
     bwrapHandle: handle.ok ? handle.value : -1,
     blocked: verifying ? block.to : null,
     channel: channel?.value.outside ?? null,

@@ -52,8 +52,8 @@ export function runWatcher(ordersFd: number): never {
   chdir(ROOT);
   const orders = JSON.parse(text.value) as WatcherOrders;
   if (awaitSupervisor(orders.lifeline) === "dismissed") exitNow(0);
-  endSandbox(orders.info, orders.sync);
-  const gone = waitForEnd(orders.sync, END_TIMEOUT_MS);
+  const init = endSandbox(orders.info, orders.sync);
+  const gone = waitForEnd(orders.sync, init, END_TIMEOUT_MS);
   if (gone && orders.syncIsProof && orders.records !== null) {
     releasePlaceholders(orders.placeholders, orders.records);
   }
@@ -68,11 +68,11 @@ function awaitSupervisor(lifeline: number): "dismissed" | "died" {
     : "died";
 }
 
-/** Kills the sandbox's first process, and with it all others, if it is still the one that bwrap named. */
-export function endSandbox(info: number, sync: number): void {
+/** Kills the sandbox's first process, and with it all others, if it is still the one that bwrap named. @returns as {@linkcode killInit} */
+export function endSandbox(info: number, sync: number): number | null {
   const text = readAll(info, 65_536);
   const pid = text.ok ? childPidOf(text.value) : null;
-  if (pid !== null) killInit(pid, sync);
+  return pid === null ? null : killInit(pid, sync);
 }
 
 /** The `child-pid` of what bwrap wrote to `--info-fd` or `--json-status-fd`. */
@@ -86,14 +86,18 @@ export function childPidOf(text: string): number | null {
  *
  * Pids are reused: the handle is opened first, then the pipe must still be held and the process be the first of a nested PID
  * namespace.
+ *
+ * @returns its pidfd, to wait for its end; `null` when it is gone already
  */
-export function killInit(pid: number, sync: number): void {
+export function killInit(pid: number, sync: number): number | null {
   const handle = pidfdOpen(pid);
-  if (!handle.ok) return;
-  if (!isAtEnd(sync) && isNamespaceInit(pid)) {
-    pidfdKill(handle.value, abi.SIGKILL);
+  if (!handle.ok) return null;
+  if (isNamespaceInit(pid)) {
+    if (!isAtEnd(sync)) pidfdKill(handle.value, abi.SIGKILL);
+    return handle.value;
   }
   close(handle.value);
+  return null;
 }
 
 function isNamespaceInit(pid: number): boolean {
@@ -111,8 +115,20 @@ export function isAtEnd(fd: number): boolean {
   return ready.ok && (ready.value[0] ?? 0) !== 0;
 }
 
-/** Waits until nobody holds the pipe any more. @returns whether that happened in time */
-export function waitForEnd(sync: number, timeoutMs: number): boolean {
+/**
+ * Waits until nobody inside is left.
+ *
+ * The pipe tells that the first process has begun to end, which it does before it ends the others: its own end comes after theirs
+ * (pid_namespaces(7)).
+ *
+ * @param init what {@linkcode killInit} returned
+ * @returns whether that happened in time
+ */
+export function waitForEnd(
+  sync: number,
+  init: number | null,
+  timeoutMs: number,
+): boolean {
   const deadline = performance.now() + timeoutMs;
   const word = stableBytes(16);
   for (;;) {
@@ -122,6 +138,10 @@ export function waitForEnd(sync: number, timeoutMs: number): boolean {
     if (!ready.ok) return false;
     if ((ready.value[0] ?? 0) === 0) continue;
     const count = read(sync, word);
-    if (count.ok && count.value === 0) return true;
+    if (!count.ok || count.value !== 0) continue;
+    if (init === null) return true;
+    const left = Math.max(0, deadline - performance.now());
+    const ended = poll([{ fd: init, events: 1 }], left * 1e6);
+    return ended.ok && (ended.value[0] ?? 0) !== 0;
   }
 }

@@ -135,6 +135,24 @@ matrix(
 );
 
 matrix(
+  "when a supervised run has ended, nobody inside lives even for a moment",
+  BOTH_STAGES,
+  async (subject) => {
+    const many =
+      `exec </dev/null >/dev/null 2>&1; i=0; while [ $i -lt 150 ]; do setsid sleep ${NAP} & i=$((i+1)); done; sleep 0.3`;
+    // Between the end of codex and the look there must be nothing, not even this process.
+    const shell =
+      '"$@"; for p in /proc/[0-9]*; do read -r line <$p/comm; [ "$line" = sleep ] && read -r line <$p/cmdline; case $line in sleep*) echo $line;; esac; done 2>/dev/null | tr "\\0" " " | grep -c ' +
+      NAP;
+    const { stdout } = await subject.run(
+      ["-P", ":workspace", "--", "sh", "-c", many],
+      { shell },
+    );
+    expect(stdout).toBe("0\n");
+  },
+);
+
+matrix(
   "twenty runs at once in one workspace leave nothing",
   BOTH_STAGES,
   async ({ run, work }) => {
