@@ -45,12 +45,20 @@ matrix(
 );
 
 matrix(
-  "doctor ends with 1 inside a sandbox, and says why",
+  "doctor inside a sandbox finds the second rung, and ends with 1 where the profile needs the first",
   BOTH_ACTORS,
   async (subject) => {
-    const { stdout, end } = await subject.run(["--", subject.codex, "doctor"]);
+    const nested = await subject.run(["--", subject.codex, "doctor"]);
+    expect(nested.end).toBe(0);
+    expect(nested.stdout).toContain("note  nested ");
+    expect(nested.stdout).toMatch(/ :read-only +landlock_only, Landlock \d+ /);
+    const doctor = ["doctor", "-c", 'default_permissions=":workspace"'];
+    const { stdout, end } = await subject.run([
+      ...["--", subject.codex, ...doctor],
+    ]);
     expect(end).toBe(1);
     expect(stdout).toContain("fail  nested ");
+    expect(stdout).toContain("Landlock alone can't keep");
     expect(stdout).toEndWith(
       "The default profile can't be enforced here.\n",
     );

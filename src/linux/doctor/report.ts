@@ -110,7 +110,9 @@ function hostChecks(facts: DoctorFacts, isEnforced: boolean): Check[] {
         "nested",
         isEnforced ? "note" : "fail",
         isEnforced
-          ? "this runs inside a codex sandbox that allows another"
+          ? isAlone(facts)
+            ? "this runs inside a codex sandbox, where no other can be made: Landlock alone confines what it can; for the rest run it outside"
+            : "this runs inside a codex sandbox that allows another"
           : "this runs inside a codex sandbox, where no other can be made: run it outside, or give the outer profile nested_namespaces = true",
       )]
       : []),
@@ -387,6 +389,11 @@ function bwrapChecks(bwrap: BwrapFacts, facts: DoctorFacts): Check[] {
     ));
   }
   return checks;
+}
+
+/** Whether the second rung was taken. */
+function isAlone({ profile: { plan } }: DoctorFacts): boolean {
+  return plan.kind === "planned" && plan.backEnd === "landlock_only";
 }
 
 function profileChecks(
