@@ -179,7 +179,11 @@ export function explainRefusal(facts: NamespaceFacts, stderr: string): string {
   return `bubblewrap can't make a sandbox here: ${said}`;
 }
 
-function firstLine(text: string): string {
-  return text.trim().split("\n")[0]?.replace(/^bwrap: /, "") ||
+/**
+ * What bubblewrap said, in one line. Its guess at a cause is left out: it names a setting of Debian's, wherever namespaces are refused.
+ */
+export function firstLine(text: string): string {
+  const [line = ""] = text.trim().split("\n");
+  return line.replace(/^bwrap: /, "").replace(/, likely because .*$/, "") ||
     "it said nothing";
 }

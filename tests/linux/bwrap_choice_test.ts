@@ -271,3 +271,12 @@ for (const [facts, stderr, part, why] of REFUSALS) {
     expect(line).not.toContain("\n");
   });
 }
+
+test("bubblewrap's own guess at a cause is left out: in a container it would be the wrong one", () => {
+  const line = explainRefusal(
+    { ...PLAIN, filtered: true },
+    "bwrap: No permissions to create a new namespace, likely because the kernel does not allow non-privileged user namespaces. On e.g. debian this can be enabled with 'sysctl kernel.unprivileged_userns_clone=1'.\n",
+  );
+  expect(line).not.toContain("sysctl");
+  expect(line).toEndWith("(No permissions to create a new namespace)");
+});

@@ -23,6 +23,7 @@ import { loadBundledBwrap } from "../bundled_bwrap.ts";
 import { requiredOptions } from "../bwrap_argv.ts";
 import {
   bwrapCandidates,
+  firstLine,
   hasOption,
   judgeBwrap,
   optionsOfHelp,
@@ -308,12 +309,11 @@ function trials(
     if (output.includes(`execvp ${NO_SUCH_COMMAND}`)) {
       return { what, failed: null };
     }
-    const said = output.trim().split("\n")[0]?.replace(/^bwrap: /, "") ?? "";
     return {
       what,
-      failed: said === ""
+      failed: output === ""
         ? `it ended with ${JSON.stringify(status)}`
-        : toText(said as ByteString),
+        : toText(firstLine(output) as ByteString),
     };
   });
 }
