@@ -5,7 +5,13 @@
  */
 import { afterAll, expect } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
-import { BOTH_ACTORS, leaveClean, matrix } from "./harness.ts";
+import {
+  BOTH_ACTORS,
+  LAUNCHERS,
+  leaveClean,
+  matrix,
+  notProved,
+} from "./harness.ts";
 
 afterAll(leaveClean);
 
@@ -98,3 +104,57 @@ matrix(
     expect(readdirSync(subject.work)).toEqual([]);
   },
 );
+
+/** The filter of Docker's default profile, as far as it concerns us: x86-64 only. Offsets are those of struct seccomp_data. */
+function containerFilter(): Uint8Array {
+  const LOAD = 0x20, IS = 0x15, HAS = 0x45, RETURN = 6;
+  const words: readonly (readonly [number, number, number, number])[] = [
+    [LOAD, 0, 0, 0],
+    [IS, 6, 0, 272], // unshare
+    [IS, 5, 0, 165], // mount
+    [IS, 5, 0, 435], // clone3
+    [IS, 0, 2, 56], // clone: its flags
+    [LOAD, 0, 0, 16],
+    [HAS, 1, 0, 0x1000_0000], // CLONE_NEWUSER
+    [RETURN, 0, 0, 0x7fff_0000], // allow
+    [RETURN, 0, 0, 0x5_0001], // EPERM
+    [RETURN, 0, 0, 0x5_0026], // ENOSYS
+  ];
+  const bytes = new DataView(new ArrayBuffer(words.length * 8));
+  words.forEach(([code, yes, no, value], index) => {
+    bytes.setUint16(index * 8, code, true);
+    bytes.setUint8(index * 8 + 2, yes);
+    bytes.setUint8(index * 8 + 3, no);
+    bytes.setUint32(index * 8 + 4, value, true);
+  });
+  return new Uint8Array(bytes.buffer);
+}
+
+if (!LAUNCHERS.includes("system") || process.arch !== "x64") {
+  notProved("a container's filter", "needs /usr/bin/bwrap on x86-64");
+} else {
+  matrix(
+    "under a container's filter doctor names it, and its status agrees with a real run",
+    BOTH_ACTORS,
+    async (subject) => {
+      writeFileSync(`${subject.dir}/filter`, containerFilter());
+      const inside = ["/usr/bin/bwrap", "--dev-bind", "/", "/"];
+      const shell = { shell: 'exec 9<../filter; exec "$@"' };
+      const words = [...inside, "--seccomp", "9", "--", subject.codex];
+      const run = await subject.outside(
+        [...words, "sandbox", "--", "true"],
+        shell,
+      );
+      const doctor = await subject.outside([...words, "doctor"], shell);
+      expect(doctor.end).toBe(run.end === 0 ? 0 : 1);
+      expect(doctor.stdout).toContain("we run under a filter already");
+      expect(doctor.stdout).toMatch(
+        /^ {2}(fail|warn) {2}refused +user and mount namespaces: (No permissions to|Creating) /m,
+      );
+      expect(doctor.stdout).toContain(
+        "docker run --security-opt seccomp=unconfined",
+      );
+      expect(doctor.stdout).not.toContain("sysctl");
+    },
+  );
+}

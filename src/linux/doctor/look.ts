@@ -255,6 +255,12 @@ function ask(
     const refused = `can't be started: ${abi.errnoText(help.error.errno)}`;
     return { ...UNASKED, refused };
   }
+  if (help.value.status.kind === "timed_out") {
+    return {
+      ...UNASKED,
+      refused: `does not answer within ${PROBE_TIMEOUT_MS / 1000} s`,
+    };
+  }
   const version = run(["--version"]);
   const listed = optionsOfHelp(help.value.output);
   const has = (option: string): boolean =>

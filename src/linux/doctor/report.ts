@@ -50,13 +50,17 @@ const OLDEST_KERNEL = [5, 11];
 /** The report on a host. */
 export function reportOn(facts: DoctorFacts): Report {
   const isEnforced = facts.profile.run?.status === 0;
-  const checks = [
+  const found = [
     ...hostChecks(facts, isEnforced),
     ...namespaceChecks(facts),
     ...facts.bwraps.flatMap((it) => bwrapChecks(it, facts)),
     ...profileChecks(facts, isEnforced),
     ...leftoverChecks(facts),
   ];
+  // Where runs work nothing keeps them from working: what is wrong costs something else.
+  const checks = found.map((check): Check =>
+    isEnforced && check.weight === "fail" ? { ...check, weight: "warn" } : check
+  );
   const order: readonly Weight[] = ["fail", "warn", "note", "ok"];
   const fixes = order.flatMap((weight) =>
     checks.filter((check) => check.weight === weight).flatMap(({ fix }) => fix)
@@ -199,6 +203,15 @@ function appArmorCheck(facts: DoctorFacts): Check {
   const { apparmor, namespaces } = facts;
   if (!apparmor.isEnabled) {
     return check("host", "apparmor", "ok", "not in use");
+  }
+  const { confinement } = apparmor;
+  if (confinement !== null && !/^(?:unconfined)?$/.test(confinement)) {
+    return check(
+      "host",
+      "apparmor",
+      "note",
+      `we run under its profile ${confinement}, which may forbid mounts`,
+    );
   }
   if (namespaces.apparmorRestricts !== true) {
     return check("host", "apparmor", "ok", "doesn't restrict user namespaces");

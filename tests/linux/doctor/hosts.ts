@@ -222,6 +222,7 @@ export const HOSTS: readonly Host[] = [
       ...WELL,
       uid: 0,
       containers: ["/.dockerenv"],
+      apparmor: { ...WELL.apparmor, confinement: "docker-default (enforce)" },
       namespaces: { ...WELL.namespaces, filtered: true, uid: 0 },
       directory: { ...WELL.directory!, uid: 0 },
       bwraps: [{ ...BUNDLED, trials: trials(NO_USERNS) }],
@@ -230,6 +231,11 @@ export const HOSTS: readonly Host[] = [
     isEnforced: false,
     findings: [
       ["note", "container", "this looks like a container (/.dockerenv)"],
+      [
+        "note",
+        "apparmor",
+        "we run under its profile docker-default (enforce), which may forbid mounts",
+      ],
       ["fail", "refused", `user and mount namespaces: ${NO_USERNS}`],
       ["fail", "bundled", "0.12.0, trusted, but does not work here"],
       [
@@ -237,6 +243,33 @@ export const HOSTS: readonly Host[] = [
         ":read-only",
         "this container's seccomp profile forbids user namespaces",
       ],
+    ],
+    fixes: [
+      "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined ...",
+    ],
+  },
+  {
+    name: "the same, and Landlock alone keeps what the default profile says",
+    facts: {
+      ...WELL,
+      containers: ["/.dockerenv"],
+      namespaces: { ...WELL.namespaces, filtered: true },
+      bwraps: [{ ...BUNDLED, trials: trials(NO_USERNS) }],
+      profile: {
+        ...WELL.profile,
+        plan: {
+          kind: "planned",
+          backEnd: "landlock",
+          launcher: "no bubblewrap works here",
+          warnings: [],
+        },
+      },
+    },
+    isEnforced: true,
+    findings: [
+      ["note", "container", "this looks like a container (/.dockerenv)"],
+      ["warn", "refused", `user and mount namespaces: ${NO_USERNS}`],
+      ["warn", "bundled", "0.12.0, trusted, but does not work here"],
     ],
     fixes: [
       "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined ...",
