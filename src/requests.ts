@@ -172,8 +172,13 @@ export function helperRequest(
   if (!resolved.ok) return resolved;
   const { policy, warnings } = resolved.value;
   const isLegacy = options.enforcement === "legacy_landlock";
-  const checked = checkBackEnd(policy, isLegacy);
-  if (!checked.ok) return checked;
+  const refusal = backEndRefusal(policy, isLegacy);
+  if (refusal !== null) {
+    // Each generation of callers matches its own words.
+    return options.policy.kind === "profile" ? wrong(refusal) : wrong(
+      refusal.replace("permission profiles", "split sandbox policies"),
+    );
+  }
   const { proxy } = options;
   const served = proxy.kind === "none" || policy.network !== "proxied"
     ? ok(null)
