@@ -43,7 +43,12 @@ import {
   METADATA_NAMES,
   type Policy,
 } from "./policy.ts";
-import { nearest, type Rule, writableRootPaths } from "./rules.ts";
+import {
+  nearest,
+  type Rule,
+  rule as ruleAt,
+  writableRootPaths,
+} from "./rules.ts";
 
 /** Nothing when `policy` can be enforced as it stands, else the first of {@linkcode policyErrors}. */
 export function validatePolicy(
@@ -238,7 +243,8 @@ function* pointerErrors(
     if (nameOf(pointer) === ".git" && place !== null) {
       pointers.add(childOf(place.path, "commondir"));
     }
-    yield crossedPointer(pointer, target, place, layout);
+    yield crossedPointer(pointer, target, place, layout) ??
+      openPointer(pointer, place, root, layout);
   }
   for (const pointer of pointers) yield unclearPointer(pointer, facts);
 }
@@ -268,6 +274,30 @@ function crossedPointer(
       toText(at)
     }`;
   return { ...crossed, message };
+}
+
+/** A pointer to what must stay writable as a whole: the command could make a git directory of it. */
+function openPointer(
+  pointer: AbsPath,
+  place: Place | null,
+  root: AbsPath,
+  layout: Layout,
+): PolicyError | null {
+  if (place === null) return null;
+  const { state, decider } = ruleAt(layout.rules, place.path);
+  if (state !== "writable") return null;
+  // An entry for this very place is meant; a symbol for it, or what holds the root, is not.
+  const isMeant = decider.kind === "grant" &&
+    decider.grant.symbol === undefined && !isInside(root, { root: place.path });
+  if (isMeant) return null;
+  return {
+    kind: "git_pointer",
+    path: pointer,
+    message: `Cannot protect the git directory behind "${
+      toText(pointer)
+    }": it is "${toText(place.path)}", which the command may write`,
+    origin: null,
+  };
 }
 
 /** A pointer that we can't read as git does. */

@@ -92,6 +92,30 @@ const REFUSED: readonly (readonly [
   ],
   [
     [R, W],
+    { "/w/.git": "file: gitdir: ." },
+    'Cannot protect the git directory behind "/w/.git": it is "/w", which the command may write',
+    "the workspace as its own git directory",
+  ],
+  [
+    [R, ["/w/a", "write"], ["/w", "write"]],
+    { "/w/a/.git": "file: gitdir: .." },
+    'Cannot protect the git directory behind "/w/a/.git": it is "/w", which the command may write',
+    "a directory above it",
+  ],
+  [
+    [R, W, [":slash_tmp", "write"]],
+    { "/w/.git": "file: gitdir: /tmp", "/tmp": "dir" },
+    'Cannot protect the git directory behind "/w/.git": it is "/tmp", which the command may write',
+    "a temporary folder",
+  ],
+  [
+    [R, W],
+    { "/w/.git/commondir": "file: ..\n" },
+    'Cannot protect the git directory behind "/w/.git/commondir": it is "/w", which the command may write',
+    "the workspace as the common directory",
+  ],
+  [
+    [R, W],
     { "/w/.git": "huge" },
     'Cannot protect the git directory behind "/w/.git": it has 10737418240 bytes, and git reads no more than 1048576',
     "a pointer that nobody reads",
