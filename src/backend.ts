@@ -33,6 +33,7 @@ import { LANDLOCK_VERSION, writablePlaces } from "./linux/landlock.ts";
 import {
   callerSoftLimit,
   CHANNEL_FD,
+  closeAbstractSockets,
   INNER_FD,
   type Launch,
   launchByExec,
@@ -241,7 +242,7 @@ function draftFromHost(request: RunRequest): Result<Drafted, Failure> {
     euid: request.euid,
     surroundings: {
       home: () => homeOf(request.callerEnvironment, request.uid),
-      environment: request.callerEnvironment,
+      variable: (name) => variable(request.callerEnvironment, name),
     },
   });
   if (!gathered.ok) {
@@ -403,8 +404,10 @@ export function carryOut(
     case "sandbox": {
       const launch = launchOf(request, prepared);
       request.mark("launch");
-      const closed = closeAbstractSockets(prepared.plan);
-      if (closed !== null) return closed;
+      if (prepared.plan.abstractSockets?.reach === "closed") {
+        const closed = closeAbstractSockets();
+        if (!closed.ok) return { kind: "launch", error: closed.error };
+      }
       if (prepared.plan.supervisor.length === 0) {
         keepForNextTime(request, launch);
         if (request.codexHome !== null) {
@@ -501,23 +504,6 @@ function keepForNextTime(request: RunRequest, launch: Launch): void {
 export function limitNameOf(limits: RunLimits): string | null {
   if (limits.timeoutMs !== null) return "--timeout";
   return limits.graceMs !== null ? "--grace" : null;
-}
-
-/** Everything that is started from here on is in the domain: bubblewrap, the command, and ours that stay. */
-function closeAbstractSockets(plan: SandboxPlan): Failure | null {
-  if (plan.abstractSockets?.reach !== "closed") return null;
-  const { enterDomain }: typeof import("./linux/enter_domain.ts") = require(
-    "./linux/enter_domain.ts",
-  );
-  const { ABSTRACT_SCOPE }: typeof import("./linux/domains.ts") = require(
-    "./linux/domains.ts",
-  );
-  const entered = enterDomain(ABSTRACT_SCOPE);
-  return entered.ok ? null : launchFailure(
-    `Cannot close the host's abstract sockets: ${entered.error.call} says ${
-      abi.errnoText(entered.error.errno)
-    }`,
-  ).error;
 }
 
 /** Standard streams that would be ways out, and descriptors that aren't there. */

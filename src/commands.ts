@@ -28,7 +28,7 @@ import { checkAll, placesOf, selectRun } from "./config/run.ts";
 import { createInterfaceReader } from "./egress/host_dialer.ts";
 import { type Failure, globFailure } from "./failure.ts";
 import { gatherFacts } from "./host/gather.ts";
-import { homeOf, type Origin as Caller } from "./host/origin.ts";
+import { homeOf, type Origin as Caller, variable } from "./host/origin.ts";
 import type { PathFacts } from "./host/facts.ts";
 import { ownPathsOf } from "./own_paths.ts";
 import { type AbsPath, resolvePath } from "./policy/path.ts";
@@ -309,7 +309,7 @@ function factsFor(
     euid: caller.euid,
     surroundings: {
       home: () => homeOf(caller.environment, caller.uid),
-      environment: caller.environment,
+      variable: (name) => variable(caller.environment, name),
     },
   });
   if (facts.ok) return facts;

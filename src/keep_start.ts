@@ -72,7 +72,7 @@ export function keptStart(
   const { plan, bwrap } = launch;
   const rests = plan.stage.kind === "one_start" &&
     plan.supervisor.length === 0 && plan.warnings.length === 0 &&
-    plan.abstractSockets === undefined &&
+    plan.abstractSockets?.reach !== "open" &&
     plan.mounts.length <= MAX_MOUNTS && plan.passFds.length === 0 &&
     plan.guardedFds.length === 0 &&
     launch.innerOrders === null && launch.lateEnvironment.length === 0;
@@ -109,6 +109,7 @@ export function keptStart(
     words,
     descriptors,
     filter: plan.filter,
+    closesAbstract: plan.abstractSockets !== undefined,
   };
 }
 

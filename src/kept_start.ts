@@ -15,7 +15,12 @@ import type { EnvironmentPolicy } from "./config/config.ts";
 import { commandEnvironment, type Confinement } from "./config/environment.ts";
 import { NOT_SET, type Origin, variable } from "./host/origin.ts";
 import { loadBundledBwrap } from "./linux/bundled_bwrap.ts";
-import { callerSoftLimit, firstOwnFd, restoreState } from "./linux/launcher.ts";
+import {
+  callerSoftLimit,
+  closeAbstractSockets,
+  firstOwnFd,
+  restoreState,
+} from "./linux/launcher.ts";
 import { assembledFilter } from "./linux/seccomp/programs.ts";
 import type { FilterRequest } from "./linux/seccomp/request.ts";
 import * as abi from "./sys/abi.ts";
@@ -74,6 +79,8 @@ export interface KeptStart {
   readonly words: readonly string[];
   readonly descriptors: readonly KeptDescriptor[];
   readonly filter: FilterRequest;
+  /** With the host's network: its abstract names are closed. */
+  readonly closesAbstract: boolean;
 }
 
 /** The number of files: a start overwrites the one that had its slot. */
@@ -169,6 +176,8 @@ export function startKept(origin: Origin, place: KeptPlace): void {
   const command = commandIndex(words) ?? 0;
   if (argv.length + words.length - command > MAX_DIRECT_ARGUMENTS) return;
   for (let at = command; at < words.length; at++) argv.push(words[at] ?? "");
+  // What this does the long way does as well: nothing is lost when it fails half way.
+  if (kept.closesAbstract && !closeAbstractSockets().ok) return;
   const restored = restoreState(opened.map(({ fd }) => fd), softNofile);
   if (!restored.ok) return;
   execve({

@@ -12,14 +12,7 @@ import type {
 } from "../policy/daemon_sockets.ts";
 import { type AbsPath, ancestry, childOf, parentOf } from "../policy/path.ts";
 import * as abi from "../sys/abi.ts";
-import {
-  close,
-  lstat,
-  O_DIRECTORY,
-  open,
-  readDirectory,
-  stat,
-} from "../sys/calls.ts";
+import { lstat, stat } from "../sys/calls.ts";
 import { follow, type SocketFact } from "./facts.ts";
 import { type FactMap, probePath } from "./probe.ts";
 
@@ -46,39 +39,24 @@ export function findSockets(
 }
 
 /** The places of a group that a look at directories doesn't rule out already. */
-function* present(
-  { base, isListed, known }: SocketGroup,
-): Generator<KnownSocket> {
-  const there = stat(base);
-  if (!there.ok) return;
-  const names = isListed ? namesIn(base) : null;
-  const parents = new Map<string, boolean>();
-  for (const [daemon, ...places] of known) {
-    for (const place of places) {
-      const first = place.split("/", 1)[0] ?? "";
-      if (names !== null && !names.has(first)) continue;
-      const node = place.endsWith("/") ? "directory" : "socket";
+function* present({ base, known }: SocketGroup): Generator<KnownSocket> {
+  if (!stat(base).ok) return;
+  const parents = new Map<AbsPath, boolean>([[base, true]]);
+  for (const [daemon, ...names] of known) {
+    for (const name of names) {
+      const node = name.endsWith("/") ? "directory" : "socket";
       const path = childOf(
         base,
-        node === "directory" ? place.slice(0, -1) : place,
+        node === "directory" ? name.slice(0, -1) : name,
       );
       const parent = parentOf(path);
-      let holds = parents.get(parent);
-      if (holds === undefined) {
-        parents.set(parent, holds = parent === base || stat(parent).ok);
+      let isThere = parents.get(parent);
+      if (isThere === undefined) {
+        parents.set(parent, isThere = stat(parent).ok);
       }
-      if (holds) yield { path, node, daemon };
+      if (isThere) yield { path, node, daemon };
     }
   }
-}
-
-/** `null` when it can't be listed: then each place is asked about. */
-function namesIn(directory: AbsPath): ReadonlySet<string> | null {
-  const fd = open(directory, abi.O_RDONLY | O_DIRECTORY);
-  if (!fd.ok) return null;
-  const names = readDirectory(fd.value);
-  close(fd.value);
-  return names.ok ? new Set<string>(names.value) : null;
 }
 
 /** `/var/run` is `/run` nearly everywhere; where it isn't, it has sockets of its own. */

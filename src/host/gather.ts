@@ -26,7 +26,6 @@ import {
 } from "./facts.ts";
 import { expandGlobs, type GlobError } from "./glob.ts";
 import { type FactMap, probePath, readSmallFile } from "./probe.ts";
-import { spoil } from "../sys/observed.ts";
 
 /** What is asked beside the policy's own questions. */
 export interface GatherRequest {
@@ -105,8 +104,6 @@ function lookForSockets(
   const { findSockets }: typeof import("./daemon_sockets.ts") = require(
     "./daemon_sockets.ts",
   );
-  // What variables and directories say is more than a kept start could ask again.
-  spoil();
   for (const path of policy.options.unixSockets) probePath(paths, path);
   return findSockets(paths, socketSearch(surroundings), surroundings.uid);
 }

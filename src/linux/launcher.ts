@@ -19,8 +19,11 @@ import {
   fstat,
   getLimit,
   getppid,
+  landlockRestrict,
+  landlockRuleset,
   open,
   openAt2,
+  prctl,
   sealedMemfd,
   setCloseOnExec,
   setSoftLimit,
@@ -272,6 +275,22 @@ function cannotBecome(
   error: SysError,
 ): { readonly ok: false; readonly error: LaunchError } {
   return failed(`Cannot become uid ${user.uid}, gid ${user.gid}`, error);
+}
+
+/**
+ * From here on nothing that this thread starts or executes reaches an abstract AF_UNIX name of the host: a Landlock domain with a scope
+ * and nothing else, which leaves mounts alone.
+ */
+export function closeAbstractSockets(): Result<void, LaunchError> {
+  const what = "Cannot close the host's abstract sockets";
+  const privileges = prctl(abi.PR_SET_NO_NEW_PRIVS, 1);
+  if (!privileges.ok) return failed(what, privileges.error);
+  const scopes = abi.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET;
+  const ruleset = landlockRuleset(0, { net: 0, scopes });
+  if (!ruleset.ok) return failed(what, ruleset.error);
+  const restricted = landlockRestrict(ruleset.value);
+  close(ruleset.value);
+  return restricted.ok ? ok(undefined) : failed(what, restricted.error);
 }
 
 /** Gives a process back what the runtime changed, and keeps only 0–2 and `keep` across exec. */

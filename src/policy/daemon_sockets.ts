@@ -24,8 +24,6 @@ type Known = readonly (readonly [daemon: string, ...names: string[]])[];
 /** What may be below one directory. */
 export interface SocketGroup {
   readonly base: AbsPath;
-  /** Whether a look at the base's own names is cheaper than one at each place. */
-  readonly isListed: boolean;
   readonly known: Known;
 }
 
@@ -34,8 +32,8 @@ export interface SocketSurroundings {
   readonly uid: number;
   /** Asked only where it is needed: it may take a look into `/etc/passwd`. */
   readonly home: () => AbsPath | null;
-  /** Of the caller. */
-  readonly environment: readonly ByteString[];
+  /** Of the caller's environment. */
+  readonly variable: (name: string) => ByteString | null;
 }
 
 const IN_RUN: Known = [
@@ -162,42 +160,35 @@ export interface SocketSearch {
 
 /** Where to look for one user. */
 export function socketSearch(
-  { uid, home, environment }: SocketSurroundings,
+  { uid, home, variable }: SocketSurroundings,
 ): SocketSearch {
   const single: KnownSocket[] = [];
   const runtime: AbsPath[] = [`/run/user/${uid}` as AbsPath];
   const groups: SocketGroup[] = [
-    { base: RUN, isListed: true, known: IN_RUN },
-    { base: VAR, isListed: false, known: IN_VAR },
-    { base: TMP, isListed: false, known: inTmp(uid) },
+    { base: RUN, known: IN_RUN },
+    { base: VAR, known: IN_VAR },
+    { base: TMP, known: inTmp(uid) },
   ];
-  for (const entry of environment) {
-    const equals = entry.indexOf("=");
-    const name = entry.slice(0, equals);
-    const value = entry.slice(equals + 1);
-    const daemon = TOLD_BY.get(name);
-    if (daemon !== undefined) {
-      for (const path of pathsIn(value)) {
-        single.push({ path, node: "socket", daemon });
-      }
-    } else if (name === "XDG_RUNTIME_DIR") {
-      const path = toAbsPath(value);
-      if (path !== null && path !== ROOT && !runtime.includes(path)) {
-        runtime.push(path);
-      }
-    } else if (name === "GNUPGHOME") {
-      const base = toAbsPath(value);
-      const known: Known = [["GnuPG", ...GNUPG]];
-      if (base !== null) groups.push({ base, isListed: false, known });
+  for (const [name, daemon] of TOLD_BY) {
+    for (const path of pathsIn(variable(name))) {
+      single.push({ path, node: "socket", daemon });
     }
+  }
+  const named = toAbsPath(variable("XDG_RUNTIME_DIR") ?? "");
+  if (named !== null && named !== ROOT && !runtime.includes(named)) {
+    runtime.push(named);
+  }
+  const gnupg = toAbsPath(variable("GNUPGHOME") ?? "");
+  if (gnupg !== null) {
+    groups.push({ base: gnupg, known: [["GnuPG", ...GNUPG]] });
   }
   for (const base of runtime) {
     const daemon = "whoever runs in this session";
     single.push({ path: base, node: "private_directory", daemon });
-    groups.push({ base, isListed: true, known: IN_RUNTIME_DIRECTORY });
+    groups.push({ base, known: IN_RUNTIME_DIRECTORY });
   }
   const base = home();
-  if (base !== null) groups.push({ base, isListed: false, known: IN_HOME });
+  if (base !== null) groups.push({ base, known: IN_HOME });
   return { groups, single };
 }
 
@@ -215,7 +206,8 @@ function inTmp(uid: number): Known {
 }
 
 /** The absolute paths that a variable's value may mean; what isn't there is nobody's loss. */
-function pathsIn(value: string): AbsPath[] {
+function pathsIn(value: ByteString | null): AbsPath[] {
+  if (value === null) return [];
   return value.split(/[,;]/).flatMap((part) => {
     const slash = part.indexOf("/");
     const path = slash === -1 ? null : toAbsPath(part.slice(slash));

@@ -6,6 +6,7 @@
 import { expect, test } from "bun:test";
 import { fromText } from "../../src/bytes.ts";
 import type { SocketFact } from "../../src/host/facts.ts";
+import { variable } from "../../src/host/origin.ts";
 import {
   opensX11,
   type SocketSearch,
@@ -34,7 +35,7 @@ function search(
   return placesOf(socketSearch({
     uid: 1000,
     home: () => home === null ? null : abs(home),
-    environment: environment.map(fromText),
+    variable: (name) => variable(environment.map(fromText), name),
   }));
 }
 

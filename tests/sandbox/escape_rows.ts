@@ -2479,8 +2479,8 @@ const NETWORK = [
       id: "host-abstract",
       tries: "an abstract socket of the host",
       how: [["socket", 1, 1, 0], ["connect", "@1", "un:@{name}", "{namelen}"]],
-      answer: "ok",
-      why: "not prevented: abstract names go with the network",
+      answer: "EPERM",
+      why: "a Landlock scope",
     },
     {
       id: "host-raw",

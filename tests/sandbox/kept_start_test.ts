@@ -19,10 +19,12 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { createServer, type Server } from "node:net";
 import {
   BOTH_ACTORS,
   leaveClean,
   matrix,
+  notProved,
   type Outcome,
   type RunOptions,
   setup,
@@ -58,10 +60,15 @@ async function keep(
   const names = readdirSync(starts(subject));
   expect(names.length).toBe(1);
   const file = `${starts(subject)}/${names[0]}`;
+  markKept(file);
+  return file;
+}
+
+/** Whoever uses it shows that he does. */
+function markKept(file: string): void {
   const kept = JSON.parse(readFileSync(file, "latin1"));
   kept.words.splice(-1, 0, "--setenv", "KEPT", "kept");
   writeFileSync(file, Buffer.from(JSON.stringify(kept), "latin1"));
-  return file;
 }
 
 async function shows(
@@ -163,6 +170,50 @@ for (const [what, change] of CHANGES) {
     const options = change(subject, file) ?? {};
     expect(await shows(subject, options)).toBe("made anew");
   }]);
+}
+
+CASES.push([
+  "a kept start with the host's network closes abstract names, and a socket that has appeared is hidden",
+  async (subject) => {
+    const { home, work, probe } = subject;
+    writeFileSync(
+      `${home}/config.toml`,
+      'default_permissions = "p"\n[permissions.p]\nextends = ":read-only"\nnetwork = { enabled = true }\n',
+    );
+    const plan = await subject.run(["--explain", "--", "true"]);
+    if (plan.stdout.includes("abstract names can be reached")) {
+      return notProved("kept starts with a network", "needs Landlock 6");
+    }
+    const name = `codex-live-kept-${process.pid}-${Math.random()}`;
+    const agent = `${work}/agent.sock`;
+    const servers = [await listen(`\0${name}`)];
+    try {
+      const script =
+        'echo ${KEPT:-anew} $("$0" connect-unix "@$1") $("$0" connect-unix "$2")';
+      const words = ["--", "sh", "-c", script, probe, name, agent];
+      const env = { SSH_AUTH_SOCK: agent };
+      await Bun.sleep(SETTLED_MS);
+      for (let round = 0; round < 2; round++) await subject.run(words, { env });
+      const file = `${starts(subject)}/${readdirSync(starts(subject))[0]}`;
+      markKept(file);
+      expect(await shows(subject, { env }, words)).toBe("kept EPERM ENOENT");
+      servers.push(await listen(agent));
+      expect(await shows(subject, { env }, words)).toBe("anew EPERM EACCES");
+    } finally {
+      for (const server of servers) server.close();
+    }
+  },
+]);
+
+function listen(path: string): Promise<Server> {
+  const server = createServer((socket) => socket.destroy());
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(path, () => {
+      if (!path.startsWith("\0")) chmodSync(path, 0o777);
+      resolve(server);
+    });
+  });
 }
 
 CASES.push([
