@@ -31,6 +31,7 @@ import {
 } from "./link.ts";
 import { serveSocks } from "./socks_session.ts";
 import type { NetworkPolicy } from "../policy/network.ts";
+import { deepen } from "../sys/sockets.ts";
 
 /** What a proxy is made of. */
 export interface ProxyParts {
@@ -130,7 +131,7 @@ function listen(
   fd: number,
   onOpen: (link: Link) => void,
 ): { readonly stop: (closeActive: boolean) => void } {
-  return Bun.listen({
+  const listener = Bun.listen({
     fd,
     allowHalfOpen: true,
     socket: {
@@ -143,4 +144,6 @@ function listen(
       },
     },
   } as never);
+  deepen(fd);
+  return listener;
 }

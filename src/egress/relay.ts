@@ -7,6 +7,7 @@
  * @module
  */
 import type { Result } from "../result.ts";
+import { deepen } from "../sys/sockets.ts";
 import {
   abort,
   adopt,
@@ -39,8 +40,8 @@ export interface RunningRelay {
 export function startRelay(parts: RelayParts): RunningRelay {
   const open = new Set<Link>();
   let isClosed = false;
-  const listeners = parts.routes.map(({ fd, dial }) =>
-    Bun.listen({
+  const listeners = parts.routes.map(({ fd, dial }) => {
+    const listener = Bun.listen({
       fd,
       allowHalfOpen: true,
       socket: {
@@ -54,8 +55,10 @@ export function startRelay(parts: RelayParts): RunningRelay {
           void relay(parts, client, dial, () => open.delete(client));
         },
       },
-    } as never) as { readonly stop: (closeActive: boolean) => void }
-  );
+    } as never) as { readonly stop: (closeActive: boolean) => void };
+    deepen(fd);
+    return listener;
+  });
   return {
     close(): Promise<void> {
       isClosed = true;

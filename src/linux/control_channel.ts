@@ -14,6 +14,7 @@ import * as abi from "../sys/abi.ts";
 import { close, type SysError } from "../sys/calls.ts";
 import { stableBytes } from "../sys/ffi.ts";
 import {
+  BACKLOG,
   bindLoopback,
   listen,
   receiveMessage,
@@ -29,9 +30,6 @@ const ACCEPTED = "accepted";
 
 /** Longest word. */
 const LIMIT_BYTES = 64;
-
-/** A burst of connections waits in the kernel: the default of net.core.somaxconn is 4,096. */
-const BACKLOG = 4_096;
 
 /**
  * The inner stage's part: listens on ports of the namespace's own 127.0.0.1, hands the sockets out, waits until they are served, and

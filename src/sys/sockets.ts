@@ -81,6 +81,15 @@ export function connectUnix(path: ByteString): Result<number, SysError> {
   return failed("connect", result);
 }
 
+/** What waits in the kernel for accept(2), at most: the default of net.core.somaxconn. A burst of connections must not be dropped. */
+export const BACKLOG = 4_096;
+
+/** Gives a listener its backlog back: the runtime calls listen(2) again with 511 of its own. */
+export function deepen(fd: number): void {
+  // A listener with a short queue is slower, not wrong.
+  listen(fd, BACKLOG);
+}
+
 /** listen(2). @param backlog cut down to net.core.somaxconn by the kernel */
 export function listen(fd: number, backlog: number): Result<void, SysError> {
   const result = syscall(SYS.listen, fd, backlog);

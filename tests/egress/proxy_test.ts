@@ -441,3 +441,19 @@ test("SOCKS5 by name and by address, with half-close", async () => {
     );
   }
 });
+
+test("a burst of a thousand connections waits in the kernel while we are busy", async () => {
+  await using proxy = startTestProxy();
+  const dial = `
+    let open = 0;
+    const done = () => { console.log(open); process.exit(0); };
+    setTimeout(done, 5_000);
+    for (let i = 0; i < 1_000; i++) {
+      Bun.connect({ hostname: "127.0.0.1", port: ${proxy.http}, socket: {
+        open() { if (++open === 1_000) done(); }, data() {},
+      } });
+    }`;
+  // Synchronous: our event loop accepts nobody meanwhile.
+  const client = Bun.spawnSync([process.execPath, "-e", dial]);
+  expect(client.stdout.toString()).toBe("1000\n");
+});
