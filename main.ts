@@ -232,6 +232,7 @@ function finish(request: RunRequest, prepared: Prepared): void {
   if (!(failure instanceof Promise)) return stop(failure);
   // A mistake in what serves the network ends the run: our death does it, and the watcher.
   process.on("uncaughtException", endUncaught);
+  process.on("unhandledRejection", endUncaught);
   failure.then(stop, endUncaught);
 }
 

@@ -53,20 +53,35 @@ export function createHostDialer(
   return { dialer, warnings: upstream.warnings };
 }
 
-/** Addresses of the host's interfaces, loopback included, read again after half a second. */
-export function createInterfaceReader(): () => readonly Address[] {
-  let read: readonly Address[] = [];
-  let readAt = -Infinity;
+/**
+ * Addresses of the host's interfaces, loopback included, read again after half a second. Where they can't be read, as without a free
+ * descriptor, the last reading counts.
+ *
+ * @throws when the first reading fails
+ */
+export function createInterfaceReader(
+  readAddresses: () => readonly Address[] = interfaceAddresses,
+): () => readonly Address[] {
+  let read = readAddresses();
+  let readAt = performance.now();
   return () => {
     const now = performance.now();
     if (now - readAt < INTERFACES_MS) return read;
     readAt = now;
-    read = Object.values(networkInterfaces()).flatMap((entries) =>
-      (entries ?? []).flatMap(({ address }) => {
-        const parsed = parseAddress(address);
-        return parsed === null ? [] : [parsed];
-      })
-    );
+    try {
+      read = readAddresses();
+    } catch {
+      // To know an address too much or too few for a moment is better than to end the run.
+    }
     return read;
   };
+}
+
+function interfaceAddresses(): readonly Address[] {
+  return Object.values(networkInterfaces()).flatMap((entries) =>
+    (entries ?? []).flatMap(({ address }) => {
+      const parsed = parseAddress(address);
+      return parsed === null ? [] : [parsed];
+    })
+  );
 }

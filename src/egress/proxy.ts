@@ -31,6 +31,7 @@ import {
 } from "./link.ts";
 import { serveSocks } from "./socks_session.ts";
 import type { NetworkPolicy } from "../policy/network.ts";
+import { close, duplicate } from "../sys/calls.ts";
 import { deepen } from "../sys/sockets.ts";
 
 /** What a proxy is made of. */
@@ -59,6 +60,9 @@ type Serve = (
   onOver: () => void,
 ) => void;
 
+/** Clients that we hold open while they wait; the next ones wait in the kernel's queue. */
+export const MAX_WAITING = 64;
+
 /** Starts serving. @throws when a descriptor is no listening socket */
 export function startProxy(parts: ProxyParts): RunningProxy {
   const { limits } = parts;
@@ -73,6 +77,8 @@ export function startProxy(parts: ProxyParts): RunningProxy {
   const waiting: { readonly link: Link; readonly serve: Serve }[] = [];
   let isClosed = false;
 
+  const listeners: Listener[] = [];
+
   const begin = (link: Link, serve: Serve): void => {
     served.add(link);
     serve(context, link, () => {
@@ -84,8 +90,11 @@ export function startProxy(parts: ProxyParts): RunningProxy {
   const beginNext = (): void => {
     while (!isClosed && served.size < limits.connections) {
       const next = waiting.shift();
-      if (next === undefined) return;
+      if (next === undefined) break;
       if (!next.link.isClosed) begin(next.link, next.serve);
+    }
+    if (!isClosed && waiting.length < MAX_WAITING) {
+      for (const listener of listeners) listener.resume();
     }
   };
   const accept = (link: Link, serve: Serve): void => {
@@ -94,9 +103,12 @@ export function startProxy(parts: ProxyParts): RunningProxy {
     // Unread and unanswered: the client waits as it would in the kernel's queue.
     pause(link);
     waiting.push({ link, serve });
+    if (waiting.length < MAX_WAITING) return;
+    // Each would cost a descriptor, and those of the served must be enough.
+    for (const listener of listeners) listener.pause();
   };
 
-  const listeners = [listen(parts.httpFd, (link) => accept(link, serveHttp))];
+  listeners.push(listen(parts.httpFd, (link) => accept(link, serveHttp)));
   const { socksFd } = parts;
   if (socksFd !== null) {
     listeners.push(listen(socksFd, (link) => accept(link, serveSocks)));
@@ -116,7 +128,7 @@ export function startProxy(parts: ProxyParts): RunningProxy {
       if (isClosed) return Promise.resolve();
       isClosed = true;
       clearInterval(clock);
-      for (const listener of listeners) listener.stop(false);
+      for (const listener of listeners) listener.close();
       for (const { link } of waiting.splice(0)) abort(link);
       for (const link of [...served]) abort(link);
       context.timed.clear();
@@ -127,10 +139,44 @@ export function startProxy(parts: ProxyParts): RunningProxy {
   };
 }
 
-function listen(
-  fd: number,
-  onOpen: (link: Link) => void,
-): { readonly stop: (closeActive: boolean) => void } {
+/** A listening socket that can be left alone for a while: its connections then queue in the kernel. */
+interface Listener {
+  readonly pause: () => void;
+  readonly resume: () => void;
+  readonly close: () => void;
+}
+
+/** @throws when `fd` is no listening socket */
+function listen(fd: number, onOpen: (link: Link) => void): Listener {
+  // The runtime can only close a listener: this copy keeps the socket listening meanwhile.
+  const kept = duplicate(fd, 3);
+  let running: Accepting | null = acceptOn(fd, onOpen);
+  const pauseIt = (): void => {
+    // Without the copy nobody could be waited for.
+    if (!kept.ok || running === null) return;
+    running.stop(false);
+    running = null;
+  };
+  return {
+    pause: pauseIt,
+    resume(): void {
+      if (running !== null || !kept.ok) return;
+      const copy = duplicate(kept.value, 3);
+      // Without a free descriptor the next client that ends asks again.
+      if (copy.ok) running = acceptOn(copy.value, onOpen);
+    },
+    close(): void {
+      running?.stop(false);
+      if (kept.ok) close(kept.value);
+    },
+  };
+}
+
+interface Accepting {
+  readonly stop: (closeActive: boolean) => void;
+}
+
+function acceptOn(fd: number, onOpen: (link: Link) => void): Accepting {
   const listener = Bun.listen({
     fd,
     allowHalfOpen: true,

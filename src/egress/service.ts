@@ -26,8 +26,8 @@ export interface NetworkService {
   readonly end: (hasFailed: boolean) => Promise<void>;
 }
 
-/** Descriptors that are not for connections: the run's own, the log, questions to name servers. */
-const OTHER_FILES = 128;
+/** Descriptors that are not for the served: the run's own, the log, questions to name servers, clients that wait. */
+const OTHER_FILES = 192;
 
 const RELAY_DIAL_MS = 10_000;
 

@@ -7,6 +7,7 @@ import {
   type Dialer,
 } from "../../src/egress/dial.ts";
 import { createResolver, type Lookup } from "../../src/egress/dns.ts";
+import { createInterfaceReader } from "../../src/egress/host_dialer.ts";
 import { readUpstream, upstreamFor } from "../../src/egress/upstream.ts";
 import {
   type Address,
@@ -486,4 +487,22 @@ test("a proxy further up that refuses is 502 with its status, and names are stil
     .toStartWith("HTTP/1.1 403");
   expect(await ask(proxy.http, lines("CONNECT deny.allowed.test:443 HTTP/1.1")))
     .toStartWith("HTTP/1.1 403");
+});
+
+test("interfaces that can't be read for a moment are those of before, and the first reading must work", async () => {
+  const readings: (() => readonly Address[])[] = [
+    () => [{ family: 4, bytes: [10, 0, 0, 1] }],
+    () => {
+      throw new Error("EMFILE");
+    },
+  ];
+  const read = createInterfaceReader(() => readings.shift()!());
+  await Bun.sleep(600);
+  expect(read()).toEqual([{ family: 4, bytes: [10, 0, 0, 1] }]);
+  expect(readings.length).toBe(0);
+  expect(() =>
+    createInterfaceReader(() => {
+      throw new Error("EMFILE");
+    })
+  ).toThrow("EMFILE");
 });

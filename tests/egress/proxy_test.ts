@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { MAX_WAITING } from "../../src/egress/proxy.ts";
 import {
   ask,
   lines,
@@ -456,4 +457,20 @@ test("a burst of a thousand connections waits in the kernel while we are busy", 
   // Synchronous: our event loop accepts nobody meanwhile.
   const client = Bun.spawnSync([process.execPath, "-e", dial]);
   expect(client.stdout.toString()).toBe("1000\n");
+});
+
+test("clients beyond those that we hold wait in the kernel, and each is served in the end", async () => {
+  await using origin = await startHttpOrigin(OK);
+  await using proxy = startTestProxy({ limits: { connections: 2 } });
+  const clients = await Promise.all(
+    Array.from({ length: 300 }, () => openClient(proxy.http)),
+  );
+  await Bun.sleep(20);
+  expect(proxy.running.clients()).toEqual({ served: 2, waiting: MAX_WAITING });
+  const answers = await Promise.all(clients.map((client) => {
+    client.socket.end(get(origin.port));
+    return client.untilEnd();
+  }));
+  expect(answers.filter((text) => text.endsWith("ok")).length).toBe(300);
+  expect(proxy.running.clients()).toEqual({ served: 0, waiting: 0 });
 });
