@@ -196,10 +196,6 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
   const drafted = withRightsOf(request.user, () => draftFromHost(request));
   if (!drafted.ok) return drafted;
   const { facts, draft } = drafted.value;
-  const unusable = request.euid === 0
-    ? unusableRoot(writableRoots(layoutOf(request.policy, facts)), facts)
-    : null;
-  if (unusable !== null) return launchFailure(unusable);
   request.mark("plan");
   const alone = (failure: string | null): Result<Prepared, Failure> =>
     landlockRun().prepareLandlock(request, facts, draft.draft, failure);
@@ -256,6 +252,10 @@ function draftFromHost(request: RunRequest): Result<Drafted, Failure> {
   if (!valid.ok) return fail({ kind: "policy", error: valid.error });
   const draft = draftRun(request, facts);
   if (!draft.ok) return draft;
+  const unusable = request.euid === 0
+    ? unusableRoot(writableRoots(layoutOf(request.policy, facts)), facts)
+    : null;
+  if (unusable !== null) return launchFailure(unusable);
   const barred = request.user === null
     ? null
     : outOfReach(request, draft.value.draft);

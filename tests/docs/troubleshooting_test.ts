@@ -6,6 +6,7 @@
 import { expect, test } from "bun:test";
 import { explainRefusal } from "../../src/linux/bwrap_choice.ts";
 import { reportOn } from "../../src/linux/doctor/report.ts";
+import { reportJson } from "../../src/linux/doctor/text.ts";
 import { HOSTS, WELL } from "../linux/doctor/hosts.ts";
 import { pageText } from "./examples.ts";
 
@@ -67,4 +68,10 @@ test("every command that the doctor advises is on the page", () => {
     .filter((it) => it.startsWith("sudo ") && !/install|\bdnf\b/.test(it));
   const missing = commands.filter((it) => !PAGE.includes(it));
   expect([...new Set(missing)]).toEqual([]);
+});
+
+test("every member of the JSON is in the page's table", () => {
+  const json = reportJson(reportOn(WELL), WELL) as Record<string, unknown>;
+  const members = Object.keys(json);
+  expect(members.filter((it) => !PAGE.includes(`| \`${it}\``))).toEqual([]);
 });
