@@ -291,7 +291,7 @@ function globCovers(policy: Policy, facts: PathFacts): SandboxPlan["globs"] {
 
 /** What root can use and `--user` can't, although the run needs it. Asked with that user's rights. */
 function outOfReach(
-  { policy, euid }: RunRequest,
+  { policy, euid, backend }: RunRequest,
   { stage }: Draft,
 ): { readonly ok: false; readonly error: Failure } | null {
   const there = accessExecutable(policy.cwd);
@@ -302,7 +302,8 @@ function outOfReach(
       }`,
     );
   }
-  const own = stage.kind === "inner" ? ownExecutable() : null;
+  const isNeeded = stage.kind === "inner" && backend !== "landlock";
+  const own = isNeeded ? ownExecutable() : null;
   if (own === null) return null;
   const readable = open(own, abi.O_RDONLY);
   if (readable.ok) close(readable.value);
@@ -400,6 +401,7 @@ export function carryOut(
       return executeCommand(request.command, request.environment);
     }
     case "landlock":
+      reclaimFor(request);
       return landlockRun().launchLandlock(request, prepared.plan);
     case "sandbox": {
       const launch = launchOf(request, prepared);
@@ -410,10 +412,7 @@ export function carryOut(
       }
       if (prepared.plan.supervisor.length === 0) {
         keepForNextTime(request, launch);
-        if (request.codexHome !== null) {
-          const { codexHome, stateOwner: euid } = request;
-          reclaimIfAny({ codexHome, euid });
-        }
+        reclaimFor(request);
         return { kind: "launch", error: launchByExec(launch) };
       }
       const home = request.codexHome === null
@@ -475,6 +474,11 @@ function warnOfRepositories(
     () => ok(appearedWarning(policy, facts, startedMs, euid)),
   );
   if (line.ok && line.value !== null) warn(line.value);
+}
+
+/** What dead runs left, by a run that needs no placeholder itself. */
+function reclaimFor({ codexHome, stateOwner: euid }: RunRequest): void {
+  if (codexHome !== null) reclaimIfAny({ codexHome, euid });
 }
 
 /** Leaves what this run found out for the next start of the same command, where it rests on nothing else. */

@@ -27,11 +27,12 @@ import type { DoctorFacts, ProfileFacts } from "./linux/doctor/facts.ts";
 import { lookAtHost, lookAtState } from "./linux/doctor/look.ts";
 import { reportOn } from "./linux/doctor/report.ts";
 import { reportJson, reportText } from "./linux/doctor/text.ts";
+import { bubblewrapPromises, type KeptPromise } from "./linux/ladder.ts";
 import type { Plan } from "./linux/plan.ts";
 import { runProbe } from "./linux/run_probe.ts";
 import { type AbsPath, childOf, ROOT, toAbsPath } from "./policy/path.ts";
 import { sandboxRequest } from "./requests.ts";
-import { ok, type Result } from "./result.ts";
+import { ok, type Result, unreachable } from "./result.ts";
 import { errnoText } from "./sys/abi.ts";
 import { stat } from "./sys/calls.ts";
 
@@ -116,6 +117,7 @@ function planDefault(
       kind: "planned",
       backEnd: plan.kind,
       launcher: launcherText(plan),
+      promises: promisesOf(plan),
       warnings: plan.warnings,
     },
     trust: { cwd, workspaceRoots, writableRoots: [] },
@@ -134,10 +136,23 @@ const TRIALS = [
   ["/bin/sh", "-c", ":"],
 ] as const;
 
+function promisesOf(plan: Plan): readonly KeptPromise[] {
+  switch (plan.kind) {
+    case "direct":
+      return [];
+    case "landlock_only":
+      return plan.promises;
+    case "bubblewrap":
+      return bubblewrapPromises(plan);
+    default:
+      return unreachable(plan);
+  }
+}
+
 function launcherText(plan: Plan): string {
   if (plan.kind === "direct") return "without any sandbox";
   if (plan.kind === "landlock_only") {
-    return `Landlock ${plan.landlock} and seccomp alone (${plan.reason})`;
+    return `Landlock ${plan.landlock} and seccomp alone`;
   }
   const { launcher } = plan;
   return launcher.kind === "system"

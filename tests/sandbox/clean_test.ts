@@ -95,6 +95,12 @@ matrix(
     const next = await subject.run(["-P", ":read-only", "--", "true"]);
     expect(next).toEqual({ end: 0, stdout: "", stderr: "" });
     expect(placeholders(subject.work)).toEqual([]);
+    await leaveBehind(subject);
+    const alone = await subject.run([
+      ...["-P", ":read-only", "--backend", "landlock", "--", "true"],
+    ]);
+    expect(alone.end).toBe(0);
+    expect(placeholders(subject.work)).toEqual([]);
   },
 );
 

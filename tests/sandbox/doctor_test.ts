@@ -57,7 +57,9 @@ matrix(
     const nested = await subject.run(["--", subject.codex, "doctor"]);
     expect(nested.end).toBe(0);
     expect(nested.stdout).toContain("note  nested ");
-    expect(nested.stdout).toMatch(/ :read-only +landlock_only, Landlock \d+ /);
+    expect(nested.stdout).toMatch(
+      / :read-only +Landlock \d+ and seccomp alone; /,
+    );
     const doctor = ["doctor", "-c", 'default_permissions=":workspace"'];
     const { stdout, end } = await subject.run([
       ...["--", subject.codex, ...doctor],

@@ -6,6 +6,7 @@
  * @module
  */
 import type { NamespaceFacts } from "../bwrap_choice.ts";
+import type { KeptPromise } from "../ladder.ts";
 
 /** Everything that a report is made from. */
 export interface DoctorFacts {
@@ -122,6 +123,8 @@ export interface ProfileFacts {
       readonly backEnd: string;
       /** Which file starts it, and why it. */
       readonly launcher: string;
+      /** What this back end keeps, and what it doesn't. */
+      readonly promises: readonly KeptPromise[];
       readonly warnings: readonly string[];
     }
     | { readonly kind: "refused"; readonly why: string };

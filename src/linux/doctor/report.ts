@@ -8,6 +8,7 @@
  */
 import { errnoText } from "../../sys/abi.ts";
 import { isWsl1 } from "../bwrap_choice.ts";
+import type { KeptPromise } from "../ladder.ts";
 import { LANDLOCK_VERSION } from "../landlock.ts";
 import { advisoriesOf, compare } from "./advisories.ts";
 import type { BwrapFacts, DoctorFacts, TrialName } from "./facts.ts";
@@ -428,9 +429,33 @@ function profileChecks(
       "profile",
       named,
       isEnforced ? "ok" : "fail",
-      `${plan.backEnd}, ${plan.launcher}; ${tried}`,
+      `${BACK_ENDS[plan.backEnd] ?? plan.backEnd}${plan.launcher}; ${tried}`,
     ),
+    ...promiseCheck(plan.promises),
     ...plan.warnings.map((text) => check("profile", named, "warn", text)),
+  ];
+}
+
+/** How a back end is introduced; Landlock's names itself. */
+const BACK_ENDS: { readonly [kind: string]: string } = {
+  bubblewrap: "bubblewrap, ",
+  landlock_only: "",
+  direct: "",
+};
+
+function promiseCheck(promises: readonly KeptPromise[]): Check[] {
+  if (promises.length === 0) return [];
+  const names = (kept: boolean): string =>
+    promises.filter((it) => it.kept === kept).map(({ name }) => name)
+      .join(", ");
+  const lacking = names(false);
+  return [
+    check(
+      "profile",
+      "promises",
+      lacking === "" ? "ok" : "note",
+      `keeps ${names(true)}${lacking === "" ? "" : `; lacks ${lacking}`}`,
+    ),
   ];
 }
 

@@ -65,6 +65,7 @@ export function reportJson(report: Report, facts: DoctorFacts): unknown {
       name: profile.name === "" ? null : profile.name,
       backEnd: profile.plan.kind === "planned" ? profile.plan.backEnd : null,
       launcher: profile.plan.kind === "planned" ? profile.plan.launcher : null,
+      promises: profile.plan.kind === "planned" ? profile.plan.promises : null,
       refused: profile.plan.kind === "refused" ? profile.plan.why : null,
       run: profile.run,
     },

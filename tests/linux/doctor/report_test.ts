@@ -62,6 +62,7 @@ bubblewrap
 
 profile
   ok    :read-only      bubblewrap, /usr/bin/bwrap 0.12.0; a run ended well
+  ok    promises        keeps network
 
 leftovers
   ok    none            dead runs left nothing
@@ -90,6 +91,7 @@ test("the JSON keeps its promised members", () => {
     name: ":read-only",
     backEnd: "bubblewrap",
     launcher: "/usr/bin/bwrap 0.12.0",
+    promises: [{ name: "network", kept: true, why: "a namespace" }],
     refused: null,
     run: { status: 0, output: "" },
   });
