@@ -700,6 +700,9 @@ function draftRun(
     user: request.user,
     own: () => (inner ??= innerStart(shows)).own,
     globs: request.explains ? globCovers(policy, facts) : [],
+    ...(request.explains && request.network !== null
+      ? { served: networkRequests().describeNetwork(request.network) }
+      : {}),
     warnings: [...request.warnings, ...policyWarnings(policy, facts)],
   });
   if (!draft.ok) return fail({ kind: "plan", error: draft.error });

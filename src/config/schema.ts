@@ -221,11 +221,13 @@ export function requirementsShape(): TableShape {
         },
         http_port: {
           shape: PORT,
-          description: "Accepted and not used: ports are chosen freely",
+          description:
+            "Accepted and not used: the proxies inside are at ports 3128 and 1080",
         },
         socks_port: {
           shape: PORT,
-          description: "Accepted and not used: ports are chosen freely",
+          description:
+            "Accepted and not used: the proxies inside are at ports 3128 and 1080",
         },
         allow_upstream_proxy: {
           shape: BOOLEAN,
@@ -385,11 +387,13 @@ function proxyKeys(): { readonly [key: string]: Field } {
     },
     proxy_url: {
       shape: STRING,
-      description: "Checked and not used: ports are chosen freely",
+      description:
+        "Checked and not used: the proxies inside are at ports 3128 and 1080",
     },
     socks_url: {
       shape: STRING,
-      description: "Checked and not used: ports are chosen freely",
+      description:
+        "Checked and not used: the proxies inside are at ports 3128 and 1080",
     },
     enable_socks5: {
       shape: BOOLEAN,

@@ -5,8 +5,8 @@
  *
  * @module
  */
-import type { ByteString } from "../bytes.ts";
-import type { NetworkPolicy } from "../policy/network.ts";
+import { type ByteString, toText } from "../bytes.ts";
+import type { DomainRule, NetworkPolicy } from "../policy/network.ts";
 import type { AbsPath } from "../policy/path.ts";
 import { unreachable } from "../result.ts";
 import type { LoopbackEndpoint } from "./routes.ts";
@@ -40,6 +40,45 @@ export type NetworkRequest =
     /** What each connection to them begins with. */
     readonly preface: Buffer | null;
   };
+
+/** What the proxy is and what it lets through, a line each, for `--explain`. */
+export function describeNetwork(request: NetworkRequest): readonly string[] {
+  const ports = listenPorts(request);
+  if (request.kind === "relayed") {
+    return request.endpoints.map(({ address, port }, index) =>
+      `127.0.0.1:${ports[index]} leads to the caller's proxy at ${
+        address === "::1" ? "[::1]" : address
+      }:${port}`
+    );
+  }
+  const { policy, log } = request;
+  // In the order in which they decide.
+  const rules = [...policy.rules].sort((one, other) =>
+    Number(other.access === "deny") - Number(one.access === "deny")
+  );
+  return [
+    `HTTP at 127.0.0.1:${HTTP_PORT}${
+      policy.socks5 ? `, SOCKS5 at 127.0.0.1:${SOCKS_PORT}` : ""
+    }`,
+    ...(policy.mode === "limited"
+      ? ["limited: GET, HEAD and OPTIONS of plain HTTP"]
+      : []),
+    ...rules.map((rule) =>
+      `${rule.access.padEnd(5)} ${rule.written}  # ${originText(rule)}`
+    ),
+    "deny  every other host",
+    ...(policy.allowLocalBinding
+      ? ["local and private addresses are like any other"]
+      : ["local and private addresses only where they are listed themselves"]),
+    ...(log === null ? [] : [`log   ${toText(log)}`]),
+  ];
+}
+
+function originText({ origin }: DomainRule): string {
+  return origin.file === null
+    ? origin.key
+    : `${toText(origin.file)} (${origin.key})`;
+}
 
 /** What is listened on inside. */
 export function listenPorts(request: NetworkRequest): readonly number[] {

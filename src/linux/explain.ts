@@ -64,6 +64,7 @@ function sandboxLines(plan: SandboxPlan): string[] {
     }`,
     ...limitLines(plan),
     `network      ${networkLine(plan)}`,
+    ...(plan.served ?? []).map((line) => `  ${line}`),
     ...abstractLines(plan),
     ...givenBackLines(plan),
     ...promiseLines(ladder().bubblewrapPromises(plan), []),

@@ -79,6 +79,8 @@ export interface SandboxPlan {
   readonly mounts: readonly MountStep[];
   readonly proc: "fresh" | "host";
   readonly network: NetworkMode;
+  /** The proxy and its hosts, a line each, for `--explain` alone. */
+  readonly served?: readonly string[];
   /** Abstract AF_UNIX names of the host: absent where the network namespace has none of them. */
   readonly abstractSockets?: AbstractSockets;
   readonly filter: FilterRequest;

@@ -78,6 +78,8 @@ export interface DraftRequest {
   readonly own: () => readonly OwnBind[];
   /** For `--explain`; absent where nobody asks. */
   readonly globs?: SandboxPlan["globs"];
+  /** Of the network, where somebody asks what is planned. */
+  readonly served?: readonly string[];
   readonly warnings: readonly string[];
 }
 
@@ -401,6 +403,7 @@ export function completePlan(
     environmentChanges: request.environmentChanges,
     command: request.command,
     globs: request.globs ?? [],
+    ...(request.served === undefined ? {} : { served: request.served }),
     warnings: [
       ...request.warnings,
       ...(proc === "host"

@@ -145,6 +145,21 @@ const IN_THE_FILE: readonly (readonly [
     'FILE:3:21: key permissions.p.network.domains."a.b" is "alow", expected "allow" or "deny" (did you mean "allow"?)',
   ],
   [
+    "a URL for a host",
+    `${P}[permissions.p.network.domains]\n"https://a.b" = "allow"\n`,
+    'FILE:3:17: Cannot use "https://a.b" in network.domains: a pattern is a host, not a URL; write "a.b"',
+  ],
+  [
+    "no host for a URL",
+    `${P}[permissions.p.network]\nmanaged = true\nproxy_url = ""\n`,
+    "FILE:4:13: failed to start managed network proxy: failed to build network proxy: invalid network.proxy_url: ",
+  ],
+  [
+    "every host denied",
+    `${P}[permissions.p.network.domains]\n"*" = "deny"\n`,
+    "FILE:3:7: network proxy constraints are invalid: invalid value for network.denied_domains: * (allowed exact hosts or scoped wildcards like *.example.com or **.example.com)",
+  ],
+  [
     "a text for the table of profiles",
     `${P}permissions = "x"\n`,
     'FILE:2:15: key permissions is "x", expected a table of values',

@@ -8,6 +8,7 @@
  */
 import { afterAll, expect, test } from "bun:test";
 import {
+  existsSync,
   linkSync,
   readdirSync,
   readFileSync,
@@ -373,6 +374,53 @@ test("a log that the sandbox could write is refused", async () => {
   );
   expect(none.end).toBe(125);
   expect(none.stderr).toContain("has no managed network");
+});
+
+test("--explain names the proxies, the hosts in the order in which they decide, and where each was written", async () => {
+  const subject = setup();
+  allow(subject, { "*.example.org": "allow", "bad.example.org": "deny" });
+  const log = `${subject.home}/net.log`;
+  const { stdout } = await subject.run([
+    ...["--explain", "--network-log", log, "--", "true"],
+  ]);
+  const lines = stdout.split("\n");
+  const at = lines.findIndex((line) => line.startsWith("network "));
+  const place = `${subject.home}/config.toml (permissions.net.network.domains.`;
+  expect(lines.slice(at - 2, at + 7)).toEqual([
+    "stage        inner: the listeners of the managed network are made inside",
+    lines[at - 1] ?? "",
+    "network      proxied: a network namespace whose only exit is our proxy",
+    "  HTTP at 127.0.0.1:3128, SOCKS5 at 127.0.0.1:1080",
+    `  deny  bad.example.org  # ${place}"bad.example.org")`,
+    `  allow *.example.org  # ${place}"*.example.org")`,
+    "  deny  every other host",
+    "  local and private addresses only where they are listed themselves",
+    `  log   ${log}`,
+  ]);
+  expect(lines[at - 1]).toContain("managed network");
+  expect(existsSync(log)).toBe(false);
+});
+
+test("a time limit and a grace hold with a proxy too", async () => {
+  const subject = setup();
+  allow(subject, {});
+  const nap = ["--", "sleep", NAP];
+  expect((await subject.run(["--timeout", "100ms", ...nap])).end).toBe(124);
+  const graced = subject.start([
+    ...["--grace", "5s", "--", "bash", "-c"],
+    `trap 'echo told; exit 3' TERM; sleep ${NAP} & wait`,
+  ]);
+  await until(
+    () => ourProcesses().some(({ words }) => words === `sleep ${NAP}`),
+    "the sleeper",
+  );
+  graced.kill(15);
+  expect(await graced.outcome).toEqual({
+    end: 3,
+    stdout: "told\n",
+    stderr: "",
+  });
+  await untilNobodyIsLeft();
 });
 
 for (const signal of [2, 9, 15]) {
