@@ -31,6 +31,8 @@ import {
   parseHelperOptions,
   parsePolicyOptions,
   parseSandboxOptions,
+  type ResultTarget,
+  resultTargetOf,
 } from "./src/cli/options.ts";
 import type { UsageError } from "./src/cli/usage.ts";
 import type { CommandOutput } from "./src/commands/output.ts";
@@ -46,6 +48,7 @@ import { missedStart } from "./src/kept_start.ts";
 import { helperPolicy, helperRequest, sandboxRequest } from "./src/requests.ts";
 import { runWatcher } from "./src/linux/watcher.ts";
 import { type Result, unreachable } from "./src/result.ts";
+import type { ResultTeller } from "./src/run_result.ts";
 import { exitNow, writeAll } from "./src/sys/calls.ts";
 import { startObserving } from "./src/sys/observed.ts";
 
@@ -58,7 +61,11 @@ function main(): void {
   if (entry.kind === "helper") {
     // Our own three spellings; a caller who uses them gets a command with fewer rights and nothing else.
     if (words[0] === "--inner-stage") {
-      runInnerStage(Number(words[1]), Number(words[2] ?? -1));
+      runInnerStage(
+        Number(words[1]),
+        Number(words[2] ?? -1),
+        Number(words[3] ?? -1),
+      );
     }
     if (words[0] === "--watcher") runWatcher(Number(words[1]));
     if (words[0] === "--relay") return startRelayProcess(Number(words[1]));
@@ -177,13 +184,21 @@ function startSandbox(
 ): void {
   const timer = new Timer();
   const options = parseSandboxOptions(words, rootWords);
-  if (!options.ok) return stop({ kind: "usage", error: options.error });
+  if (!options.ok) {
+    const target = resultTargetOf(words);
+    if (target !== null) tellResultTo(target, []);
+    return stop({ kind: "usage", error: options.error });
+  }
   if (options.value.kind === "help") {
     return print(helpText(options.value.topic));
   }
   timer.mark("options");
+  const { limits: { result }, passedFds } = options.value;
+  if (result !== null && options.value.action === "run") {
+    tellResultTo(result, passedFds);
+  }
   if (missedStart() !== null) startObserving();
-  const request = sandboxRequest(options.value, origin, timer.mark);
+  const request = sandboxRequest(options.value, origin, teller, timer.mark);
   if (!request.ok) return stop(request.error);
   timer.mark("config");
   for (const warning of request.value.warnings) say(`warning: ${warning}`);
@@ -268,9 +283,26 @@ class Timer {
   };
 }
 
+/** Whom `--result-json` tells how the run ended; `null` without it. */
+let teller: ResultTeller | null = null;
+
+/** From here on every end is told. Loaded on demand. */
+function tellResultTo(
+  target: ResultTarget,
+  passedFds: readonly number[],
+): void {
+  const { resultTeller } = require(
+    "./src/run_result.ts",
+  ) as typeof import("./src/run_result.ts");
+  const claimed = resultTeller(target, passedFds, say);
+  if (!claimed.ok) return stop(claimed.error);
+  teller = claimed.value;
+}
+
 /** Ends with a failure: its one line, its status. */
 function stop(failure: Failure): never {
   say(describe(failure));
+  teller?.tellFailure(failure);
   exitNow(exitStatus(failure));
 }
 
@@ -294,6 +326,7 @@ function endInternally(message: string): never {
   const line = `internal error: ${message}; please report it`;
   try {
     say(line);
+    teller?.tellMistake(line);
     exitNow(125);
   } catch {
     // Without libc only the runtime's own way out is left: too little address space (ulimit -v) does that.

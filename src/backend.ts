@@ -37,6 +37,7 @@ import {
   INNER_FD,
   type Launch,
   launchByExec,
+  REPORT_FD,
   restoreState,
 } from "./linux/launcher.ts";
 import {
@@ -61,7 +62,9 @@ import {
   namespaceFacts,
 } from "./linux/probe_bwrap.ts";
 import { reclaimIfAny } from "./linux/placeholders.ts";
+import type { RunEnd } from "./linux/run_events.ts";
 import { assembledFilter } from "./linux/seccomp/programs.ts";
+import type { ResultTeller } from "./run_result.ts";
 import {
   endLike,
   superviseRun,
@@ -135,6 +138,8 @@ export interface RunRequest {
   readonly stage: "auto" | "one_start" | "inner";
   readonly outlivesCaller: boolean;
   readonly limits: RunLimits;
+  /** Whom `--result-json` tells the end; `null` without it. */
+  readonly teller: ResultTeller | null;
   readonly passFds: readonly number[];
   /** Who serves the network; `null` unless it is proxied. */
   readonly network: NetworkRequest | null;
@@ -171,6 +176,7 @@ function isLoaderEntry(entry: ByteString): boolean {
 
 /** Everything up to the plan. */
 export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
+  request.teller?.begin(request.policy.name);
   const streams = unobserved(() => checkDescriptors(request));
   if (!streams.ok) return streams;
   if (request.policy.enforcement === "disabled") {
@@ -211,6 +217,10 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
     chosen.value.ability,
   );
   if (!plan.ok) return fail({ kind: "plan", error: plan.error });
+  if (request.teller !== null && !request.explains) {
+    const opened = request.teller.open(request.policy, facts);
+    if (!opened.ok) return opened;
+  }
   return ok({
     kind: "sandbox",
     plan: plan.value,
@@ -420,21 +430,22 @@ export function carryOut(
         : { codexHome: request.codexHome, euid: request.stateOwner };
       const atEnd = (): void => warnOfRepositories(request, prepared, warn);
       if (request.network !== null) {
-        return serveRun(launch, home, request.network, atEnd);
+        return serveRun(request, request.network, launch, home, atEnd);
       }
       const end = superviseRun(launch, home, prepared.plan.rules);
       if (!end.ok) return { kind: "launch", error: end.error };
       atEnd();
-      return endLike(end.value);
+      return endRun(request, end.value);
     }
   }
 }
 
 /** A run with an event loop, all of it loaded on demand. */
 async function serveRun(
+  request: RunRequest,
+  network: NetworkRequest,
   launch: Launch,
   home: SupervisorHome | null,
-  network: NetworkRequest,
   atEnd: () => void,
 ): Promise<Failure> {
   const { prepareService } = require(
@@ -456,7 +467,13 @@ async function serveRun(
   );
   if (!end.ok) return { kind: "launch", error: end.error };
   atEnd();
-  return endLike(end.value);
+  return endRun(request, end.value);
+}
+
+/** Tells the end where it was asked for, and ends like the run. */
+function endRun({ teller }: RunRequest, end: RunEnd): never {
+  teller?.tellEnd(end);
+  return endLike(end);
 }
 
 /** What a command makes inside a writable directory is obeyed outside later: hooks and settings of a repository. */
@@ -507,7 +524,8 @@ function keepForNextTime(request: RunRequest, launch: Launch): void {
 /** The flag that asks for somebody who stays with the run, `null` for none. */
 export function limitNameOf(limits: RunLimits): string | null {
   if (limits.timeoutMs !== null) return "--timeout";
-  return limits.graceMs !== null ? "--grace" : null;
+  if (limits.graceMs !== null) return "--grace";
+  return limits.result !== null ? "--result-json" : null;
 }
 
 /** Standard streams that would be ways out, and descriptors that aren't there. */
@@ -596,7 +614,7 @@ function wayOut(fd: number): string | null {
  * Whether the runtime opened the descriptor: at its start it makes an event queue and an event counter and nothing that stays open
  * besides. It marks everything from 4 up close-on-exec, so that flag tells nothing. A caller's own counter is refused with them.
  */
-function isOfRuntime(fd: number): boolean {
+export function isOfRuntime(fd: number): boolean {
   const target = readlink(`/proc/self/fd/${fd}` as ByteString);
   return !target.ok || target.value === "anon_inode:[eventpoll]" ||
     target.value === "anon_inode:[eventfd]";
@@ -683,7 +701,12 @@ function draftRun(
     verdict,
     forcedStage: request.stage,
     outlivesCaller: request.outlivesCaller,
-    rules: { ...request.limits, terminal: [0, 1, 2].some(isTerminal) },
+    rules: {
+      timeoutMs: request.limits.timeoutMs,
+      graceMs: request.limits.graceMs,
+      terminal: [0, 1, 2].some(isTerminal),
+    },
+    tellsResult: request.teller !== null,
     proc: request.proc,
     chdir: startDirectory(request, facts, shows),
     passFds: request.passFds,
@@ -1019,6 +1042,7 @@ function launchOf(
       innerOrders: null,
       softNofile,
       listenPorts: [],
+      reportsFailures: false,
     };
   }
   const ports = request.network === null
@@ -1047,11 +1071,16 @@ function launchOf(
       ...prepared.innerWords,
       "--inner-stage",
       INNER_FD,
-      ...(ports.length === 0 ? [] : [CHANNEL_FD]),
+      ...(request.teller !== null
+        ? [ports.length === 0 ? "-1" : CHANNEL_FD, REPORT_FD]
+        : ports.length === 0
+        ? []
+        : [CHANNEL_FD]),
     ],
     innerOrders: JSON.stringify(orders),
     softNofile,
     listenPorts: ports,
+    reportsFailures: request.teller !== null,
   };
 }
 

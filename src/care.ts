@@ -105,7 +105,7 @@ function planDefault(
   const options = parseSandboxOptions([...words, ...trialCommand()]);
   if (!options.ok) return refused("", { kind: "usage", error: options.error });
   if (options.value.kind === "help") throw new Error("no help was asked for");
-  const request = sandboxRequest(options.value, origin, () => {});
+  const request = sandboxRequest(options.value, origin, null, () => {});
   if (!request.ok) return refused("", request.error);
   const { name, cwd, workspaceRoots } = request.value.policy;
   const prepared = prepareRun(request.value);

@@ -51,6 +51,7 @@ import type { Identity } from "./sys/identity.ts";
 export function sandboxRequest(
   options: SandboxOptions,
   origin: Origin,
+  teller: RunRequest["teller"],
   mark: RunRequest["mark"],
 ): Result<RunRequest, Failure> {
   const { policy: choice } = options;
@@ -108,6 +109,7 @@ export function sandboxRequest(
     stage: options.stage,
     outlivesCaller: options.lifetime === "outlives_caller",
     limits: options.limits,
+    teller,
     passFds: options.passedFds,
     warnings: chosen.value.warnings,
     explains: options.action !== "run",
@@ -206,6 +208,7 @@ export function helperRequest(
     stage: "auto",
     outlivesCaller: false,
     limits: NO_LIMITS,
+    teller: null,
     passFds: [],
     warnings,
     explains: false,

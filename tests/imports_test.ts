@@ -22,6 +22,7 @@ const EFFECT_FILES: ReadonlySet<string> = new Set([
   "src/landlock_run.ts",
   "src/own_paths.ts",
   "src/requests.ts",
+  "src/run_result.ts",
   "src/network_requests.ts",
   "src/config/host_files.ts",
   "src/config/load.ts",

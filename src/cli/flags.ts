@@ -242,6 +242,19 @@ export const FLAGS = [
     commands: ["sandbox"],
   },
   {
+    long: "result-json",
+    value: {
+      name: "FILE|fd:N",
+      encoding: "bytes",
+      completion: { kind: "file" },
+    },
+    isRepeatable: false,
+    group: "Run",
+    help:
+      "Write one JSON line about the end of the run to a file outside of its reach, or to descriptor N",
+    commands: ["sandbox"],
+  },
+  {
     long: "launcher",
     value: {
       name: "WHICH",

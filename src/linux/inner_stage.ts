@@ -41,6 +41,7 @@ import {
   WRITE_RIGHTS,
   type WriteGuard,
 } from "./landlock.ts";
+import { type InnerFailure, spellReport } from "./inner_report.ts";
 import { callerSoftLimit, restoreState } from "./launcher.ts";
 import { assembledFilter } from "./seccomp/programs.ts";
 
@@ -68,8 +69,22 @@ const OURS = 125;
 const NOT_EXECUTABLE = 126;
 const NOT_FOUND = 127;
 
-/** Carries out the orders. @param ordersFd the sealed memfd @param channel to the supervisor, where the orders need one */
-export function runInnerStage(ordersFd: number, channel: number): never {
+/** A pipe to a supervisor that wants to know why the command was not started; the command does not get it. */
+let reportFd = -1;
+
+/**
+ * Carries out the orders.
+ *
+ * @param ordersFd the sealed memfd
+ * @param channel to the supervisor, where the orders need one
+ * @param report as {@linkcode REPORT_FD} of the launcher has it; -1 without one
+ */
+export function runInnerStage(
+  ordersFd: number,
+  channel: number,
+  report: number,
+): never {
+  reportFd = report;
   const text = readAll(ordersFd, ORDERS_LIMIT_BYTES);
   close(ordersFd);
   if (!text.ok) return stop(OURS, "Cannot read the inner stage's orders");
@@ -188,6 +203,7 @@ function installTraceDomain(domain: Domain | null): void {
     `Cannot honour debug = true: ${entered.error.call} says ${
       abi.errnoText(entered.error.errno)
     }`,
+    "landlock_restrict",
   );
 }
 
@@ -201,6 +217,7 @@ function guardFailed(error: SysError): void {
     `Cannot keep the command from writing to what it may only read: ${error.call} says ${
       abi.errnoText(error.errno)
     }`,
+    "landlock_restrict",
   );
 }
 
@@ -210,6 +227,7 @@ function forbidNewPrivileges(): void {
     stop(
       OURS,
       `Cannot set no_new_privs: ${abi.errnoText(privileges.error.errno)}`,
+      "seccomp_install",
     );
   }
 }
@@ -226,6 +244,10 @@ export function installFilter(filter: string | null): void {
       `Cannot install the seccomp filter: ${
         abi.errnoText(installed.error.errno)
       }`,
+      // A kernel without filters, or one that refuses this one.
+      installed.error.errno === abi.ENOSYS
+        ? "seccomp_backend"
+        : "seccomp_install",
     );
   }
 }
@@ -301,7 +323,20 @@ function exists(path: ByteString): boolean {
   return fd.ok;
 }
 
-function stop(status: number, message: string): never {
+/** @param kind what a supervisor that wants to know is told; by default what the status says */
+function stop(
+  status: number,
+  message: string,
+  kind: InnerFailure = kindOf(status),
+): never {
   writeAll(2, Buffer.from(`codex: ${message}\n`, "utf8"));
+  if (reportFd >= 0) {
+    writeAll(reportFd, Buffer.from(spellReport({ kind, message }), "utf8"));
+  }
   exitNow(status);
+}
+
+function kindOf(status: number): InnerFailure {
+  if (status === NOT_FOUND) return "command_not_found";
+  return status === NOT_EXECUTABLE ? "command_not_executable" : "inner_stage";
 }

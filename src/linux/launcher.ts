@@ -60,6 +60,8 @@ export interface Launch {
   readonly softNofile: number;
   /** What the inner stage listens on for us, by the control channel; none without one. */
   readonly listenPorts: readonly number[];
+  /** The inner stage says why it could not start the command, also to us: {@linkcode REPORT_FD} is in `command`. */
+  readonly reportsFailures: boolean;
 }
 
 /** Stands in `command` for the number of the memfd that the inner stage reads. */
@@ -67,6 +69,9 @@ export const INNER_FD = "\0inner-fd";
 
 /** Stands in `command` for the number of the control channel's inner end. */
 export const CHANNEL_FD = "\0channel-fd";
+
+/** Stands in `command` for the number of the pipe in which the inner stage says why it could not start the command. */
+export const REPORT_FD = "\0report-fd";
 
 let firstOwn: number | undefined;
 

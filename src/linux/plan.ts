@@ -61,7 +61,8 @@ export type SupervisorReason =
   | "managed network"
   | "a terminal"
   | "--timeout"
-  | "--grace";
+  | "--grace"
+  | "--result-json";
 
 /** What is changed in the command's environment, by name only: values are never printed. */
 export interface EnvironmentChange {

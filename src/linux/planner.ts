@@ -64,6 +64,7 @@ export interface DraftRequest {
   readonly forcedStage: "auto" | "one_start" | "inner";
   readonly outlivesCaller: boolean;
   readonly rules: RunRules;
+  readonly tellsResult: boolean;
   readonly proc: "fresh" | "none";
   readonly chdir: AbsPath | null;
   readonly passFds: readonly number[];
@@ -209,7 +210,7 @@ function loadDomains(): typeof import("./domains.ts") {
 
 /** Why somebody stays, as far as it is known before a bwrap is chosen. */
 function reasonsToStay(
-  { outlivesCaller, policy, rules }: DraftRequest,
+  { outlivesCaller, policy, rules, tellsResult }: DraftRequest,
   placeholders: readonly Placeholder[],
 ): SupervisorReason[] {
   const reasons: SupervisorReason[] = [];
@@ -219,6 +220,7 @@ function reasonsToStay(
   if (rules.terminal) reasons.push("a terminal");
   if (rules.timeoutMs !== null) reasons.push("--timeout");
   if (rules.graceMs !== null) reasons.push("--grace");
+  if (tellsResult) reasons.push("--result-json");
   return reasons;
 }
 

@@ -24,6 +24,7 @@ import {
   writeAll,
 } from "../sys/calls.ts";
 import { stableBytes } from "../sys/ffi.ts";
+import { type InnerReport, readReport } from "./inner_report.ts";
 import type { Launch } from "./launcher.ts";
 import { type HeldPlaceholder, releasePlaceholders } from "./placeholders.ts";
 import {
@@ -83,6 +84,8 @@ export interface Run {
   readonly blocked: number | null;
   /** The control channel's outer end, where there is one. */
   readonly channel: number | null;
+  /** Where the inner stage says why it could not start the command, non-blocking; `null` where nobody wants to know. */
+  readonly report: number | null;
   /** The terminal as the caller had it; `null` without one. */
   readonly terminal: TerminalModes | null;
   /** When each armed timer is due, as performance.now() counts. */
@@ -163,7 +166,17 @@ function takeEnd(run: Run): RunEvent {
     kind: "ended",
     status: status.kind === "exited" ? status.status : 128 + status.signal,
     ran: commandRan(run),
+    report: run.report === null ? null : takeReport(run.report),
   };
+}
+
+/** What stands in the pipe: the stage has ended, and writes no more. */
+function takeReport(fd: number): InnerReport | null {
+  const chunk = stableBytes(16_384);
+  const count = read(fd, chunk);
+  return count.ok
+    ? readReport(Buffer.from(chunk.buffer).toString("utf8", 0, count.value))
+    : null;
 }
 
 function commandRan(run: Run): boolean {

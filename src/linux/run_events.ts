@@ -7,6 +7,7 @@
  * @module
  */
 import { unreachable } from "../result.ts";
+import type { InnerReport } from "./inner_report.ts";
 import * as abi from "../sys/abi.ts";
 
 /** What decides beforehand how the run may end. */
@@ -40,6 +41,12 @@ export type RunEnd =
   | { readonly kind: "signalled"; readonly signal: number }
   /** `--timeout` ended it. */
   | { readonly kind: "timeout" }
+  /** The inner stage could not start the command. */
+  | {
+    readonly kind: "refused_inside";
+    readonly status: number;
+    readonly report: InnerReport;
+  }
   /** bubblewrap, which has said why, ended before the command ran. */
   | { readonly kind: "not_started" }
   /** The host would not let us watch it, so it was ended. */
@@ -54,8 +61,13 @@ export type RunEvent =
   /** There was nobody to give this signal to: the command is not that far yet. */
   | { readonly kind: "undeliverable"; readonly signal: number }
   | { readonly kind: "timer"; readonly timer: RunTimer }
-  /** bubblewrap has ended; `ran`: the command had been started. */
-  | { readonly kind: "ended"; readonly status: number; readonly ran: boolean }
+  /** bubblewrap has ended; `ran`: it had started what it was told to; `report`: of an inner stage that went no further. */
+  | {
+    readonly kind: "ended";
+    readonly status: number;
+    readonly ran: boolean;
+    readonly report: InnerReport | null;
+  }
   /** The run can't be watched any longer, or what it relies on has broken. */
   | { readonly kind: "lost" };
 
@@ -259,8 +271,9 @@ function onTimer(state: Going, timer: RunTimer, rules: RunRules): RunStep {
 /** bubblewrap's own failure has status 1 too, so `ran` decides. */
 function endOf(
   state: Going,
-  { status, ran }: { readonly status: number; readonly ran: boolean },
+  { status, ran, report }: Extract<RunEvent, { kind: "ended" }>,
 ): RunEnd {
+  if (report !== null) return { kind: "refused_inside", status, report };
   if (!ran && status === 1) return { kind: "not_started" };
   if (state.kind === "ending" && state.cause.kind === "timeout") {
     return state.cause;

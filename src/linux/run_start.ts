@@ -33,6 +33,7 @@ import {
   type Launch,
   type LaunchError,
   openPlan,
+  REPORT_FD,
 } from "./launcher.ts";
 import type { HeldPlaceholder } from "./placeholders.ts";
 import { killAll, type Run, type SignalPipe } from "./run.ts";
@@ -85,6 +86,9 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     return failed("Cannot make the control channel", channel.error);
   }
   const inside = channel?.value.inside ?? null;
+  const report = launch.reportsFailures ? ownPipe(abi.O_NONBLOCK) : null;
+  if (report?.ok === false) return failed("Cannot make pipes", report.error);
+  const told = report?.value ?? null;
   const verifying = launch.plan.supervisor.includes("mount verification");
   const words = bwrapArguments(
     launch.plan,
@@ -98,10 +102,14 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
       },
     },
     launch.lateEnvironment,
-    inside === null
+    inside === null && told === null
       ? opened.value.command
       : opened.value.command.map((word) =>
-        word === CHANNEL_FD ? String(inside) : word
+        word === CHANNEL_FD
+          ? String(inside ?? -1)
+          : word === REPORT_FD
+          ? String(told?.to ?? -1)
+          : word
       ),
   );
   const argv = bwrapArgv(
@@ -121,6 +129,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     sync.to,
     ...(verifying ? [block.from] : []),
     ...(inside === null ? [] : [inside]),
+    ...(told === null ? [] : [told.to]),
   ];
   const terminal = rules.terminal ? saveTerminal() : null;
   const bwrap = asCommandUser(launch, () => {
@@ -145,6 +154,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
       block.from,
       lifeline.from,
       ...(inside === null ? [] : [inside]),
+      ...(told === null ? [] : [told.to]),
     ]
   ) close(fd);
   for (const fd of opened.value.keep) if (fd >= firstOwnFd()) close(fd);
@@ -169,6 +179,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     bwrapHandle: handle.ok ? handle.value : -1,
     blocked: verifying ? block.to : null,
     channel: channel?.value.outside ?? null,
+    report: told?.from ?? null,
     terminal,
     timers: new Map(),
   };
@@ -241,11 +252,11 @@ function ownChannel(): Result<
     : outside;
 }
 
-function ownPipe(): Result<
+function ownPipe(flags = 0): Result<
   { readonly from: number; readonly to: number },
   SysError
 > {
-  const ends = pipe();
+  const ends = pipe(flags);
   if (!ends.ok) return ends;
   const from = own(ok(ends.value[0]));
   if (!from.ok) return from;

@@ -194,6 +194,7 @@ function onHeld(launch: Launch, held: readonly HeldPlaceholder[]): Launch {
 export function endLike(end: RunEnd): never {
   switch (end.kind) {
     case "exited":
+    case "refused_inside":
       return exitNow(end.status);
     case "signalled":
       signalDefault(end.signal);

@@ -29,7 +29,7 @@ const DEFAULTS = {
   stage: "auto",
   user: null,
   network: { report: "auto", log: null },
-  limits: { timeoutMs: null, graceMs: null },
+  limits: { timeoutMs: null, graceMs: null, result: null },
   command: ["x"],
 };
 const NAMED = {
@@ -143,8 +143,22 @@ const SANDBOX: readonly Row[] = [
     passedFds: [3, 9],
   }, "descriptors are sorted, each once"],
   [["--timeout", "30", "--grace=1.5s", "x"], {
-    limits: { timeoutMs: 30_000, graceMs: 1_500 },
+    limits: { timeoutMs: 30_000, graceMs: 1_500, result: null },
   }, "times"],
+  [["--result-json", "r\xff", "x"], {
+    limits: {
+      timeoutMs: null,
+      graceMs: null,
+      result: { kind: "file", path: "r\xff" },
+    },
+  }, "a result in a file"],
+  [["--result-json=fd:7", "x"], {
+    limits: {
+      timeoutMs: null,
+      graceMs: null,
+      result: { kind: "fd", fd: 7 },
+    },
+  }, "a result to a descriptor"],
   [["--outlive-caller", "x"], { lifetime: "outlives_caller" }, "lifetime"],
   [["--launcher", "bundled", "x"], { launcher: "bundled" }, "launcher"],
   [["--report-blocked", "always", "--network-log=l\xff", "x"], {

@@ -119,6 +119,7 @@ export function requestOf(
     forcedStage: "auto",
     outlivesCaller: false,
     rules: AT_ONCE,
+    tellsResult: false,
     proc: "fresh",
     chdir: follow(facts, policy.cwd)?.resolved ?? null,
     passFds: [],

@@ -29,6 +29,7 @@ const exits = (status: number): RunEvent => ({
   kind: "ended",
   status,
   ran: true,
+  report: null,
 });
 const signal = (number: number): RunEvent => ({
   kind: "signal",
@@ -89,14 +90,30 @@ const CASES: readonly (readonly [
   [
     "status 1 of a bubblewrap that never ran the command is ours",
     AT_ONCE,
-    [started, { kind: "ended", status: 1, ran: false }],
+    [started, { kind: "ended", status: 1, ran: false, report: null }],
     "",
     { kind: "not_started" },
   ],
   [
+    "an inner stage that went no further says what it was",
+    AT_ONCE,
+    [started, {
+      kind: "ended",
+      status: 127,
+      ran: true,
+      report: { kind: "command_not_found", message: "m" },
+    }],
+    "",
+    {
+      kind: "refused_inside",
+      status: 127,
+      report: { kind: "command_not_found", message: "m" },
+    },
+  ],
+  [
     "a killed monitor has its own status",
     AT_ONCE,
-    [started, { kind: "ended", status: 137, ran: false }],
+    [started, { kind: "ended", status: 137, ran: false, report: null }],
     "",
     exited(137),
   ],
