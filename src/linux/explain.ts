@@ -135,6 +135,16 @@ function landlockLines(plan: LandlockPlan): string[] {
         ? "the host's, unfiltered"
         : "none: no socket can be made, in the host's network namespace"
     }`,
+    ...(plan.filter.network === "host_without_unix"
+      ? [
+        "sockets      no AF_UNIX socket can be made: no mount hides those of the host's daemons here",
+      ]
+      : []),
+    ...(plan.filter.debug
+      ? [
+        "debug        the command's processes can trace each other, and nobody outside of their Landlock domain",
+      ]
+      : []),
     ...promiseLines(plan.promises, plan.givenUp),
     ...(decides.length === 0 ? [] : ["restricted", `  ${decides.join(" ")}`]),
     ...section(

@@ -181,10 +181,17 @@ export function bubblewrapPromises(
 /** What Landlock of this version, with seccomp, keeps of a policy. */
 export function landlockPromises(
   policy: Policy,
-  layout: Layout,
+  whole: Layout,
   version: number,
 ): readonly KeptPromise[] {
   const { scopes } = rightsOf(version);
+  // The filter does what they are hidden for.
+  const layout = closesUnixSockets(policy, whole)
+    ? {
+      ...whole,
+      mountPoints: whole.mountPoints.filter((point) => !isHiddenSocket(point)),
+    }
+    : whole;
   return [
     promise(
       "read-deny",
@@ -208,7 +215,11 @@ export function landlockPromises(
       policy.network === "proxied"
         ? "the proxy needs a network namespace: there would be no network at all"
         : null,
-      policy.network === "host" ? "nothing is denied" : "the filter",
+      policy.network !== "host"
+        ? "the filter"
+        : layout === whole
+        ? "nothing is denied"
+        : "nothing is denied but AF_UNIX sockets, by the filter: daemons take orders there",
     ),
     promise(
       "pid",
@@ -219,6 +230,19 @@ export function landlockPromises(
     promise("ipc", "System V objects and message queues are the host's"),
     promise("proc", "the host's /proc is visible, read-only"),
   ];
+}
+
+/**
+ * Whether the filter closes AF_UNIX sockets altogether beside the host's network: known ones are there, no mount can hide them, and the
+ * profile opens none.
+ */
+export function closesUnixSockets(policy: Policy, layout: Layout): boolean {
+  return policy.network === "host" && policy.options.unixSockets.length === 0 &&
+    layout.mountPoints.some(isHiddenSocket);
+}
+
+function isHiddenSocket({ decider, state }: MountPoint): boolean {
+  return decider.kind === "socket" && state === "masked";
 }
 
 function promise(

@@ -13,6 +13,7 @@ import { DEV, PROC } from "../policy/places.ts";
 import type { Policy, PromiseName } from "../policy/policy.ts";
 import {
   allowedAbove,
+  closesUnixSockets,
   type KeptPromise,
   type Rung,
   wantedAt,
@@ -147,7 +148,11 @@ function filterOf(
 ): FilterRequest {
   const filter: FilterRequest = {
     arch,
-    network: policy.network === "host" ? "host" : "shared_restricted",
+    network: policy.network !== "host"
+      ? "shared_restricted"
+      : closesUnixSockets(policy, layout)
+      ? "host_without_unix"
+      : "host",
     debug: policy.options.debug,
     namespaces: "denied",
   };

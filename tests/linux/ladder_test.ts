@@ -4,7 +4,11 @@
  * @module
  */
 import { describe, expect, test } from "bun:test";
-import { NO_OWN_PATHS, type OwnPaths } from "../../src/host/facts.ts";
+import {
+  NO_OWN_PATHS,
+  type OwnPaths,
+  type SocketFact,
+} from "../../src/host/facts.ts";
 import {
   type BubblewrapOutcome,
   bubblewrapPromises,
@@ -45,6 +49,7 @@ interface Case {
   readonly own?: OwnPaths;
   readonly globs?: readonly string[];
   readonly matches?: readonly string[];
+  readonly sockets?: readonly SocketFact[];
 }
 
 function worldOf(one: Case): {
@@ -60,6 +65,7 @@ function worldOf(one: Case): {
   };
   const facts = factsOf(HOST, policy, {
     own: one.own ?? NO_OWN_PATHS,
+    ...(one.sockets === undefined ? {} : { sockets: one.sockets }),
     matches: matches.map((path) => ({
       pattern: policy.globs[0]!.pattern,
       path: abs(path),
@@ -81,6 +87,12 @@ const OPEN_METADATA = [
   ["/w/.agents", "write"],
   ["/w/.codex", "write"],
 ] as const;
+
+const AGENT: SocketFact = {
+  path: abs("/srv/key"),
+  node: "socket",
+  daemon: "an ssh agent",
+};
 
 /** What Landlock of the newest version can't keep of a policy. */
 const POLICIES: readonly (readonly [
@@ -212,6 +224,33 @@ const POLICIES: readonly (readonly [
     "nothing is denied",
     { entries: [READ], network: "host" },
     [],
+  ],
+  [
+    "the host's network with a daemon's socket",
+    "the filter closes AF_UNIX, as no mask hides the socket",
+    { entries: [READ], network: "host", sockets: [AGENT] },
+    [],
+  ],
+  [
+    "a daemon's socket in a writable place",
+    "the same",
+    {
+      entries: [[":root", "read"], ["/w", "write"], ...OPEN_METADATA],
+      network: "host",
+      sockets: [{ ...AGENT, path: abs("/w/log") }],
+    },
+    ["write-deny"],
+  ],
+  [
+    "a daemon's socket beside one that unix_sockets opens",
+    "then AF_UNIX must stay, and the other can't be hidden",
+    {
+      entries: [READ],
+      network: "host",
+      sockets: [AGENT],
+      options: { unixSockets: [abs("/srv/pub")] },
+    },
+    ["read-deny"],
   ],
   [
     "a managed network",

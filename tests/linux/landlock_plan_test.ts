@@ -9,6 +9,7 @@ import { expect, test } from "bun:test";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import type { ByteString } from "../../src/bytes.ts";
+import type { SocketFact } from "../../src/host/facts.ts";
 import { explainJson, explainText } from "../../src/linux/explain.ts";
 import { chooseRung } from "../../src/linux/ladder.ts";
 import { LANDLOCK_VERSIONS } from "../../src/linux/landlock_abi.ts";
@@ -40,6 +41,7 @@ interface Case {
   readonly minimal?: boolean;
   readonly network?: Policy["network"];
   readonly enforcement?: Policy["enforcement"];
+  readonly sockets?: readonly SocketFact[];
   readonly landlock?: number;
   readonly givenUp?: readonly PromiseName[];
 }
@@ -76,6 +78,15 @@ const CASES: readonly Case[] = [
     why: "ports are not restricted, scopes are",
     entries: [READ],
     network: "host",
+  },
+  {
+    name: "network_of_the_host_with_a_daemon",
+    why: "no mount hides its socket: no AF_UNIX socket can be made",
+    entries: [READ],
+    network: "host",
+    sockets: [
+      { path: abs("/srv/log"), node: "socket", daemon: "an ssh agent" },
+    ],
   },
   {
     name: "external",
@@ -127,7 +138,11 @@ test("without namespaces the filter denies them, and every socket where there is
     const { filter } = planOf(one);
     expect(filter.namespaces).toBe("denied");
     expect(filter.network).toBe(
-      one.network === "host" ? "host" : "shared_restricted",
+      one.sockets !== undefined
+        ? "host_without_unix"
+        : one.network === "host"
+        ? "host"
+        : "shared_restricted",
     );
   }
 });
@@ -180,7 +195,9 @@ function planOf(one: Case): LandlockPlan {
     network: one.network ?? "none",
     enforcement: one.enforcement ?? "managed",
   };
-  const facts = factsOf(HOST, policy);
+  const facts = factsOf(HOST, policy, {
+    ...(one.sockets === undefined ? {} : { sockets: one.sockets }),
+  });
   const layout = layoutOf(policy, facts);
   const rung = chooseRung({
     policy,

@@ -6,6 +6,7 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import {
+  BOTH_ACTORS,
   EVERY_VARIANT,
   leaveClean,
   matrix,
@@ -41,6 +42,19 @@ matrix(
       .toEqual({ end: 0, stdout: "ok\nEPERM\nEPERM\n", stderr: "" });
     const mem = await run(["--", probe, "open-read", "/proc/1/mem"]);
     expect(mem.stdout).toBe("/proc/1/mem\tEACCES\n");
+  },
+);
+
+matrix(
+  "debug without bubblewrap lets a command trace its children and nobody of the host",
+  BOTH_ACTORS,
+  async (subject) => {
+    configure(subject, DEBUG);
+    const { codexRun, probe } = subject;
+    const { stdout } = await codexRun(
+      ["sandbox", "--backend", "landlock", "--", probe, "trace"],
+    );
+    expect(stdout).toBe("ok\nEPERM\nEPERM\n");
   },
 );
 

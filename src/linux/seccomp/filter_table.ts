@@ -19,7 +19,7 @@ export function allFilterRequests(): FilterRequest[] {
     FILTER_NETWORKS.flatMap((network) =>
       [false, true].flatMap((debug): FilterRequest[] => {
         const isLandlock = network === "shared_restricted" ||
-          network === "host";
+          network === "host" || network === "host_without_unix";
         return [
           { arch, network, debug, namespaces: "allowed" },
           { arch, network, debug, namespaces: "denied" },

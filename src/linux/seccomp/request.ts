@@ -26,6 +26,7 @@ export interface FilterRequest {
  * - `isolated_tight`: the same without them (`loopback = false`), the reference's table.
  * - `shared_restricted`: no network namespace (Landlock rung), no network; no socket at all can be made.
  * - `host`: the network is enabled.
+ * - `host_without_unix`: the same without AF_UNIX sockets, where no mount can hide those of daemons (Landlock rung).
  */
 export type FilterNetwork = (typeof FILTER_NETWORKS)[number];
 
@@ -35,6 +36,7 @@ export const FILTER_NETWORKS = [
   "isolated_tight",
   "shared_restricted",
   "host",
+  "host_without_unix",
 ] as const;
 
 /** The request as one word, unique per request: the key of the table of made programs. */

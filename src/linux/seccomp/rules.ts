@@ -89,6 +89,8 @@ function networkRules({ network }: FilterRequest): Rule[] {
       return [NO_SOCKET_RULE, SOCKETPAIR_RULE, NO_PEER_RULE, SENDTO_RULE];
     case "host":
       return [HOST_SOCKET_RULE];
+    case "host_without_unix":
+      return [NO_UNIX_RULE, SOCKETPAIR_RULE];
     default:
       return unreachable(network);
   }
@@ -205,15 +207,30 @@ const SENDTO_RULE: Rule = {
   why: "only what is connected already may be sent to",
 };
 
+const NOT_THE_NETWORK = [
+  ...[AF_VSOCK, AF_ALG, AF_PACKET].map((family) => ({
+    tests: [intEquals(0, family)],
+    verdict: "EPERM" as const,
+  })),
+  OLD_PACKET_SOCKET,
+];
+
+/** Daemons of the host take orders on AF_UNIX sockets, by path and by abstract name. */
+const NO_UNIX_RULE: Rule = {
+  calls: ["socket"],
+  cases: [
+    { tests: [intEquals(0, AF_UNIX)], verdict: "EPERM" },
+    ...NOT_THE_NETWORK,
+  ],
+  otherwise: "ALLOW",
+  what: "of AF_UNIX, AF_VSOCK, AF_ALG and AF_PACKET",
+  why:
+    "no mount hides the sockets of the host's daemons here, and the others are not the network that was enabled",
+};
+
 const HOST_SOCKET_RULE: Rule = {
   calls: ["socket", "socketpair"],
-  cases: [
-    ...[AF_VSOCK, AF_ALG, AF_PACKET].map((family) => ({
-      tests: [intEquals(0, family)],
-      verdict: "EPERM" as const,
-    })),
-    OLD_PACKET_SOCKET,
-  ],
+  cases: NOT_THE_NETWORK,
   otherwise: "ALLOW",
   what: "of AF_VSOCK, AF_ALG and AF_PACKET",
   why:
