@@ -34,11 +34,13 @@ import {
   fstat,
   isTerminal,
   lstat,
+  O_DIRECTORY,
   O_NOFOLLOW,
   open,
   openAt2,
   placeText,
   readAll,
+  readDirectory,
   readFile,
   readlink,
   sealedMemfd,
@@ -50,6 +52,8 @@ import type { Observation } from "./sys/observed.ts";
 export interface KeptPlace {
   /** `$CODEX_HOME/sandbox/starts`. */
   readonly folder: ByteString;
+  /** `$CODEX_HOME/sandbox/placeholders`. */
+  readonly records: ByteString;
   /** A file of it, one of {@linkcode SLOTS}. */
   readonly name: string;
   /** Everything that is compared as it is: this executable, the user, the directory, the words up to the command. */
@@ -132,6 +136,7 @@ export function keptPlace(origin: Origin): KeptPlace | null {
   ].join("\0");
   return {
     folder: `${codexHome}/sandbox/starts` as ByteString,
+    records: `${codexHome}/sandbox/placeholders` as ByteString,
     name: `${slotOf(key)}.json`,
     key,
   };
@@ -163,6 +168,7 @@ export function startKept(origin: Origin, place: KeptPlace): void {
   const { environment, words, euid } = origin;
   // Loader variables need words of their own; their values are not kept.
   if (!areStreamsPlain() || environment.some(mayActOnLoader)) return;
+  if (hasRecords(place)) return;
   const kept = readKept(place, euid);
   if (kept === null || !stillHolds(kept.observations, environment)) return;
   const softNofile = callerSoftLimit();
@@ -210,6 +216,15 @@ function areStreamsPlain(): boolean {
         return false;
     }
   });
+}
+
+/** Whether some run has placeholders on record: one that was killed left them, and the long way takes them away. */
+function hasRecords({ records }: KeptPlace): boolean {
+  const folder = open(records, abi.O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (!folder.ok) return false;
+  const names = readDirectory(folder.value);
+  close(folder.value);
+  return names.ok && names.value.length > 0;
 }
 
 function mayActOnLoader(entry: ByteString): boolean {

@@ -131,6 +131,9 @@ const CHANGES: readonly (readonly [
   ["a variable that was asked for changes", ({ work }) => ({
     env: { TMPDIR: work },
   })],
+  ["a killed run has left a record of placeholders", ({ home }) => {
+    mkdirSync(`${home}/sandbox/placeholders/left`, { recursive: true });
+  }],
   ["PATH changes", () => ({ env: { PATH: "/usr/bin:/bin" } })],
   [
     "a loader variable is set",
