@@ -30,6 +30,7 @@ const EFFECT_FILES: ReadonlySet<string> = new Set([
   "src/host/directory_reader.ts",
   "src/host/gather.ts",
   "src/host/repository_reader.ts",
+  "src/host/case_folding.ts",
   "src/host/search.ts",
   "src/host/daemon_sockets.ts",
   "src/host/command.ts",

@@ -87,6 +87,8 @@ export interface PathFacts {
   readonly own: OwnPaths;
   /** Found where a run would reach them: absent without the host's network. */
   readonly sockets?: readonly SocketFact[];
+  /** Devices on which names ignore case and the kernel has an entry for each spelling. Absent where nobody looked. */
+  readonly foldingDevices?: ReadonlySet<number>;
   /** Repositories inside writable directories. Absent where nobody looked. */
   readonly repositories?: Repositories;
 }

@@ -8,7 +8,7 @@
  */
 import type { ByteString } from "../bytes.ts";
 import type { SocketSurroundings } from "../policy/daemon_sockets.ts";
-import type { AbsPath } from "../policy/path.ts";
+import { type AbsPath, ROOT } from "../policy/path.ts";
 import type { Policy } from "../policy/policy.ts";
 import {
   followUp,
@@ -61,7 +61,14 @@ export function gatherFacts(
   const repositories = mayHoldRepositories(policy)
     ? search().searchRepositories(policy, basics, euid)
     : null;
-  const facts = repositories === null ? basics : { ...basics, repositories };
+  const folding = isOnOtherFileSystems(policy, paths)
+    ? folds().foldingDevices(policy, basics)
+    : null;
+  const facts = {
+    ...basics,
+    ...(repositories === null ? {} : { repositories }),
+    ...(folding === null ? {} : { foldingDevices: folding }),
+  };
   for (const repository of repositories?.found ?? []) {
     for (const path of repositoryQuestions(repository)) probePath(paths, path);
   }
@@ -80,6 +87,30 @@ export function gatherFacts(
   return globMatches.ok
     ? ok({ ...facts, globMatches: globMatches.value })
     : globMatches;
+}
+
+/** Whether anything that the policy names lies elsewhere than the root: only then can its names be of another kind. */
+function isOnOtherFileSystems(policy: Policy, paths: FactMap): boolean {
+  const { grants, globs } = policy;
+  if (policy.enforcement !== "managed" || grants.length + globs.length < 2) {
+    return false;
+  }
+  const root = paths.get(ROOT)?.device;
+  const named = [
+    ...grants.map(({ path }) => path),
+    ...globs.map(({ prefix }) => prefix),
+  ];
+  return named.some((path) => {
+    const fact = paths.get(path);
+    // A link leads anywhere.
+    return fact !== undefined && fact.kind !== "missing" &&
+      (fact.kind === "symlink" || fact.device !== root);
+  });
+}
+
+/** Loaded on demand: most policies name what lies on the root's own file system. */
+function folds(): typeof import("./case_folding.ts") {
+  return require("./case_folding.ts");
 }
 
 function mayHoldRepositories(policy: Policy): boolean {

@@ -114,7 +114,8 @@ export interface PolicyError {
     | "nested_namespaces"
     | "unknown_token"
     | "bad_subpath"
-    | "git_pointer";
+    | "git_pointer"
+    | "case_folding";
   readonly path: ByteString;
   /** One line, no full stop, without the origin. */
   readonly message: string;

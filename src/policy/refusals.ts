@@ -7,10 +7,9 @@
  * @module
  */
 import { toText } from "../bytes.ts";
-import { MAX_POINTER_BYTES, type PathFacts } from "../host/facts.ts";
+import type { PathFacts } from "../host/facts.ts";
 import { fail, ok, type Result } from "../result.ts";
 import type { PolicyError } from "./decision.ts";
-import { gitTargets, goesUpBehindName } from "./git_pointers.ts";
 import { compileGlob } from "./glob.ts";
 import {
   carveOuts,
@@ -19,14 +18,7 @@ import {
   mountOf,
   writableRoots,
 } from "./layout.ts";
-import {
-  type AbsPath,
-  childOf,
-  isInside,
-  nameOf,
-  parentOf,
-  ROOT,
-} from "./path.ts";
+import { type AbsPath, isInside, nameOf, parentOf, ROOT } from "./path.ts";
 import {
   DEV,
   DEV_SHM,
@@ -43,12 +35,8 @@ import {
   METADATA_NAMES,
   type Policy,
 } from "./policy.ts";
-import {
-  nearest,
-  type Rule,
-  rule as ruleAt,
-  writableRootPaths,
-} from "./rules.ts";
+import { foldingErrors, pointerErrors } from "./metadata_refusals.ts";
+import { nearest, type Rule } from "./rules.ts";
 
 /** Nothing when `policy` can be enforced as it stands, else the first of {@linkcode policyErrors}. */
 export function validatePolicy(
@@ -75,9 +63,8 @@ export function policyErrors(
     if (metadata.kind !== "metadata") continue;
     errors.push(protectedError(metadata.path, layout, facts));
   }
-  for (const root of writableRootPaths(layout.rules)) {
-    for (const error of pointerErrors(root, layout, facts)) errors.push(error);
-  }
+  for (const error of pointerErrors(layout, facts)) errors.push(error);
+  for (const error of foldingErrors(layout, facts)) errors.push(error);
   for (const own of [...facts.own.readOnly, ...facts.own.hidden]) {
     errors.push(protectedError(own, layout, facts));
   }
@@ -226,107 +213,6 @@ function protectedError(
   }
   return crossing(path, place, "read-only", null, layout, null) ??
     obstacle(path, place, layout, null);
-}
-
-/** Git's pointers behind `root`'s `.git`: where one leads must be known, and stay so for the run and after it. */
-function* pointerErrors(
-  root: AbsPath,
-  layout: Layout,
-  facts: PathFacts,
-): Generator<PolicyError | null> {
-  if (facts.paths.get(childOf(root, ".git")) === undefined) return;
-  const pointers = new Set([childOf(root, ".git")]);
-  pointers.add(childOf(root, ".git/commondir"));
-  for (const [pointer, target] of gitTargets(facts, root)) {
-    pointers.add(pointer);
-    const place = placeOf(facts, target);
-    if (nameOf(pointer) === ".git" && place !== null) {
-      pointers.add(childOf(place.path, "commondir"));
-    }
-    yield crossedPointer(pointer, target, place, layout) ??
-      openPointer(pointer, place, root, layout);
-  }
-  for (const pointer of pointers) yield unclearPointer(pointer, facts);
-}
-
-function crossedPointer(
-  pointer: AbsPath,
-  target: AbsPath,
-  place: Place | null,
-  layout: Layout,
-): PolicyError | null {
-  const behind = pointer === target
-    ? toText(pointer)
-    : `${toText(target)} (named by ${toText(pointer)})`;
-  if (place === null) {
-    const message =
-      `cannot enforce sandbox read-only path ${behind}: its symbolic links loop`;
-    return { kind: "link_loop", path: target, message, origin: null };
-  }
-  const crossed = crossing(target, place, "read-only", null, layout, null);
-  if (crossed === null) return null;
-  const at =
-    place.links.find((link) =>
-      mountOf(layout, parentOf(link)).state === "writable"
-    ) ?? target;
-  const message =
-    `cannot enforce sandbox read-only path ${behind} because it crosses writable symlink ${
-      toText(at)
-    }`;
-  return { ...crossed, message };
-}
-
-/** A pointer to what must stay writable as a whole: the command could make a git directory of it. */
-function openPointer(
-  pointer: AbsPath,
-  place: Place | null,
-  root: AbsPath,
-  layout: Layout,
-): PolicyError | null {
-  if (place === null) return null;
-  const { state, decider } = ruleAt(layout.rules, place.path);
-  if (state !== "writable") return null;
-  // An entry for this very place is meant; a symbol for it, or what holds the root, is not.
-  const isMeant = decider.kind === "grant" &&
-    decider.grant.symbol === undefined && !isInside(root, { root: place.path });
-  if (isMeant) return null;
-  return {
-    kind: "git_pointer",
-    path: pointer,
-    message: `Cannot protect the git directory behind "${
-      toText(pointer)
-    }": it is "${toText(place.path)}", which the command may write`,
-    origin: null,
-  };
-}
-
-/** A pointer that we can't read as git does. */
-function unclearPointer(
-  pointer: AbsPath,
-  facts: PathFacts,
-): PolicyError | null {
-  const fact = facts.paths.get(pointer);
-  const refuse = (why: string): PolicyError => ({
-    kind: "git_pointer",
-    path: pointer,
-    message: `Cannot protect the git directory behind "${
-      toText(pointer)
-    }": ${why}`,
-    origin: null,
-  });
-  if (fact === undefined) return null;
-  if (fact.kind === "symlink" && nameOf(pointer) === "commondir") {
-    return refuse("it is a link, and git writes none there");
-  }
-  if (fact.kind !== "file") return null;
-  if (fact.sizeBytes > MAX_POINTER_BYTES) {
-    return refuse(
-      `it has ${fact.sizeBytes} bytes, and git reads no more than ${MAX_POINTER_BYTES}`,
-    );
-  }
-  const text = facts.gitPointers.get(pointer);
-  if (text === undefined || !goesUpBehindName(text)) return null;
-  return refuse('its path goes up again ("..") behind a name');
 }
 
 /** `except`: a grant whose own mount point must not speak for it. */

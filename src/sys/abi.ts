@@ -49,6 +49,7 @@ export interface SyscallNumbers {
   readonly faccessat: number;
   readonly nanosleep: number;
   readonly newfstatat: number;
+  readonly statfs: number;
   readonly readlinkat: number;
   readonly getdents64: number;
   readonly prlimit64: number;
@@ -140,6 +141,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     openat: 257,
     mkdirat: 258,
     newfstatat: 262,
+    statfs: 137,
     unlinkat: 263,
     readlinkat: 267,
     faccessat: 269,
@@ -180,6 +182,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     ppoll: 73,
     readlinkat: 78,
     newfstatat: 79,
+    statfs: 43,
     fstat: 80,
     kill: 129,
     tgkill: 131,
@@ -379,6 +382,9 @@ export const S_IFBLK = 0o060000;
 export const S_IFDIR = 0o040000;
 export const S_IFCHR = 0o020000;
 export const S_IFIFO = 0o010000;
+
+/** struct statfs (`asm-generic/statfs.h`), whose first word is `f_type` on both architectures; with room to spare. */
+export const STATFS_BYTES = 256;
 
 /** struct stat of newfstatat(2): `asm/stat.h` (x64), `asm-generic/stat.h` (arm64). Offsets in bytes. */
 export interface StatLayout {

@@ -331,6 +331,17 @@ export function contentText(there: Result<Stat, SysError>): string {
   return `${device} ${inode} ${mode} ${uid} ${gid} ${linkCount} ${sizeBytes} ${ctimeSeconds}.${ctimeNanoseconds}`;
 }
 
+/** The kind of file system at `path`, by its magic number (`f_type` of statfs(2)). */
+export function fileSystemType(
+  path: ByteString,
+): Result<number, SysError> {
+  const bytes = stableBytes(abi.STATFS_BYTES);
+  const result = syscall(SYS.statfs, pathArgument(path), bytes);
+  return result < 0
+    ? fail({ kind: "sys", call: `statfs ${path}`, errno: -result })
+    : ok(new DataView(bytes.buffer).getUint32(0, true));
+}
+
 /** fstatat(2) without following a final link. */
 export function lstatAt(dirfd: number, name: string): Result<Stat, SysError> {
   spoil();

@@ -296,7 +296,41 @@ const REFUSED: readonly (readonly [
   ],
 ];
 
+/** Every node of the world is on device 1. */
+const FOLDING: readonly (readonly [Lines, refused: number, why: string])[] = [
+  [[R], 0, "nothing is protected in a read-only tree"],
+  [[R, W], 3, "metadata, present or not, has other spellings"],
+  [[R, ["/w/s", "deny"]], 1, "a denied file has them"],
+  [[R, ["/w/9", "deny"]], 0, "a name without letters has none"],
+  [
+    [R, W, ["/w/.git", "write"], ["/w/.agents", "write"], [
+      "/w/.codex",
+      "write",
+    ]],
+    0,
+    "where nothing is protected nothing is refused",
+  ],
+];
+
 for (const [lines, tree, message, why, extra = {}] of REFUSED) {
+  for (const [lines, refused, why] of FOLDING) {
+    test(`where names ignore case: ${why}`, () => {
+      const policy = policyOf(lines);
+      const tree = { "/w/.git": "dir", "/w/s": "file", "/w/9": "file" };
+      const facts = factsOf(tree, policy);
+      expect(policyErrors(policy, facts)).toEqual([]);
+      const folding = { ...facts, foldingDevices: new Set([1]) };
+      const errors = policyErrors(policy, folding).map(({ message }) =>
+        message
+      );
+      expect(errors.filter((it) => it.includes("ignores case")).length).toBe(
+        refused,
+      );
+      const other = { ...facts, foldingDevices: new Set([2]) };
+      expect(policyErrors(policy, other)).toEqual([]);
+    });
+  }
+
   test(`refused: ${why}`, () => {
     const policy = policyOf(lines, extra);
     const own = { readOnly: (extra.own ?? []).map(abs), hidden: [] };

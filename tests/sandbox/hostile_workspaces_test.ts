@@ -541,6 +541,49 @@ matrix(
   },
 );
 
+const FUSE = ACTORS.includes("root") && isThere("/dev/fuse");
+if (!FUSE) notProved("a file system that ignores case", "needs root and FUSE");
+
+matrix(
+  "a workspace whose file system ignores case is refused, because .GIT would lead past the sandbox",
+  FUSE ? COLUMNS : [],
+  async ({ run, work, uid }) => {
+    const server = Bun.spawn([
+      process.execPath,
+      `${import.meta.dirname}/folding_file_system.ts`,
+      work,
+      String(uid),
+    ], { stdout: "pipe", env: { BUN_BE_BUN: "1", PATH: process.env["PATH"] } });
+    try {
+      const first = await server.stdout.getReader().read();
+      expect(Buffer.from(first.value ?? []).toString()).toBe("mounted\n");
+      // Control: the other spelling is the same file, and lies beside any mount on the first.
+      expect(lstatSync(`${work}/.GIT`).ino).toBe(lstatSync(`${work}/.git`).ino);
+      const { end, stdout, stderr } = await run(
+        ["-P", ":workspace", "-C", work, "--", "echo", "ran"],
+        { cwd: "/" },
+      );
+      expect({ end, stdout }).toEqual({ end: 125, stdout: "" });
+      expect(stderr).toMatch(
+        /^codex: cannot enforce sandbox read-only path [^ ]+: its file system ignores case, [^\n]+\n$/,
+      );
+      const read = await run(
+        ["-P", ":read-only", "-C", work, "--", "ls", "-A"],
+        { cwd: "/" },
+      );
+      expect(read).toEqual({
+        end: 0,
+        stdout: ".agents\n.codex\n.git\n",
+        stderr: "",
+      });
+    } finally {
+      Bun.spawnSync(["umount", "-l", work]);
+      server.kill(9);
+      await server.exited;
+    }
+  },
+);
+
 /** Our own state folder changes with each run. */
 function isOfInterest(line: string): boolean {
   return !line.startsWith("/home/");
