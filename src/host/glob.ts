@@ -52,8 +52,17 @@ export interface DirectoryReader {
     parent: number | null,
     name: ByteString,
   ) => Result<number, number>;
-  /** Visits each entry but `.` and `..`: bytes `start` to `end` of `buffer`, valid during the visit. @returns errno, 0 for success */
-  readonly read: (directory: number, visit: VisitEntry) => number;
+  /**
+   * Visits each entry but `.` and `..`: bytes `start` to `end` of `buffer`, valid during the visit; until `enough` says so, which is
+   * asked now and then.
+   *
+   * @returns errno, 0 for success
+   */
+  readonly read: (
+    directory: number,
+    visit: VisitEntry,
+    enough: () => boolean,
+  ) => number;
   readonly close: (directory: number) => void;
   /** The kind of an entry whose directory doesn't tell. */
   readonly kindOf: (directory: number, name: ByteString) => PathKind;
@@ -237,6 +246,7 @@ function walkDirectory(
   const tests = searches.map((search, index) =>
     testFor(search, states[index] ?? 0)
   );
+  const [first] = searches;
   const errno = walk.reader.read(directory, (buffer, start, end, kind) => {
     walk.entries++;
     // Most entries are files whose last byte already says no.
@@ -246,8 +256,11 @@ function walkDirectory(
     if (walk.error !== null) return;
     const name = nameFrom(buffer, start, end);
     visit(walk, directory, path, name, kind, searches, states, depth, below);
+  }, () => {
+    // One directory may hold more than all that is allowed.
+    if (first !== undefined) checkLimits(walk, first, path);
+    return walk.error !== null;
   });
-  const [first] = searches;
   if (errno !== 0 && first !== undefined) {
     giveUp(walk, first, `"${toText(path)}" can't be read (errno ${errno})`);
   }

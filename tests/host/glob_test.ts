@@ -153,8 +153,9 @@ function memoryReader(
       const base = parent === null ? "" : `${opened[parent]}/`;
       return ok(opened.push(`${base}${name}`) - 1);
     },
-    read: (directory, visit) => {
+    read: (directory, visit, enough) => {
       for (const entry of children(opened[directory] ?? "")) {
+        if (enough()) break;
         const name = entry.replace(/\/$/, "");
         const bytes = Buffer.from(name, "latin1");
         const kind = entry.endsWith("/") ? "directory" : "file";
@@ -209,6 +210,21 @@ for (const [children, limits, part, why] of LIMITED) {
     expect(errorOf(reader, { ...WALK_LIMITS, ...limits })).toContain(part);
   });
 }
+
+test("a directory that holds more than is allowed isn't read to its end", () => {
+  let visited = 0;
+  const reader = memoryReader(() => [], {
+    read: (_, visit, enough) => {
+      for (; visited < 1_000 && !enough(); visited++) {
+        visit(Buffer.from("a"), 0, 1, "file");
+      }
+      return 0;
+    },
+  });
+  const limits = { ...WALK_LIMITS, entries: 10, timeMs: 100_000 };
+  expect(errorOf(reader, limits)).toContain('more than 10 entries by "/w"');
+  expect(visited).toBe(11);
+});
 
 test("somebody else's closed directory is passed over", () => {
   const children = (path: string): string[] => path === "/w" ? ["x!/"] : [];
