@@ -25,6 +25,7 @@ import { join, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { configTable } from "./bench_config.ts";
+import { masksTable } from "./bench_masks.ts";
 import { COMPILE_FLAGS } from "./build.ts";
 import { outDir } from "./build_files.ts";
 
@@ -36,7 +37,8 @@ const SETTLED_MS = 250;
 /** Nothing is kept of a start that rests on a file which changed less than two seconds ago. */
 const SETTLING_MS = 3_100;
 const PAGE_BYTES = 4096; // of x86-64; statm counts in pages
-const METADATA_NAMES = [".git", ".codex", ".agents"] as const;
+/** Made in every workspace that must not need placeholders. */
+export const METADATA_NAMES = [".git", ".codex", ".agents"] as const;
 
 type Row = {
   readonly name: string;
@@ -95,6 +97,12 @@ function main(): void {
     process.stdout.write(table(rows, times, rounds, env));
     if (values.row.length === 0 || values.row.includes("config")) {
       process.stdout.write(configTable(codex, { folder, env, rounds }));
+    }
+    if (values.row.length === 0 || values.row.includes("masks")) {
+      const bundled = join(folder, "bwrap");
+      process.stdout.write(
+        masksTable(codex, { folder, env, rounds, bundled }),
+      );
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -361,6 +369,11 @@ export function bareArguments(planned: readonly string[]): string[] {
         if (words.at(-2) === "--perms") words.splice(-2); // a bind keeps the mode of its source
         words.push("--ro-bind", "/dev/null", planned[i + 2]!);
         i += 2;
+        break;
+      case "--empty-file": // only the bundled bwrap has it
+        if (words.at(-2) === "--perms") words.splice(-2);
+        words.push("--ro-bind", "/dev/null", next);
+        i++;
         break;
       case "--":
         return [...words, ...planned.slice(i)];
