@@ -43,10 +43,16 @@ export function kernelDirectoryReader(euid: number): DirectoryReader {
       const fd = openAt(parent ?? abi.AT_FDCWD, name, flags);
       return fd.ok ? ok(fd.value) : fail(fd.error.errno);
     },
-    read(directory, visit, enough): number {
-      const done = visitDirectory(directory, buffer, (start, end, type) => {
-        visit(buffer, start, end, ENTRY_KINDS[type] ?? null);
-      }, enough);
+    read(directory, visit, enough, lastBytes): number {
+      const done = visitDirectory(
+        directory,
+        buffer,
+        (start, end, type) => {
+          visit(buffer, start, end, ENTRY_KINDS[type] ?? null);
+        },
+        enough,
+        lastBytes,
+      );
       return done.ok ? 0 : done.error.errno;
     },
     close,

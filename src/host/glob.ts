@@ -53,15 +53,17 @@ export interface DirectoryReader {
     name: ByteString,
   ) => Result<number, number>;
   /**
-   * Visits each entry but `.` and `..`: bytes `start` to `end` of `buffer`, valid during the visit; until `enough` says so, which is
-   * asked now and then.
+   * Visits the entries, `.` and `..` left out: bytes `start` to `end` of `buffer`, valid during the visit. What is no directory and
+   * has a last byte without a flag in `lastBytes` may be left out, but counts. `enough` is asked with the number of entries so far,
+   * now and then and at the end; `true` ends the reading.
    *
    * @returns errno, 0 for success
    */
   readonly read: (
     directory: number,
     visit: VisitEntry,
-    enough: () => boolean,
+    enough: (entries: number) => boolean,
+    lastBytes: Uint8Array | null,
   ) => number;
   readonly close: (directory: number) => void;
   /** The kind of an entry whose directory doesn't tell. */
@@ -120,6 +122,7 @@ export function findMatches(
     deadline: reader.now() + limits.timeMs,
     entries: 0,
     matches: new Map(),
+    lastBytes: null,
     error: null,
   };
   for (const [prefix, searches] of searchesByRoot(wanted, maxDepth)) {
@@ -131,7 +134,10 @@ export function findMatches(
       }
     } else {
       const states = searches.map(() => START);
-      walkDirectory(walk, opened.value, prefix, searches, states, 1);
+      const root = { ...walk, lastBytes: lastBytesOf(searches) };
+      walkDirectory(root, opened.value, prefix, searches, states, 1);
+      walk.entries = root.entries;
+      walk.error = root.error;
     }
     if (walk.error !== null) return fail(walk.error);
   }
@@ -180,6 +186,8 @@ interface Walk {
   readonly limits: WalkLimits;
   readonly deadline: number;
   readonly matches: Map<AbsPath, GlobMatch>;
+  /** Of the patterns below the present root; see {@linkcode DirectoryReader.read}. */
+  readonly lastBytes: Uint8Array | null;
   entries: number;
   error: GlobError | null;
 }
@@ -247,25 +255,24 @@ function walkDirectory(
     testFor(search, states[index] ?? 0)
   );
   const [first] = searches;
+  const before = walk.entries;
   const errno = walk.reader.read(directory, (buffer, start, end, kind) => {
-    walk.entries++;
-    // Most entries are files whose last byte already says no.
     if (kind === "file" && !tests.some((test) => test(buffer, start, end))) {
       return;
     }
     if (walk.error !== null) return;
     const name = nameFrom(buffer, start, end);
     visit(walk, directory, path, name, kind, searches, states, depth, below);
-  }, () => {
+  }, (entries) => {
     // One directory may hold more than all that is allowed.
+    walk.entries = before + entries;
     if (first !== undefined) checkLimits(walk, first, path);
     return walk.error !== null;
-  });
+  }, walk.lastBytes);
   if (errno !== 0 && first !== undefined) {
     giveUp(walk, first, `"${toText(path)}" can't be read (errno ${errno})`);
   }
   if (first !== undefined) {
-    checkLimits(walk, first, path);
     if (below.length > 0 && depth >= MAX_WALK_DEPTH) {
       giveUp(
         walk,
@@ -373,6 +380,19 @@ function addMatch(
       `more than ${walk.limits.matches} matches, deny a directory that holds them instead`,
     );
   }
+}
+
+/** The last bytes of names that may match, `null` when any may. */
+function lastBytesOf(searches: readonly Search[]): Uint8Array | null {
+  const flags = new Uint8Array(256);
+  for (const { components } of searches) {
+    const last = components[components.length - 1];
+    if (last === undefined || last.kind === "deep" || last.suffix === "") {
+      return null;
+    }
+    flags[last.suffix.charCodeAt(last.suffix.length - 1)] = 1;
+  }
+  return flags;
 }
 
 /** A quick test of a file's last byte for one search: false means that it can't match. */

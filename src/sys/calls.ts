@@ -477,31 +477,49 @@ export function readDirectory(fd: number): Result<ByteString[], SysError> {
  * The same without making a string of each name: `visit` gets the bytes `start` to `end` of `buffer` and d_type (`dirent.h`).
  *
  * @param buffer stable bytes, overwritten by the next call; 32 KiB or more read a directory in few calls
+ * @param enough asked with the number of entries so far before each call and at the end; `true` ends the reading
+ * @param lastBytes one flag for each value of a byte: a name whose last byte has none is counted and not visited, unless it may be a
+ * directory's. Most names of a large tree are of no interest, and a call for each is what its walk costs
  */
 export function visitDirectory(
   fd: number,
   buffer: Uint8Array<ArrayBuffer>,
   visit: (start: number, end: number, type: number) => void,
-  enough: () => boolean = () => false,
+  enough: (entries: number) => boolean = () => false,
+  lastBytes: Uint8Array | null = null,
 ): Result<number, SysError> {
+  let entries = 0;
   for (;;) {
-    if (enough()) return ok(0);
+    if (enough(entries)) return ok(0);
     const count = syscall(SYS.getdents64, fd, buffer, buffer.length);
     if (count <= 0) return outcome("getdents64", count);
     for (let at = 0; at < count;) {
-      const next = at + (buffer[at + 16] ?? 0) + 256 * (buffer[at + 17] ?? 0);
+      const next = at + buffer[at + 16]! + 256 * buffer[at + 17]!;
+      const type = buffer[at + 18]!;
       const start = at + 19;
+      entries++;
       // Entries are padded to 8 bytes, after the NUL with anything: the name's end is in the last eight.
       let end = Math.max(start, next - 8);
       while (buffer[end] !== 0) end++;
+      if (
+        lastBytes !== null && lastBytes[buffer[end - 1]!] === 0 &&
+        type !== DT_DIR && type !== DT_UNKNOWN
+      ) {
+        at = next;
+        continue;
+      }
       const dots = buffer[start] === 0x2e &&
         (end - start === 1 ||
           (end - start === 2 && buffer[start + 1] === 0x2e));
-      if (!dots) visit(start, end, buffer[at + 18] ?? 0);
+      if (!dots) visit(start, end, type);
       at = next;
     }
   }
 }
+
+/** `dirent.h`. */
+const DT_UNKNOWN = 0;
+const DT_DIR = 4;
 
 /** flock(2). @param operation LOCK_* bits; EAGAIN when LOCK_NB meets another's lock */
 export function flock(fd: number, operation: number): Result<number, SysError> {

@@ -154,13 +154,15 @@ function memoryReader(
       return ok(opened.push(`${base}${name}`) - 1);
     },
     read: (directory, visit, enough) => {
+      let entries = 0;
       for (const entry of children(opened[directory] ?? "")) {
-        if (enough()) break;
+        if (enough(entries++)) return 0;
         const name = entry.replace(/\/$/, "");
         const bytes = Buffer.from(name, "latin1");
         const kind = entry.endsWith("/") ? "directory" : "file";
         visit(bytes, 0, bytes.length, kind);
       }
+      enough(entries);
       return 0;
     },
     close: () => {},
@@ -215,7 +217,7 @@ test("a directory that holds more than is allowed isn't read to its end", () => 
   let visited = 0;
   const reader = memoryReader(() => [], {
     read: (_, visit, enough) => {
-      for (; visited < 1_000 && !enough(); visited++) {
+      for (; visited < 1_000 && !enough(visited); visited++) {
         visit(Buffer.from("a"), 0, 1, "file");
       }
       return 0;
