@@ -28,7 +28,7 @@ import {
   placeOf,
   PROC,
 } from "./places.ts";
-import { METADATA_NAMES, type Policy } from "./policy.ts";
+import { type GlobDeny, METADATA_NAMES, type Policy } from "./policy.ts";
 import { nearest, rule, type Rules, rulesOf } from "./rules.ts";
 
 /** Everything that enforcement does about files. */
@@ -135,7 +135,8 @@ function computeLayout(policy: Policy, facts: PathFacts): Layout {
   addPins(rules, facts, drafts);
   const sorted = sortedBy([...drafts.values()], treeKey);
   const ways = waysToVisible(drafts);
-  const mountPoints = sorted.map((draft) => finish(draft, drafts, ways));
+  const above = new Map<AbsPath, AbsPath>();
+  const mountPoints = sorted.map((draft) => finish(draft, drafts, ways, above));
   const byPath = new Map(mountPoints.map((point) => [point.path, point]));
   return { rules, mountPoints, byPath, links: crossedLinks(rules) };
 }
@@ -281,9 +282,12 @@ function addPins(
   drafts: Map<AbsPath, Draft>,
 ): void {
   const globs: PatternCache = new Map();
+  const done = new Map<GlobDeny, Set<AbsPath>>();
   for (const draft of [...drafts.values()]) {
     if (draft.state !== "read_only" && draft.state !== "masked") continue;
     if (draft.path === ROOT) continue;
+    // Matches of one pattern in one directory bring the same pins.
+    if (isPlainMatch(draft, rules) && isKnown(draft, done)) continue;
     const around = nearest(drafts, parentOf(draft.path));
     if (around?.state !== "writable") continue;
     for (const path of pinnable(draft, rules, facts, globs)) {
@@ -303,6 +307,36 @@ type PatternCache = Map<ByteString, {
   readonly fixed: ReturnType<typeof fixedDirectories>;
 }>;
 
+/** A match of a pattern that nothing but the pattern names. */
+function isPlainMatch(
+  { path, decider }: Draft,
+  rules: Rules,
+): boolean {
+  return decider.kind === "glob" && decider.match.via === undefined &&
+    !isLiteral(path, rules);
+}
+
+/** A literal entry for the same path asks for more than a pattern. */
+function isLiteral(path: AbsPath, rules: Rules): boolean {
+  return rules.entries.has(path) || rules.hidden.has(path);
+}
+
+/** Whether a match of the same pattern in the same directory was there before. */
+function isKnown(
+  { path, decider }: Draft,
+  done: Map<GlobDeny, Set<AbsPath>>,
+): boolean {
+  if (decider.kind !== "glob") return false;
+  let directories = done.get(decider.glob);
+  if (directories === undefined) {
+    done.set(decider.glob, directories = new Set());
+  }
+  const directory = parentOf(path);
+  if (directories.has(directory)) return true;
+  directories.add(directory);
+  return false;
+}
+
 /** The directories above a carve-out whose names matter for finding it again. */
 function pinnable(
   draft: Draft,
@@ -311,9 +345,7 @@ function pinnable(
   globs: PatternCache,
 ): readonly AbsPath[] {
   const above = ancestry(parentOf(draft.path)).slice(1);
-  // A literal entry for the same path asks for more than the pattern.
-  const literal = rules.entries.has(draft.path) ||
-    rules.hidden.has(draft.path);
+  const literal = isLiteral(draft.path, rules);
   const { decider } = draft;
   // The next run looks for it again and finds it wherever it is; pins would forbid renames in all of the tree.
   if (decider.kind === "nested_repository" && !literal) return [];
@@ -344,31 +376,47 @@ function fixedDirectories(
 ): (below: number, aboveMatch: number) => boolean {
   const glob = compileGlob(pattern);
   if (!glob.ok) return () => true;
+  const plain = glob.value.alternatives.map((components) => {
+    const kinds = components.map((component) => component.kind);
+    const first = kinds.indexOf("deep");
+    const after = kinds.length - 1 - kinds.lastIndexOf("deep");
+    return { first, after };
+  });
   return (below, aboveMatch) =>
-    glob.value.alternatives.some((components) => {
-      const kinds = components.map((component) => component.kind);
-      const first = kinds.indexOf("deep");
-      if (first === -1) return true;
-      const after = kinds.length - 1 - kinds.lastIndexOf("deep");
-      return below <= first || aboveMatch < after - 1;
-    });
+    plain.some(({ first, after }) =>
+      first === -1 || below <= first || aboveMatch < after - 1
+    );
 }
 
 function finish(
   draft: Draft,
   drafts: ReadonlyMap<AbsPath, Draft>,
   ways: ReadonlySet<AbsPath>,
+  above: Map<AbsPath, AbsPath>,
 ): MountPoint {
   const { path, state, decider, place, placeholder } = draft;
   const traversable = state === "masked" && placeholder === null &&
     place.node === "directory" && ways.has(path);
-  const parent = path === ROOT
-    ? null
-    : nearest(drafts, parentOf(path))?.path ?? ROOT;
+  const parent = path === ROOT ? null : nearestAbove(path, drafts, above);
   const point = { path, state, decider, traversable, parent };
   return placeholder === null
     ? { ...point, node: place.node }
     : { ...point, node: "missing", placeholder };
+}
+
+/** The mount point above; `known` has it for each directory that was asked about. */
+function nearestAbove(
+  path: AbsPath,
+  drafts: ReadonlyMap<AbsPath, Draft>,
+  known: Map<AbsPath, AbsPath>,
+): AbsPath {
+  const directory = parentOf(path);
+  let above = known.get(directory);
+  if (above === undefined) {
+    above = nearest(drafts, directory)?.path ?? ROOT;
+    known.set(directory, above);
+  }
+  return above;
 }
 
 /** Every directory above something that is not masked. */

@@ -327,13 +327,14 @@ function addGlobs(
   if (facts.globMatches.length === 0) return;
   const byPattern = new Map<string, GlobDeny>();
   for (const glob of policy.globs) byPattern.set(glob.pattern, glob);
+  const isPrivate = policy.options.tmp === "private";
   const found: [AbsPath, Decider][] = [];
   for (const match of facts.globMatches) {
     const glob = byPattern.get(match.pattern);
     if (glob === undefined) {
       throw new Error(`a match of ${match.pattern}, which nobody denied`);
     }
-    if (rule(rules, match.path).state === "private_tmp") continue;
+    if (isPrivate && rule(rules, match.path).state === "private_tmp") continue;
     found.push([match.path, globDecider(glob, match)]);
   }
   for (const [path, decider] of found) {
