@@ -79,7 +79,13 @@ import {
   writableRoots,
 } from "./policy/layout.ts";
 import type { MountPoint } from "./policy/decision.ts";
-import { type AbsPath, isInside, parentOf } from "./policy/path.ts";
+import {
+  type AbsPath,
+  isInside,
+  parentOf,
+  ROOT,
+  toAbsPath,
+} from "./policy/path.ts";
 import type { Policy, PromiseName } from "./policy/policy.ts";
 import { policyWarnings, validatePolicy } from "./policy/refusals.ts";
 import { fail, ok, type Result } from "./result.ts";
@@ -687,6 +693,7 @@ function draftRun(
   const mountPoints = layout.mountPoints.filter(({ node, path }) =>
     node !== "missing" || canMakeBelow(parentOf(path), request.euid)
   );
+  const start = startPlace(request, facts, shows);
   const draft = draftPlan({
     policy,
     mountPoints,
@@ -708,7 +715,7 @@ function draftRun(
     },
     tellsResult: request.teller !== null,
     proc: request.proc,
-    chdir: startDirectory(request, facts, shows),
+    chdir: start.chdir,
     passFds: request.passFds,
     guardedFds: guarded.value,
     landlock: () => {
@@ -726,7 +733,11 @@ function draftRun(
     ...(request.explains && request.network !== null
       ? { served: networkRequests().describeNetwork(request.network) }
       : {}),
-    warnings: [...request.warnings, ...policyWarnings(policy, facts)],
+    warnings: [
+      ...start.warnings,
+      ...request.warnings,
+      ...policyWarnings(policy, facts),
+    ],
   });
   if (!draft.ok) return fail({ kind: "plan", error: draft.error });
   return ok({
@@ -736,18 +747,51 @@ function draftRun(
   });
 }
 
-/** The command's directory, canonical, or `null` where the view doesn't show it: bwrap then falls back to $HOME and `/`. */
-function startDirectory(
+/** Directories that every view has as its own. */
+const OWN_DIRECTORIES: readonly string[] = [
+  "/proc",
+  "/dev",
+  "/dev/shm",
+  "/dev/pts",
+];
+
+interface StartPlace {
+  readonly chdir: AbsPath;
+  readonly warnings: readonly string[];
+}
+
+/** The command's directory, canonical. Where the view doesn't show it: the home, or `/`, and a line that says so. */
+function startPlace(
   request: RunRequest,
   facts: Pick<PathFacts, "paths">,
   shows: (path: AbsPath) => boolean,
-): AbsPath | null {
-  if (request.chdir !== null) {
-    return shows(request.chdir) ? request.chdir : null;
+): StartPlace {
+  const wanted = request.chdir ?? request.policy.cwd;
+  const led = request.chdir === null ? follow(facts, wanted) : null;
+  const place = request.chdir ?? (led?.exists ? led.resolved : null);
+  if (place !== null && (shows(place) || OWN_DIRECTORIES.includes(place))) {
+    return { chdir: place, warnings: [] };
   }
-  const led = follow(facts, request.policy.cwd);
-  return led !== null && led.exists && shows(led.resolved)
-    ? led.resolved
+  const chdir = shownHome(request, shows) ?? ROOT;
+  const warning = `profile ${request.policy.name} does not show ${
+    toText(wanted)
+  }: the command starts in ${toText(chdir)}`;
+  return { chdir, warnings: [warning] };
+}
+
+function shownHome(
+  request: RunRequest,
+  shows: (path: AbsPath) => boolean,
+): AbsPath | null {
+  const home = toAbsPath(variable(request.environment, "HOME") ?? "");
+  if (home === null) return null;
+  const fd = open(home, abi.O_PATH | O_DIRECTORY);
+  if (!fd.ok) return null;
+  const real = readlink(`/proc/self/fd/${fd.value}` as ByteString);
+  close(fd.value);
+  const path = real.ok ? toAbsPath(real.value) : null;
+  return path !== null && shows(path) && accessExecutable(path).ok
+    ? path
     : null;
 }
 

@@ -393,3 +393,54 @@ test("everything after the first positional word is the command's, -- included",
   const { stdout } = await run([probe, "args", "-P", ":nope", "--", "--help"]);
   expect(stdout).toBe("-P\n:nope\n--\n--help\n");
 });
+
+/** What the profile `narrow` shows, beside what programs need. */
+const NARROW: readonly (readonly [
+  grant: "HOME" | null,
+  place: "HOME" | "/",
+  why: string,
+])[] = [
+  ["HOME", "HOME", "the home"],
+  [null, "/", "the root, where the home is hidden too"],
+];
+for (const [grant, place, why] of NARROW) {
+  matrix(
+    `a command whose directory is not shown starts in ${why}, and a line says so`,
+    EVERY_VARIANT,
+    async (subject) => {
+      const { home, work } = subject;
+      const user = `${subject.dir}/user`;
+      mkdirSync(user);
+      writeFileSync(
+        `${home}/config.toml`,
+        [
+          "[permissions.narrow.filesystem]",
+          '":minimal" = "read"',
+          ...(grant === null ? [] : [`"${user}" = "read"`]),
+        ].join("\n"),
+      );
+      const { end, stdout, stderr } = await subject.run(
+        ["-P", "narrow", "--", "pwd"],
+        { env: { HOME: user } },
+      );
+      const expected = place === "HOME" ? user : place;
+      expect({ end, stdout, stderr }).toEqual({
+        end: 0,
+        stdout: `${expected}\n`,
+        stderr:
+          `codex: warning: profile narrow does not show ${work}: the command starts in ${expected}\n`,
+      });
+    },
+  );
+}
+
+matrix(
+  "a directory that every sandbox has as its own is where the command starts",
+  BOTH_STAGES,
+  async ({ run }) => {
+    for (const cwd of ["/dev/shm", "/proc", "/dev"]) {
+      const { stdout, stderr } = await run(["--", "pwd"], { cwd });
+      expect({ stdout, stderr }).toEqual({ stdout: `${cwd}\n`, stderr: "" });
+    }
+  },
+);
