@@ -74,10 +74,7 @@ describe("debuggers work with debug", () => {
     ["gdb", ["-nx", "-batch", "-ex", "run", "/bin/true"]],
   ] as const;
   for (const [tool, words] of tools) {
-    test(tool, async () => {
-      if (Bun.which(tool) === null) {
-        return notProved(`${tool} under debug`, `no ${tool} here`);
-      }
+    test.skipIf(Bun.which(tool) === null)(tool, async () => {
       configure(subject, DEBUG);
       const { end, stdout } = await subject.run(["--", tool, ...words]);
       expect(end).toBe(0);
