@@ -311,7 +311,8 @@ export function restoreState(
     const kept = setCloseOnExec(fd, false);
     if (!kept.ok) return failed(`Cannot pass descriptor ${fd}`, kept.error);
   }
-  for (const signal of [abi.SIGPIPE, abi.SIGXFSZ]) {
+  // The runtime ignores two; a caller that ignores SIGCHLD would leave bubblewrap waiting for its child for ever.
+  for (const signal of [abi.SIGPIPE, abi.SIGXFSZ, abi.SIGCHLD]) {
     const reset = signalDefault(signal);
     if (!reset.ok) return failed(`Cannot reset signal ${signal}`, reset.error);
   }

@@ -12,7 +12,13 @@
 import type { NetworkService } from "../egress/service.ts";
 import { fail, ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";
-import { close, getLimit, poll, setSoftLimit } from "../sys/calls.ts";
+import {
+  close,
+  getLimit,
+  poll,
+  setSoftLimit,
+  unblockSignal,
+} from "../sys/calls.ts";
 import { accept, takeListeners } from "./control_channel.ts";
 import { failed, type Launch, type LaunchError } from "./launcher.ts";
 import { feed, finishRun, nextDueMs, type Run, takeEvent } from "./run.ts";
@@ -159,6 +165,8 @@ function follow(run: Run, begun: RunState, rules: RunRules): Promise<RunEnd> {
       );
     };
     const lose = (): void => take({ kind: "lost" });
+    // What the caller has blocked is blocked in the command too; here it would keep the end from us.
+    unblockSignal(abi.SIGCHLD);
     const watched = Bun.connect({
       fd: run.signals.from,
       socket: {

@@ -38,6 +38,7 @@ export interface SyscallNumbers {
   readonly prctl: number;
   readonly capset: number;
   readonly rt_sigaction: number;
+  readonly rt_sigprocmask: number;
   readonly pipe2: number;
   readonly ppoll: number;
   readonly openat: number;
@@ -103,6 +104,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     close: 3,
     fstat: 5,
     rt_sigaction: 13,
+    rt_sigprocmask: 14,
     ioctl: 16,
     getpid: 39,
     socket: 41,
@@ -187,6 +189,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     kill: 129,
     tgkill: 131,
     rt_sigaction: 134,
+    rt_sigprocmask: 135,
     setresuid: 147,
     setresgid: 149,
     setsid: 157,
@@ -372,6 +375,7 @@ export const SIGTTOU = 22;
 export const SIGXFSZ = 25;
 export const SIGWINCH = 28;
 export const SIGSET_BYTES = 8;
+export const SIG_UNBLOCK = 1;
 
 /** `linux/stat.h`, file types of st_mode. */
 export const S_IFMT = 0o170000;

@@ -896,6 +896,20 @@ export function signalIgnore(signal: number): Result<number, SysError> {
   );
 }
 
+/** Takes a signal out of this thread's mask (rt_sigprocmask(2)). Children that are there already keep theirs. */
+export function unblockSignal(signal: number): Result<number, SysError> {
+  return outcome(
+    `sigprocmask ${signal}`,
+    syscall(
+      SYS.rt_sigprocmask,
+      abi.SIG_UNBLOCK,
+      signalSet([signal]),
+      0,
+      abi.SIGSET_BYTES,
+    ),
+  );
+}
+
 /** Bits of a kernel signal set: bit n-1 for signal n. Standard signals (1–31) only. */
 export function signalSet(signals: readonly number[]): Uint8Array<ArrayBuffer> {
   const set = stableBytes(128);
@@ -1184,7 +1198,10 @@ export interface Spawned extends Program {
   readonly session: "own" | "inherited";
 }
 
-/** Starts a child (posix_spawn(3)) with SIGPIPE and SIGXFSZ, which the runtime ignores, at their defaults. @returns its pid */
+/**
+ * Starts a child (posix_spawn(3)) with SIGPIPE and SIGXFSZ, which the runtime ignores, and SIGCHLD, which a caller may, at their
+ * defaults. @returns its pid
+ */
 export function spawn(program: Spawned): Result<number, SysError> {
   spoil();
   const family = spawnFamily();
@@ -1201,7 +1218,7 @@ export function spawn(program: Spawned): Result<number, SysError> {
     }
     family.posix_spawnattr_setsigdefault(
       attributes,
-      signalSet([abi.SIGPIPE, abi.SIGXFSZ]),
+      signalSet([abi.SIGPIPE, abi.SIGXFSZ, abi.SIGCHLD]),
     );
     family.posix_spawnattr_setflags(
       attributes,

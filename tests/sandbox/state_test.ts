@@ -113,6 +113,39 @@ matrix(
 );
 
 matrix(
+  "a caller that ignores or blocks SIGCHLD gets the status, also of a run with a supervisor",
+  BOTH_ACTORS,
+  async ({ codexRun, home }) => {
+    writeFileSync(
+      `${home}/config.toml`,
+      '[permissions.net]\nextends = ":read-only"\nnetwork.managed = true\n',
+    );
+    const ways = [
+      "signal.signal(signal.SIGCHLD,signal.SIG_IGN)",
+      "signal.pthread_sigmask(signal.SIG_BLOCK,[signal.SIGCHLD])",
+    ];
+    const runs = [[], ["--outlive-caller"], ["-P", "net"]];
+    for (const way of ways) {
+      const python =
+        `import os,signal,sys;${way};os.execv(sys.argv[1],sys.argv[1:])`;
+      for (const flags of runs) {
+        const { end } = await codexRun([
+          "sandbox",
+          ...flags,
+          "--",
+          "sh",
+          "-c",
+          "exit 7",
+        ], {
+          shell: `exec /usr/bin/python3 -c '${python}' "$@"`,
+        });
+        expect({ way, flags, end }).toEqual({ way, flags, end: 7 });
+      }
+    }
+  },
+);
+
+matrix(
   "a signal that the caller blocks stays blocked",
   BOTH_STAGES,
   async ({ run, probe }) => {
