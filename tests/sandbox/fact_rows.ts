@@ -182,6 +182,7 @@ export const FACT_ROWS: readonly FactRow[] = [
       words: shell("cat @W/f || echo denied; touch @W/g || echo denied"),
       end: 0,
       stdout: "denied denied",
+      says: "profile p does not show @W: the command starts in",
     }],
     leaves: ["f"],
   },

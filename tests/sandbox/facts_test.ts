@@ -38,7 +38,7 @@ for (const row of FACT_ROWS) {
               stdout: fill(call.stdout ?? ""),
               stderr: call.says === undefined
                 ? ""
-                : expect.stringContaining(call.says),
+                : expect.stringContaining(fill(call.says)),
             });
         }
         if (row.leaves !== undefined) {
@@ -54,7 +54,7 @@ for (const row of FACT_ROWS) {
 matrix(
   "a static command runs where nothing but its own folder is visible, our loader and libraries included",
   BOTH_ACTORS,
-  async ({ home, probe, codexRun }) => {
+  async ({ home, work, probe, codexRun }) => {
     const folder = probe.slice(0, probe.lastIndexOf("/"));
     writeFileSync(
       `${home}/config.toml`,
@@ -68,7 +68,8 @@ matrix(
       expect({ end, stdout, stderr }).toEqual({
         end: 0,
         stdout: "ENOENT\nok\n",
-        stderr: "",
+        stderr:
+          `codex: warning: profile p does not show ${work}: the command starts in /\n`,
       });
     }
   },
