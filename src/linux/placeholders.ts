@@ -27,6 +27,7 @@ import {
   getpid,
   lstatAt,
   mkdirAt,
+  modifiedAt,
   O_DIRECTORY,
   O_NOFOLLOW,
   open,
@@ -35,6 +36,7 @@ import {
   readAll,
   readDirectory,
   renameAt,
+  setModified,
   type Stat,
   type SysError,
   unlinkAt,
@@ -51,8 +53,10 @@ export interface HeldPlaceholder {
   readonly lockFd: number;
   readonly device: number;
   readonly inode: number;
-  /** Name of its record; `null` for one that was there before and is never removed by us. */
+  /** Name of its record; `null` for one that was there before. */
   readonly record: string | null;
+  /** Another state folder's runs made it: whoever is the last removes it. What nobody of us made is never removed. */
+  readonly isForeign: boolean;
 }
 
 /** Why a placeholder can't be had. */
@@ -63,6 +67,12 @@ export type PlaceholderError =
     readonly path: AbsPath;
     readonly why: string;
   };
+
+/**
+ * A placeholder says by the time of its last change that it is one: runs with another state folder can't read the record. A file
+ * system that can't keep it, or anything that is put into it, makes it a directory like any other, which stays.
+ */
+const MARK = [202_006_016, 123_456_700] as const;
 
 /** How often a placeholder that others remove at the same moment is tried again. */
 const ATTEMPTS = 16;
@@ -79,6 +89,8 @@ interface RecordText {
   /** Absent in a record whose owner died before it could add them. */
   readonly device?: number;
   readonly inode?: number;
+  /** It bore our mark: an inode that bears it no longer is another file under the same number. */
+  readonly isMarked?: boolean;
 }
 
 /** Makes and locks every placeholder. On failure those already made are given back. */
@@ -164,13 +176,15 @@ function makeOne(
     const { fd, stat } = locked;
     // Ours: made now, or by another run of ours, alive or dead. Anything else was there before and stays.
     const ours = made.ok ||
-      (recorded !== null && speaksOf(recorded, record, recordsFd, stat));
+      (recorded !== null && speaksOf(recorded, record, recordsFd, fd, stat));
+    if (made.ok) setModified(fd, MARK);
     if (ours) {
       const written = writeRecord(recordsFd, record, {
         path,
         node,
         device: stat.device,
         inode: stat.inode,
+        isMarked: isMarked(fd),
       });
       if (!written.ok) {
         close(fd);
@@ -193,6 +207,7 @@ function makeOne(
       device: stat.device,
       inode: stat.inode,
       record: ours ? record : null,
+      isForeign: !ours && isMarked(fd),
     });
   }
   close(parent.value);
@@ -201,6 +216,12 @@ function makeOne(
     path,
     why: "other runs keep removing it",
   });
+}
+
+function isMarked(fd: number): boolean {
+  const modified = modifiedAt(fd);
+  return modified.ok && modified.value[0] === MARK[0] &&
+    modified.value[1] === MARK[1];
 }
 
 function create(
@@ -271,9 +292,10 @@ export function releasePlaceholders(
 ): void {
   whileLocked(recordsFd, () => {
     for (const placeholder of [...held].reverse()) {
-      if (placeholder.record !== null) {
+      const { record } = placeholder;
+      if (record !== null || placeholder.isForeign) {
         const gone = removeIfFree(placeholder);
-        if (gone) unlinkAt(recordsFd, placeholder.record, 0);
+        if (gone && record !== null) unlinkAt(recordsFd, record, 0);
       }
       close(placeholder.lockFd);
       close(placeholder.parentFd);
@@ -418,7 +440,7 @@ function forget(leftover: Leftover, remove: boolean): void {
 function isLeftover({ text, record, recordsFd, fd }: Leftover): boolean {
   const stat = fstat(fd);
   return stat.ok && isEmpty(fd, stat.value) &&
-    speaksOf(text, record, recordsFd, stat.value);
+    speaksOf(text, record, recordsFd, fd, stat.value);
 }
 
 /** Whether a record speaks of this very inode. Only under the lock of the records: a live run's record may still lack its inode. */
@@ -426,10 +448,12 @@ function speaksOf(
   text: RecordText,
   record: string,
   recordsFd: number,
+  fd: number,
   stat: Stat,
 ): boolean {
   if (text.inode !== undefined) {
-    return stat.inode === text.inode && stat.device === text.device;
+    return stat.inode === text.inode && stat.device === text.device &&
+      (text.isMarked !== true || isMarked(fd));
   }
   // The owner died between making it and recording its inode: then it was made right after the record.
   const written = lstatAt(recordsFd, record);

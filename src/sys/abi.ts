@@ -51,6 +51,7 @@ export interface SyscallNumbers {
   readonly nanosleep: number;
   readonly newfstatat: number;
   readonly statfs: number;
+  readonly utimensat: number;
   readonly readlinkat: number;
   readonly getdents64: number;
   readonly prlimit64: number;
@@ -144,6 +145,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     mkdirat: 258,
     newfstatat: 262,
     statfs: 137,
+    utimensat: 280,
     unlinkat: 263,
     readlinkat: 267,
     faccessat: 269,
@@ -185,6 +187,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     readlinkat: 78,
     newfstatat: 79,
     statfs: 43,
+    utimensat: 88,
     fstat: 80,
     kill: 129,
     tgkill: 131,
@@ -386,6 +389,12 @@ export const S_IFBLK = 0o060000;
 export const S_IFDIR = 0o040000;
 export const S_IFCHR = 0o020000;
 export const S_IFIFO = 0o010000;
+
+/** struct stat: where `st_mtime` and its nanoseconds stand, on both architectures (`asm/stat.h`, `asm-generic/stat.h`). */
+export const STAT_MTIME = { seconds: 88, nanoseconds: 96 };
+
+/** utimensat(2): leave this time as it is (`linux/stat.h`). */
+export const UTIME_OMIT = 0x3ffffffe;
 
 /** struct statfs (`asm-generic/statfs.h`), whose first word is `f_type` on both architectures; with room to spare. */
 export const STATFS_BYTES = 256;

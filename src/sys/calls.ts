@@ -331,6 +331,36 @@ export function contentText(there: Result<Stat, SysError>): string {
   return `${device} ${inode} ${mode} ${uid} ${gid} ${linkCount} ${sizeBytes} ${ctimeSeconds}.${ctimeNanoseconds}`;
 }
 
+/** When the file behind `fd` was last modified, as `[seconds, nanoseconds]`. */
+export function modifiedAt(
+  fd: number,
+): Result<readonly [number, number], SysError> {
+  const stat = fstat(fd);
+  if (!stat.ok || statScratch === undefined) {
+    return stat.ok
+      ? fail({ kind: "sys", call: "fstat", errno: abi.EINVAL })
+      : stat;
+  }
+  const { view } = statScratch;
+  return ok([
+    wide(view, abi.STAT_MTIME.seconds),
+    wide(view, abi.STAT_MTIME.nanoseconds),
+  ]);
+}
+
+/** utimensat(2) on an open file: sets when it was last modified, and nothing else. */
+export function setModified(
+  fd: number,
+  [seconds, nanoseconds]: readonly [number, number],
+): Result<number, SysError> {
+  const times = stableBytes(32);
+  const view = new DataView(times.buffer);
+  view.setUint32(8, abi.UTIME_OMIT, true);
+  view.setUint32(16, seconds, true);
+  view.setUint32(24, nanoseconds, true);
+  return outcome("utimensat", syscall(SYS.utimensat, fd, 0, times, 0));
+}
+
 /** The kind of file system at `path`, by its magic number (`f_type` of statfs(2)). */
 export function fileSystemType(
   path: ByteString,

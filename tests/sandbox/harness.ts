@@ -451,9 +451,9 @@ export async function leaveClean(): Promise<void> {
 }
 
 /**
- * Two runs with different state folders leave a shared placeholder to the one that made it, for its next run; here its state folder is
- * gone by then, and nobody would remove it. That the runs of one state folder leave nothing is what the tests themselves show, in
- * their own folders. What somebody holds, or has filled, stays.
+ * What killed runs have left in /tmp the next run with their state folder would remove; here that folder is gone by then. That the runs
+ * of one state folder leave nothing is what the tests themselves show, in their own folders. What somebody holds, or has filled,
+ * stays.
  */
 function clearTmp(): void {
   for (const path of METADATA) {

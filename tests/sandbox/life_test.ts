@@ -4,7 +4,13 @@
  * @module
  */
 import { afterAll, expect, test } from "bun:test";
-import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
 import {
   BOTH_STAGES,
   EVERY_VARIANT,
@@ -228,6 +234,33 @@ matrix(
     await Bun.write(`${work}/go2`, "");
     expect((await second.outcome).stdout).toBe("");
     expect(placeholders(work)).toEqual([]);
+  },
+);
+
+matrix(
+  "of two runs with different state folders the last one out removes what the first has made",
+  BOTH_STAGES,
+  async (subject) => {
+    const { start, work, dir, uid } = subject;
+    mkdirSync(`${dir}/home2`);
+    chownSync(`${dir}/home2`, uid, uid === 0 ? 0 : 65_534);
+    // One that is there before, empty and not ours, stays whatever runs come and go.
+    mkdirSync(`${work}/.agents`);
+    chownSync(`${work}/.agents`, uid, uid === 0 ? 0 : 65_534);
+    const line = (name: string): string[] => [
+      ...["-P", ":workspace", "--", "sh", "-c"],
+      `touch up${name}; while [ ! -e go${name} ]; do sleep 0.02; done; mkdir .git .codex .agents 2>/dev/null && echo made; exit 0`,
+    ];
+    const first = start(line("1"));
+    await until(() => isThere(`${work}/up1`), "the first is up");
+    const second = start(line("2"), { env: { CODEX_HOME: `${dir}/home2` } });
+    await until(() => isThere(`${work}/up2`), "the second is up");
+    await Bun.write(`${work}/go1`, "");
+    expect((await first.outcome).stdout).toBe("");
+    expect(placeholders(work)).toEqual(NAMES);
+    await Bun.write(`${work}/go2`, "");
+    expect((await second.outcome).stdout).toBe("");
+    expect(placeholders(work)).toEqual([".agents"]);
   },
 );
 
