@@ -154,9 +154,12 @@ export function failed(
     kind: "launch",
     message: `${what}: ${error.call.split(" ")[0]} says ${
       abi.errnoText(error.errno)
-    }`,
+    }${error.errno === EMFILE ? ", raise the hard limit (ulimit -n)" : ""}`,
   });
 }
+
+/** `asm-generic/errno-base.h`. A read-only or writable entry takes a descriptor each. */
+const EMFILE = 24;
 
 /** @returns `null` for steps that take no descriptor */
 function openFor(op: MountOp): Result<number, LaunchError> | null {

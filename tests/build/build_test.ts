@@ -23,7 +23,11 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { applyEdit, type SourceEdit } from "../../scripts/bwrap_edits.ts";
+import {
+  applyEdit,
+  SOURCE_EDITS,
+  type SourceEdit,
+} from "../../scripts/bwrap_edits.ts";
 import { bwrapRefusal, readBwrapSource } from "../../scripts/build_bwrap.ts";
 import { outDir, repositoryRoot } from "../../scripts/build_files.ts";
 
@@ -195,6 +199,37 @@ for (const [text, count] of [["a; b;", 0], ["old(); old();", 2]] as const) {
     });
   });
 }
+
+test("another edit is another bubblewrap: a finished build is not taken for it", () => {
+  const key = (): string => {
+    const done = Bun.spawnSync([
+      process.execPath,
+      "-e",
+      `import { bwrapKey } from ${
+        JSON.stringify(join(copy, "scripts/build_bwrap.ts"))
+      }; console.log(bwrapKey({ binary: null, tarball: null }));`,
+    ]);
+    expect(done.stderr.toString()).toBe("");
+    return done.stdout.toString().trim();
+  };
+  const edits = join(copy, "scripts/bwrap_edits.ts");
+  const text = readFileSync(edits, "utf8");
+  const before = key();
+  expect(before).toMatch(/^[0-9a-f]{64}$/);
+  writeFileSync(edits, text.replace("MAX_ARGS = 1000000", "MAX_ARGS = 999999"));
+  const after = key();
+  writeFileSync(edits, text);
+  expect(after).not.toBe(before);
+  expect(key()).toBe(before);
+});
+
+test("the edits are numbered in the order of their application, and each says why", () => {
+  expect(SOURCE_EDITS.length).toBeGreaterThan(0);
+  SOURCE_EDITS.forEach(({ name, why }, index) => {
+    expect(name.slice(0, 3)).toBe(`${String(index + 1).padStart(2, "0")}-`);
+    expect(why.length).toBeGreaterThan(20);
+  });
+});
 
 test("set-up touches nothing and takes little time when all is there", () => {
   const started = performance.now();

@@ -4,6 +4,7 @@
  * @module
  */
 import { afterAll, expect } from "bun:test";
+import { writeFileSync } from "node:fs";
 import {
   BOTH_ACTORS,
   BOTH_STAGES,
@@ -60,6 +61,37 @@ for (const profile of [":read-only", ":workspace"]) {
     },
   );
 }
+
+matrix(
+  "more read-only entries than the hard limit of open files lets be held are refused, and the limit is named",
+  BOTH_ACTORS,
+  async ({ run, outside, home, work }) => {
+    await outside([
+      "sh",
+      "-c",
+      "n=0; while [ $n -lt 100 ]; do n=$((n + 1)); echo s > $n; done",
+    ]);
+    const entries = Array.from(
+      { length: 100 },
+      (_, index) => `"${work}/${index + 1}" = "read"\n`,
+    );
+    writeFileSync(
+      `${home}/config.toml`,
+      `[permissions.p]\nextends = ":read-only"\n[permissions.p.filesystem]\n"${work}" = "write"\n"${work}/.git" = "write"\n"${work}/.codex" = "write"\n"${work}/.agents" = "write"\n${
+        entries.join("")
+      }`,
+    );
+    const few = await run(["-P", "p", "--", "true"], {
+      shell: `ulimit -n 64; "$@"`,
+    });
+    expect(few.end).toBe(125);
+    expect(few.stderr).toEndWith(
+      "says EMFILE: too many open files, raise the hard limit (ulimit -n)\n",
+    );
+    const { end } = await run(["-P", "p", "--", "sh", "-c", "! echo x > 7"]);
+    expect(end).toBe(0);
+  },
+);
 
 matrix(
   "a sandbox inside a sandbox is refused in one line that says so",
