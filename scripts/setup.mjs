@@ -66,6 +66,7 @@ const TEST_PROGRAMS = [
   ["python3", () => existsSync("/usr/bin/python3"), "python3"],
   ["setpriv", () => isInPath("setpriv"), "util-linux"],
   ["ps", () => isInPath("ps"), "procps"],
+  ["strace", () => isInPath("strace"), "strace"],
 ];
 
 /** The path of the Bun or Deno that the lock file names, for this machine. */

@@ -67,6 +67,7 @@ const IN_RUN: Known = [
   ["CUPS", "cups/cups.sock"],
   ["PulseAudio and PipeWire", "pulse/", "pipewire/"],
   ["a terminal multiplexer", "screen/"],
+  ["Windows", "WSL/"],
 ];
 
 const IN_RUNTIME_DIRECTORY: Known = [
@@ -119,6 +120,8 @@ const IN_VAR: Known = [
   ["GSSAPI credentials", "lib/gssproxy/default.sock"],
 ];
 
+const IN_MNT: Known = [["Windows", "wslg/"]];
+
 /** Variables that say where a socket is: as a path, or as an address that holds one (`unix:path=/…,guid=…`, `unix:///…`). */
 const TOLD_BY: ReadonlyMap<string, string> = new Map([
   ["SSH_AUTH_SOCK", "an ssh agent"],
@@ -138,12 +141,14 @@ const TOLD_BY: ReadonlyMap<string, string> = new Map([
   ["PULSE_SERVER", "PulseAudio and PipeWire"],
   ["PIPEWIRE_REMOTE", "PulseAudio and PipeWire"],
   ["TMUX", "a terminal multiplexer"],
+  ["WSL_INTEROP", "Windows"],
   ["KITTY_LISTEN_ON", "a terminal"],
   ["ALACRITTY_SOCKET", "a terminal"],
   ["WEZTERM_UNIX_SOCKET", "a terminal"],
   ["VSCODE_IPC_HOOK", "an editor"],
   ["VSCODE_IPC_HOOK_CLI", "an editor"],
   ["VSCODE_GIT_IPC_HANDLE", "an editor"],
+  ["REMOTE_CONTAINERS_IPC", "an editor"],
   ["NVIM", "an editor"],
   ["NVIM_LISTEN_ADDRESS", "an editor"],
   ["EMACS_SOCKET_NAME", "an editor"],
@@ -151,6 +156,7 @@ const TOLD_BY: ReadonlyMap<string, string> = new Map([
 
 const RUN = "/run" as AbsPath;
 const VAR = "/var" as AbsPath;
+const MNT = "/mnt" as AbsPath;
 
 /** Everything to look for. */
 export interface SocketSearch {
@@ -168,6 +174,7 @@ export function socketSearch(
     { base: RUN, known: IN_RUN },
     { base: VAR, known: IN_VAR },
     { base: TMP, known: inTmp(uid) },
+    { base: MNT, known: IN_MNT },
   ];
   for (const [name, daemon] of TOLD_BY) {
     for (const path of pathsIn(variable(name))) {
@@ -181,6 +188,13 @@ export function socketSearch(
   const gnupg = toAbsPath(variable("GNUPGHOME") ?? "");
   if (gnupg !== null) {
     groups.push({ base: gnupg, known: [["GnuPG", ...GNUPG]] });
+  }
+  const tmux = toAbsPath(variable("TMUX_TMPDIR") ?? "");
+  if (tmux !== null) {
+    groups.push({
+      base: tmux,
+      known: [["a terminal multiplexer", `tmux-${uid}/`]],
+    });
   }
   for (const base of runtime) {
     const daemon = "whoever runs in this session";

@@ -30,6 +30,7 @@ export function policyDoubts(
     ...missingGrants(policy, facts),
     ...policy.globs.flatMap((glob) => globDoubts(glob, facts)),
     ...openRoots(policy, facts),
+    ...uselessSockets(policy),
   ];
 }
 
@@ -91,6 +92,17 @@ function globDoubts(glob: GlobDeny, facts: PathFacts): PolicyDoubt[] {
     });
   }
   return doubts;
+}
+
+/** Without the host's network no AF_UNIX socket can be made, so there is nothing to open. */
+function uselessSockets({ network, options }: Policy): PolicyDoubt[] {
+  if (network === "host" || options.unixSockets.length === 0) return [];
+  const what = network === "proxied" ? "a managed network" : "no network";
+  return [{
+    origin: null,
+    message:
+      `unix_sockets has no effect: it opens sockets beside the host's network, and this profile has ${what}`,
+  }];
 }
 
 /** Writable roots that every user of the machine can write, without the sticky bit that protects `/tmp`. */

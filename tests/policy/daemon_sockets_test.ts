@@ -63,6 +63,8 @@ const KNOWN = [ // a place that is looked at, whose it is
   ["/var/lib/kubelet/pod-resources/", "the kubelet"],
   ["/tmp/tmux-1000/", "tmux types into the user's shells"],
   ["/run/cups/cups.sock", "CUPS"],
+  ["/run/WSL/", "programs of Windows are started there"],
+  ["/mnt/wslg/", "its windows, keyboard and sound"],
   ["/run/user/1000/", "the runtime directory as a whole"],
 ] as const;
 for (const [place, whose] of KNOWN) {
@@ -101,6 +103,16 @@ const TOLD = [ // an entry of the environment, the places it adds, why
   ["TMUX=/tmp/t/default,123,0", ["/tmp/t/default"], "with words behind it"],
   ["WAYLAND_DISPLAY=wayland-7", [], "a name in the runtime directory"],
   ["WAYLAND_DISPLAY=/w/way", ["/w/way"], "a path of its own"],
+  ["TMUX_TMPDIR=/t", ["/t/tmux-1000/"], "the directory of tmux"],
+  ["GNUPGHOME=/g", [
+    "/g/S.gpg-agent",
+    "/g/S.gpg-agent.ssh",
+    "/g/S.gpg-agent.extra",
+    "/g/S.gpg-agent.browser",
+    "/g/S.scdaemon",
+    "/g/S.keyboxd",
+    "/g/S.dirmngr",
+  ], "the directory of GnuPG"],
   ["OTHER=/x", [], "any other variable"],
 ] as const;
 for (const [entry, places, why] of TOLD) {

@@ -71,3 +71,18 @@ test("a write entry for what is missing does nothing, unless it is a built-in pr
       '"/gone" = "write" has no effect: nothing is there, create it first',
     ]);
 });
+
+const SOCKETS = [
+  ["none", true, "no AF_UNIX socket can be made"],
+  ["proxied", true, "nor beside a managed network"],
+  ["host", false, "there it opens one"],
+] as const;
+for (const [network, isDoubt, why] of SOCKETS) {
+  test(`unix_sockets with network ${network} is ${isDoubt ? "doubted" : "fine"}: ${why}`, () => {
+    const options = { unixSockets: [abs("/run/docker.sock")] };
+    const policy = { ...policyOf([R], { options }), network };
+    const doubts = policyDoubts(policy, factsOf({}, policy));
+    expect(doubts.map(({ message }) => message.slice(0, 26)))
+      .toEqual(isDoubt ? ["unix_sockets has no effect"] : []);
+  });
+}
