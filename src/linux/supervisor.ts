@@ -82,7 +82,7 @@ export function beginRun(
   rules: RunRules,
 ): Result<Run, LaunchError> {
   // 1. Nothing may interrupt between the first placeholder and the last removal.
-  // Where a caller ignores it, children are gone before anybody can ask how they ended.
+  // One that the caller ignores is not caught.
   signalDefault(abi.SIGCHLD);
   const isServed = launch.listenPorts.length > 0;
   const ends = isServed ? wakingSocket() : pipe(abi.O_NONBLOCK);

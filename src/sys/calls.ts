@@ -1020,6 +1020,18 @@ const SA_RESTORER = 0x04000000;
 const SA_RESTART = 0x10000000;
 const SIG_IGN = 1;
 
+/** Whether a struct sigaction says SIG_IGN. */
+function isIgnored(action: Uint8Array<ArrayBuffer>): boolean {
+  return new DataView(action.buffer).getBigUint64(0, true) === BigInt(SIG_IGN);
+}
+
+/** Where a caller ignores SIGCHLD, children are gone before wait4(2) can tell how they ended. */
+function noticeChildren(): void {
+  const before = stableBytes(SIGACTION_BYTES);
+  syscall(SYS.rt_sigaction, abi.SIGCHLD, 0, before, abi.SIGSET_BYTES);
+  if (isIgnored(before)) signalDefault(abi.SIGCHLD);
+}
+
 /** Handlers that have been made, by the descriptor that they write to. */
 const handlerPages = new Map<number, number>();
 
@@ -1055,9 +1067,7 @@ export function catchSignals(
     if (asked < 0) {
       return fail({ kind: "sys", call: `sigaction ${signal}`, errno: -asked });
     }
-    if (new DataView(before.buffer).getBigUint64(0, true) === BigInt(SIG_IGN)) {
-      continue;
-    }
+    if (isIgnored(before)) continue;
     const action = stableBytes(SIGACTION_BYTES);
     const view = new DataView(action.buffer);
     view.setBigUint64(0, BigInt(address), true);
@@ -1254,6 +1264,7 @@ export function spawn(program: Spawned): Result<number, SysError> {
       attributes,
       SPAWN_SETSIGDEF | (program.session === "own" ? SPAWN_SETSID : 0),
     );
+    noticeChildren();
     const argv = stringVector(program.argv);
     const environment = stringVector(program.environment);
     const pid = stableBytes(4);

@@ -118,7 +118,7 @@ matrix(
   async ({ codexRun, home }) => {
     writeFileSync(
       `${home}/config.toml`,
-      '[permissions.net]\nextends = ":read-only"\nnetwork.managed = true\n',
+      'default_permissions = ":read-only"\n[permissions.net]\nextends = ":read-only"\nnetwork.managed = true\n',
     );
     const ways = [
       "signal.signal(signal.SIGCHLD,signal.SIG_IGN)",
@@ -129,7 +129,7 @@ matrix(
       const python =
         `import os,signal,sys;${way};os.execv(sys.argv[1],sys.argv[1:])`;
       for (const flags of runs) {
-        const { end } = await codexRun([
+        const { end, stderr } = await codexRun([
           "sandbox",
           ...flags,
           "--",
@@ -139,7 +139,8 @@ matrix(
         ], {
           shell: `exec /usr/bin/python3 -c '${python}' "$@"`,
         });
-        expect({ way, flags, end }).toEqual({ way, flags, end: 7 });
+        expect({ way, flags, end, stderr })
+          .toEqual({ way, flags, end: 7, stderr: "" });
       }
     }
   },
