@@ -48,7 +48,7 @@ export interface Launch {
   readonly bwrap: BwrapFile;
   /** What bwrap itself gets: no loader variable among it. */
   readonly environment: readonly ByteString[];
-  /** Entries that only the command gets, by `--setenv`. */
+  /** Entries that only the command gets, by `--setenv` in a descriptor. */
   readonly lateEnvironment: readonly ByteString[];
   /** The filter that bwrap loads into the command (or the inner stage) and into its own PID 1. */
   readonly filter: Uint8Array;
@@ -219,8 +219,12 @@ export function bwrapArgv(
   words: readonly string[],
   commandWords: number,
   keep: number[],
+  { lateEnvironment }: Launch,
 ): Result<string[], LaunchError> {
-  if (words.length <= MAX_WORDS_OF_EXEC) return ok(["bwrap", ...words]);
+  // Values of variables are nobody's business, and everybody on the host can read a command line.
+  if (words.length <= MAX_WORDS_OF_EXEC && lateEnvironment.length === 0) {
+    return ok(["bwrap", ...words]);
+  }
   const own = words.length - commandWords - 1; // "--" stands between
   const text = `${words.slice(0, own).join("\0")}\0`;
   const fd = high(
@@ -244,7 +248,7 @@ export function launchByExec(launch: Launch): LaunchError {
     launch.lateEnvironment,
     command,
   );
-  const argv = bwrapArgv(words, command.length, keep);
+  const argv = bwrapArgv(words, command.length, keep, launch);
   if (!argv.ok) return argv.error;
   const restored = restoreState(keep, launch.softNofile);
   if (!restored.ok) return restored.error;

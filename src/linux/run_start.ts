@@ -116,6 +116,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     words,
     opened.value.command.length,
     opened.value.keep,
+    launch,
   );
   if (!argv.ok) return argv;
   const limit = setSoftLimit(abi.RLIMIT_NOFILE, launch.softNofile);

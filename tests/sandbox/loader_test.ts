@@ -13,7 +13,10 @@ import {
   leaveClean,
   matrix,
   notProved,
+  ourProcesses,
   type Subject,
+  until,
+  untilNobodyIsLeft,
 } from "./harness.ts";
 
 afterAll(leaveClean);
@@ -139,5 +142,31 @@ matrix(
       )
     );
     expect(programs.sort()).toEqual(["codex", "true"]);
+  },
+);
+
+matrix(
+  "a loader variable's value stands in no command line on the host",
+  EVERY_VARIANT,
+  async ({ start }) => {
+    for (const profile of [":read-only", ":workspace"]) {
+      const run = start([
+        ...["-P", profile, "--", "sh", "-c"],
+        'echo "$LD_LIBRARY_PATH $MALLOC_ARENA_MAX."; exec sleep 60',
+      ], {
+        env: { LD_LIBRARY_PATH: "/a secret/place", MALLOC_ARENA_MAX: "" },
+      });
+      await until(
+        () => ourProcesses().some(({ words }) => words === "sleep 60"),
+        "the command runs",
+      );
+      const lines = ourProcesses().map(({ words }) => words);
+      expect(lines.filter((words) => words.includes("secret"))).toEqual([]);
+      expect(lines.filter((words) => words.startsWith("bwrap "))).not
+        .toEqual([]);
+      run.kill(15);
+      expect((await run.outcome).stdout).toBe("/a secret/place .\n");
+      await untilNobodyIsLeft();
+    }
   },
 );
