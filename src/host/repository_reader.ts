@@ -29,18 +29,28 @@ const BUFFER_BYTES = 16_384;
 /** `.gitmodules` and the configuration of a submodule are short. */
 const MAX_TEXT_BYTES = 262_144;
 
-/** File systems of this machine's own disks and memory (proc_pid_mountinfo(5)). Anything else may hang or start a program. */
+/**
+ * File systems of this machine's own disks and memory, and of the kernel itself in /proc, /sys and /dev, which are closed anyhow.
+ * Anything else may hang or start a program.
+ */
 const LOCAL = new Set([
   "bcachefs",
   "btrfs",
+  "cgroup",
+  "cgroup2",
+  "devpts",
+  "devtmpfs",
   "exfat",
   "ext2",
   "ext3",
   "ext4",
   "f2fs",
+  "mqueue",
   "ntfs3",
   "overlay",
+  "proc",
   "ramfs",
+  "sysfs",
   "tmpfs",
   "vfat",
   "xfs",
@@ -83,20 +93,27 @@ export function kernelRepositoryReader(euid: number): RepositoryReader {
 /** Mount points of file systems that a walk must not enter: it would hang on a dead server, or start an automounter. */
 export function foreignMountPoints(): ReadonlySet<AbsPath> {
   const table = readFile("/proc/self/mountinfo", 16 * 1024 * 1024);
-  const types = new Map<AbsPath, string>();
-  for (const line of table.ok ? table.value.split("\n") : []) {
-    const [before = "", after = ""] = line.split(" - ");
-    const place = before.split(" ")[4];
-    if (place === undefined) continue;
-    const path = place.includes("\\")
-      ? place.replace(
-        /\\([0-7]{3})/g,
-        (_, digits: string) => String.fromCharCode(parseInt(digits, 8)),
-      )
-      : place;
-    types.set(path as AbsPath, after.split(" ", 1)[0] ?? "");
+  const foreign = new Set<AbsPath>();
+  const text = table.ok ? table.value : "";
+  for (let start = 0; start < text.length;) {
+    const end = text.indexOf("\n", start);
+    // The optional fields before it end with a dash; a place can't hold a blank.
+    const type = text.indexOf(" - ", start) + 3;
+    if (type === 2 || end === -1) break;
+    if (!LOCAL.has(text.slice(type, text.indexOf(" ", type)))) {
+      foreign.add(placeIn(text.slice(start, type)));
+    }
+    start = end + 1;
   }
-  return new Set(
-    [...types].filter(([, type]) => !LOCAL.has(type)).map(([path]) => path),
-  );
+  return foreign;
+}
+
+/** The fifth field, in which space, tab, newline and backslash are three octal digits (proc_pid_mountinfo(5)). */
+function placeIn(line: string): AbsPath {
+  const place = line.split(" ", 5)[4] ?? "";
+  if (!place.includes("\\")) return place as AbsPath;
+  return place.replace(
+    /\\([0-7]{3})/g,
+    (_, digits: string) => String.fromCharCode(parseInt(digits, 8)),
+  ) as AbsPath;
 }

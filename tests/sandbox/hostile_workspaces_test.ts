@@ -547,7 +547,7 @@ if (!FUSE) notProved("a file system that ignores case", "needs root and FUSE");
 matrix(
   "a workspace whose file system ignores case is refused, because .GIT would lead past the sandbox",
   FUSE ? COLUMNS : [],
-  async ({ run, work, uid }) => {
+  async ({ run, work, dir, uid }) => {
     const server = Bun.spawn([
       process.execPath,
       `${import.meta.dirname}/folding_file_system.ts`,
@@ -576,6 +576,11 @@ matrix(
         stdout: ".agents\n.codex\n.git\n",
         stderr: "",
       });
+      // Nor does the search for repositories go into it: whoever serves it could let it wait.
+      const words = ["-P", ":workspace", "-C", dir, "--explain", "--", "true"];
+      const { stdout: plan } = await run(words, { cwd: "/" });
+      expect(plan).toContain("mounts");
+      expect(plan).not.toContain(`read-only metadata  ${work}`);
     } finally {
       Bun.spawnSync(["umount", "-l", work]);
       server.kill(9);
