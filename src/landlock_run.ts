@@ -13,14 +13,22 @@ import type { PathFacts } from "./host/facts.ts";
 import type { FactMap } from "./host/probe.ts";
 import { chooseRung } from "./linux/ladder.ts";
 import { launchAlone } from "./linux/landlock_launcher.ts";
-import { planLandlock } from "./linux/landlock_plan.ts";
+import { planLandlock, type RootPlace } from "./linux/landlock_plan.ts";
 import { callerSoftLimit } from "./linux/launcher.ts";
 import type { LandlockPlan } from "./linux/plan.ts";
 import type { Draft } from "./linux/planner.ts";
 import { layoutOf } from "./policy/layout.ts";
-import type { AbsPath } from "./policy/path.ts";
+import { type AbsPath, childOf } from "./policy/path.ts";
 import { fail, ok, type Result } from "./result.ts";
-import { landlockVersion } from "./sys/calls.ts";
+import * as abi from "./sys/abi.ts";
+import {
+  close,
+  landlockVersion,
+  lstat,
+  O_DIRECTORY,
+  open,
+  readDirectory,
+} from "./sys/calls.ts";
 
 /** The version of Landlock that the kernel has; 0 where it has none, or where it is switched off. */
 export function landlockOfKernel(): number {
@@ -54,6 +62,7 @@ export function prepareLandlock(
     layout,
     bubblewrap: failure === null ? null : { kind: "fails", why: failure },
     landlock,
+    ...(facts.sockets === undefined ? {} : { sockets: facts.sockets }),
     mayFallBack: true,
     givenUp: request.givenUp,
   });
@@ -73,12 +82,31 @@ export function prepareLandlock(
       arch: draft.request.arch,
       chdir: draft.request.chdir,
       user: request.user ?? undefined,
+      rootPlaces: placesOfRoot(),
+      sockets: facts.sockets ?? [],
       passFds: request.passFds,
       environmentChanges: draft.request.environmentChanges,
       command: request.command,
       warnings: draft.request.warnings,
     }),
   });
+}
+
+/** What lies directly in the root; what can't be looked at can't be granted either. */
+function placesOfRoot(): readonly RootPlace[] {
+  const root = open("/" as ByteString, abi.O_RDONLY | O_DIRECTORY);
+  if (!root.ok) return [];
+  const names = readDirectory(root.value);
+  close(root.value);
+  if (!names.ok) return [];
+  return names.value.flatMap((name): RootPlace[] => {
+    const path = childOf("/" as AbsPath, name);
+    const there = lstat(path);
+    if (!there.ok) return [];
+    const type = there.value.mode & abi.S_IFMT;
+    if (type === abi.S_IFLNK) return [];
+    return [{ path, node: type === abi.S_IFDIR ? "directory" : "file" }];
+  }).sort((a, b) => a.path < b.path ? -1 : 1);
 }
 
 /** Carries the plan out. @returns only on failure before the command started */

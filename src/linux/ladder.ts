@@ -8,8 +8,11 @@
  * @module
  */
 import { toText } from "../bytes.ts";
+import type { SocketFact } from "../host/facts.ts";
 import type { MountPoint } from "../policy/decision.ts";
 import type { Layout } from "../policy/layout.ts";
+import { isInside } from "../policy/path.ts";
+import { DEV } from "../policy/places.ts";
 import type { NetworkMode, Policy, PromiseName } from "../policy/policy.ts";
 import { fail, ok, type Result } from "../result.ts";
 import { kernelWith, rightsOf } from "./landlock_abi.ts";
@@ -33,6 +36,8 @@ export type BubblewrapOutcome =
 export interface RungRequest {
   readonly policy: Policy;
   readonly layout: Layout;
+  /** Known sockets of daemons that are there; looked for only where the host's network is given. */
+  readonly sockets?: readonly SocketFact[];
   readonly bubblewrap: BubblewrapOutcome;
   /** The version of Landlock that the kernel has, 0 for none. */
   readonly landlock: number;
@@ -71,7 +76,7 @@ export function chooseRung(request: RungRequest): Result<Rung, PlanError> {
 
 /** @param failure why bubblewrap can't be used; `null`: Landlock was chosen by hand */
 function landlockRung(
-  { policy, layout, landlock, givenUp }: RungRequest,
+  { policy, layout, landlock, givenUp, sockets }: RungRequest,
   failure: string | null,
 ): Result<Rung, PlanError> {
   if (policy.options.nestedNamespaces) {
@@ -80,7 +85,7 @@ function landlockRung(
       `${first}Landlock alone can't honour nested_namespaces = true of profile ${policy.name}: its filter denies namespaces; leave it out`,
     );
   }
-  const promises = landlockPromises(policy, layout, landlock);
+  const promises = landlockPromises(policy, layout, landlock, sockets);
   for (const name of givenUp) {
     if (promises.some((it) => it.name === name && it.kept)) {
       return refuse(
@@ -181,17 +186,11 @@ export function bubblewrapPromises(
 /** What Landlock of this version, with seccomp, keeps of a policy. */
 export function landlockPromises(
   policy: Policy,
-  whole: Layout,
+  layout: Layout,
   version: number,
+  sockets: readonly SocketFact[] = [],
 ): readonly KeptPromise[] {
   const { scopes } = rightsOf(version);
-  // The filter does what they are hidden for.
-  const layout = closesUnixSockets(policy, whole)
-    ? {
-      ...whole,
-      mountPoints: whole.mountPoints.filter((point) => !isHiddenSocket(point)),
-    }
-    : whole;
   return [
     promise(
       "read-deny",
@@ -205,21 +204,19 @@ export function landlockPromises(
     promise(
       "write-deny",
       writeDenyGap(layout, version),
-      layout.mountPoints[0]?.state === "writable"
+      isRootWritable(layout)
         ? "nothing is denied"
         : "no rule allows it, and the filter denies changes of modes, owners and times",
     ),
     promise("carve-outs", carveOutGap(layout), "there is none"),
     promise(
       "network",
-      policy.network === "proxied"
-        ? "the proxy needs a network namespace: there would be no network at all"
-        : null,
+      networkGap(policy, version, sockets),
       policy.network !== "host"
         ? "the filter"
-        : layout === whole
-        ? "nothing is denied"
-        : "nothing is denied but AF_UNIX sockets, by the filter: daemons take orders there",
+        : closesUnixSockets(policy, sockets)
+        ? "nothing is denied but AF_UNIX sockets, by the filter: daemons take orders there"
+        : "nothing is denied",
     ),
     promise(
       "pid",
@@ -233,16 +230,15 @@ export function landlockPromises(
 }
 
 /**
- * Whether the filter closes AF_UNIX sockets altogether beside the host's network: known ones are there, no mount can hide them, and the
- * profile opens none.
+ * Whether the host's network goes without AF_UNIX sockets: nothing hides a daemon's socket here, and before Linux 7.1 it is reached by
+ * its path, whatever may be read there. Where the profile opens one with `unix_sockets` they must stay.
  */
-export function closesUnixSockets(policy: Policy, layout: Layout): boolean {
-  return policy.network === "host" && policy.options.unixSockets.length === 0 &&
-    layout.mountPoints.some(isHiddenSocket);
-}
-
-function isHiddenSocket({ decider, state }: MountPoint): boolean {
-  return decider.kind === "socket" && state === "masked";
+export function closesUnixSockets(
+  { network, options }: Policy,
+  sockets: readonly SocketFact[],
+): boolean {
+  return network === "host" && sockets.length > 0 &&
+    options.unixSockets.length === 0;
 }
 
 function promise(
@@ -273,8 +269,7 @@ function readDenyGap(layout: Layout, version: number): string | null {
 }
 
 function writeDenyGap(layout: Layout, version: number): string | null {
-  const [root] = layout.mountPoints;
-  if (root?.state === "writable") return null;
+  if (isRootWritable(layout)) return null;
   if (version < 1) {
     return `this kernel has no Landlock (Linux ${kernelWith("WRITE_FILE")})`;
   }
@@ -291,16 +286,44 @@ function writeDenyGap(layout: Layout, version: number): string | null {
     }`;
 }
 
+function networkGap(
+  policy: Policy,
+  version: number,
+  sockets: readonly SocketFact[],
+): string | null {
+  if (policy.network === "proxied") {
+    return "the proxy needs a network namespace: there would be no network at all";
+  }
+  if (closesUnixSockets(policy, sockets)) return null;
+  if (rightsOf(version).files.includes("RESOLVE_UNIX")) return null;
+  const [first] = sockets.filter(({ path }) =>
+    !policy.options.unixSockets.some((root) => isInside(path, { root }))
+  );
+  return first === undefined
+    ? null
+    : `${first.daemon} at ${
+      toText(first.path)
+    } could be given orders beside what unix_sockets opens, before Linux ${
+      kernelWith("RESOLVE_UNIX")
+    }`;
+}
+
 function carveOutGap(layout: Layout): string | null {
   const open = layout.mountPoints.filter((point) =>
     point.decider.kind === "private_tmp" ||
-    wantedAt(point) < 2 && allowedAbove(layout, point) === 2
+    point.decider.kind !== "socket" && wantedAt(point) < 2 &&
+      allowedAbove(layout, point) === 2
   );
   if (open.length === 0) return null;
   const first = open[0]!;
   return first.decider.kind === "private_tmp"
     ? `${placesText(open)} can't be private without a mount`
     : `${placesText(open)} could be written, as what is around it can`;
+}
+
+/** Whether everything may be written that nothing takes away. */
+export function isRootWritable({ mountPoints: [root] }: Layout): boolean {
+  return root?.state === "writable";
 }
 
 /** Directories in which modes and times must be changeable, so that the filter can't deny it anywhere. */
@@ -310,9 +333,9 @@ export function writableDirectories(layout: Layout): readonly MountPoint[] {
   );
 }
 
-/** Our own folder, hidden although the policy lets it be read. */
+/** Hidden although the policy lets it be read: our own folder, and sockets, which are the network's business. */
 function isOwn({ decider }: MountPoint): boolean {
-  return decider.kind === "own";
+  return decider.kind === "own" || decider.kind === "socket";
 }
 
 /** 0 nothing, 1 reading, 2 writing: what a mount point is to give. */
@@ -320,7 +343,7 @@ export function wantedAt({ state }: MountPoint): 0 | 1 | 2 {
   return state === "writable" ? 2 : state === "read_only" ? 1 : 0;
 }
 
-/** What rules of the places above allow at a mount point, whatever it says itself. */
+/** What rules of the places above allow at a mount point, whatever it says itself. `/dev` is left out of a root that may be read. */
 export function allowedAbove(layout: Layout, point: MountPoint): 0 | 1 | 2 {
   let most: 0 | 1 | 2 = 0;
   for (let at = point.parent; at !== null;) {
@@ -328,6 +351,7 @@ export function allowedAbove(layout: Layout, point: MountPoint): 0 | 1 | 2 {
     if (above === undefined) break;
     const wanted = wantedAt(above);
     if (wanted > most) most = wanted;
+    if (above.path === DEV && !isRootWritable(layout)) break;
     at = above.parent;
   }
   return most;

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { PathFact } from "../host/facts.ts";
+import type { PathFact, SocketFact } from "../host/facts.ts";
 import type { Layout } from "../policy/layout.ts";
 import { type AbsPath, ROOT } from "../policy/path.ts";
 import { DEV, PROC } from "../policy/places.ts";
@@ -14,6 +14,7 @@ import type { Policy, PromiseName } from "../policy/policy.ts";
 import {
   allowedAbove,
   closesUnixSockets,
+  isRootWritable,
   type KeptPromise,
   type Rung,
   wantedAt,
@@ -41,6 +42,16 @@ export interface LandlockRequest extends
   readonly landlock: number;
   readonly givenUp: readonly PromiseName[];
   readonly user: LandlockPlan["user"];
+  /** Known sockets of daemons that are there. */
+  readonly sockets: readonly SocketFact[];
+  /** What lies directly in the root, links left out. */
+  readonly rootPlaces: readonly RootPlace[];
+}
+
+/** One thing in the root. */
+export interface RootPlace {
+  readonly path: AbsPath;
+  readonly node: "directory" | "file";
 }
 
 /** The whole plan. */
@@ -54,7 +65,7 @@ export function planLandlock(request: LandlockRequest): LandlockPlan {
     reason: rung.reason,
     landlock,
     handled: handledRights(policy, layout, landlock),
-    rules: landlockRules(layout, landlock, request.factAt),
+    rules: landlockRules(request),
     network: policy.network,
     filter: filterOf(request),
     promises: rung.promises,
@@ -84,18 +95,12 @@ function handledRights(
   };
 }
 
-function isRootWritable({ mountPoints: [root] }: Layout): boolean {
-  return root?.state === "writable";
-}
-
 /** Devices that hold nothing of anybody's; bubblewrap's `/dev` has them too. */
 const HARMLESS_DEVICES = ["null", "zero", "full", "random", "urandom"];
 
 /** The rules of a layout, parents first. */
-export function landlockRules(
-  layout: Layout,
-  version: number,
-  factAt: (path: AbsPath) => PathFact,
+function landlockRules(
+  { policy, layout, landlock: version, factAt, rootPlaces }: LandlockRequest,
 ): readonly LandlockRule[] {
   if (version < 1) return [];
   if (isRootWritable(layout)) {
@@ -110,11 +115,14 @@ export function landlockRules(
     const wanted = wantedAt(point);
     if (node === "missing" || wanted <= allowedAbove(layout, point)) continue;
     const access = wanted === 2 ? "write" : "read";
-    const isOurs = path === ROOT || path === PROC;
+    if (path === ROOT) {
+      rules.push(...readableRoot(version, rootPlaces));
+      continue;
+    }
     rules.push({
       path,
       rights: grantedRights(version, access, node),
-      seen: isOurs ? null : identityOf(factAt(path)),
+      seen: path === PROC ? null : identityOf(factAt(path)),
       reason: path === PROC
         ? "the host's /proc, read-only: there is no other"
         : decider.kind === "grant"
@@ -124,6 +132,7 @@ export function landlockRules(
         : "readable as the policy says",
     });
   }
+  rules.push(...openedSockets(policy, version));
   const device = grantedRights(version, "device", "file");
   for (const name of HARMLESS_DEVICES) {
     rules.push({
@@ -136,6 +145,51 @@ export function landlockRules(
   return rules;
 }
 
+/**
+ * Everything can be listed, and everything but `/dev` be read: through a device one reads raw disks and what is typed into other
+ * terminals. The root has few entries and only root adds one, so naming each freezes nothing that changes.
+ */
+function readableRoot(
+  version: number,
+  places: readonly RootPlace[],
+): readonly LandlockRule[] {
+  const [list] = grantedRights(version, "read", "directory").filter((it) =>
+    it === "READ_DIR"
+  );
+  return [
+    {
+      path: ROOT,
+      rights: list === undefined ? [] : [list],
+      seen: null,
+      reason: "every folder can be listed",
+    },
+    ...places.filter(({ path }) => path !== DEV).map((
+      { path, node },
+    ): LandlockRule => ({
+      path,
+      rights: grantedRights(version, "read", node),
+      seen: null,
+      reason: "readable, as all of the root but its devices",
+    })),
+  ];
+}
+
+/** From Linux 7.1 on a socket of others is reached only where a rule says so. */
+function openedSockets(
+  { network, options }: Policy,
+  version: number,
+): readonly LandlockRule[] {
+  if (network !== "host") return [];
+  const rights = rightsOf(version).files.filter((it) => it === "RESOLVE_UNIX");
+  if (rights.length === 0) return [];
+  return options.unixSockets.map((path): LandlockRule => ({
+    path,
+    rights,
+    seen: null,
+    reason: "opened by unix_sockets",
+  }));
+}
+
 function identityOf(
   { device, inode }: PathFact,
 ): { readonly device: number; readonly inode: number } {
@@ -144,13 +198,13 @@ function identityOf(
 
 /** Without a namespace the tight table; nested namespaces and mounts are the filter's business too. */
 function filterOf(
-  { policy, layout, arch }: LandlockRequest,
+  { policy, layout, arch, sockets }: LandlockRequest,
 ): FilterRequest {
   const filter: FilterRequest = {
     arch,
     network: policy.network !== "host"
       ? "shared_restricted"
-      : closesUnixSockets(policy, layout)
+      : closesUnixSockets(policy, sockets)
       ? "host_without_unix"
       : "host",
     debug: policy.options.debug,

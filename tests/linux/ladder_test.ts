@@ -77,7 +77,7 @@ function worldOf(one: Case): {
 
 function lackingOf(one: Case, version: number): readonly PromiseName[] {
   const { policy, layout } = worldOf(one);
-  return landlockPromises(policy, layout, version)
+  return landlockPromises(policy, layout, version, one.sockets)
     .filter(({ name, kept }) => !kept && !["pid", "ipc", "proc"].includes(name))
     .map(({ name }) => name);
 }
@@ -148,6 +148,12 @@ const POLICIES: readonly (readonly [
     "a glob without a match",
     "nothing is hidden as of now, as with bubblewrap",
     { entries: [READ], globs: ["/srv/*.env"] },
+    [],
+  ],
+  [
+    "a hidden /dev/shm",
+    "/dev is closed but for harmless devices",
+    { entries: [READ, ["/dev/shm", "deny"]] },
     [],
   ],
   [
@@ -243,14 +249,14 @@ const POLICIES: readonly (readonly [
   ],
   [
     "a daemon's socket beside one that unix_sockets opens",
-    "then AF_UNIX must stay, and the other can't be hidden",
+    "then AF_UNIX stays, and Linux 7.1 restricts the other",
     {
       entries: [READ],
       network: "host",
       sockets: [AGENT],
       options: { unixSockets: [abs("/srv/pub")] },
     },
-    ["read-deny"],
+    [],
   ],
   [
     "a managed network",
@@ -280,6 +286,25 @@ describe("Landlock alone", () => {
     expect(lackingOf({ entries: [], minimal: true }, 0))
       .toEqual(["read-deny", "write-deny"]);
     expect(lackingOf({ entries: [], enforcement: "external" }, 0)).toEqual([]);
+  });
+
+  test("before Linux 7.1 lacks the network where unix_sockets opens one socket and another daemon is there", () => {
+    const one: Case = {
+      entries: [["/usr", "read"]],
+      network: "host",
+      sockets: [AGENT],
+    };
+    const opens = (path: string): Case => ({
+      ...one,
+      options: { unixSockets: [abs(path)] },
+    });
+    for (const { abi } of LANDLOCK_VERSIONS.slice(2)) {
+      expect([abi, lackingOf(opens("/srv/pub"), abi)])
+        .toEqual([abi, abi < 9 ? ["network"] : []]);
+      // Closed by the filter, and opened by name.
+      expect([abi, lackingOf(one, abi)]).toEqual([abi, []]);
+      expect([abi, lackingOf(opens(AGENT.path), abi)]).toEqual([abi, []]);
+    }
   });
 
   test("never keeps pid, ipc and proc, whatever the kernel; before version 6 signals are free", () => {

@@ -202,6 +202,7 @@ function planOf(one: Case): LandlockPlan {
   const rung = chooseRung({
     policy,
     layout,
+    ...(one.sockets === undefined ? {} : { sockets: one.sockets }),
     bubblewrap: null,
     landlock,
     mayFallBack: true,
@@ -222,6 +223,13 @@ function planOf(one: Case): LandlockPlan {
     },
     arch: "x86_64",
     user: undefined,
+    sockets: one.sockets ?? [],
+    rootPlaces: ["bin", "dev", "etc", "proc", "srv", "usr", "w"].map((
+      name,
+    ) => ({
+      path: abs(`/${name}`),
+      node: "directory",
+    })),
     chdir: abs("/w"),
     passFds: [],
     environmentChanges: [],

@@ -14,6 +14,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -276,6 +277,10 @@ matrix(
   },
 );
 
+/** A pipe whose owner is another process: whoever writes makes the kernel send it a deadly signal. */
+const SIGIO =
+  'import fcntl, os, sys; r, w = os.pipe(); fcntl.fcntl(r, 8, int(sys.argv[1])); fcntl.fcntl(r, 10, 9); fcntl.fcntl(r, 4, 0x2000); os.write(w, b"x"); sys.exit(1)';
+
 matrix(
   "processes of the host can't be signalled, traced or looked into",
   BOTH_ACTORS,
@@ -286,9 +291,15 @@ matrix(
       existsSync(`${work}/pid`) ? readFileSync(`${work}/pid`, "latin1") : "";
     await until(() => read().endsWith("\n"), "the other process is there");
     const pid = read().trim();
+    const looks = (): string =>
+      readFileSync(`/proc/${pid}/stat`, "latin1").split(" ").slice(17, 19)
+        .join() + readFileSync(`/proc/${pid}/limits`, "latin1");
+    const before = looks();
     const script = `for try in "kill -0 ${pid}" "kill -9 ${pid}" \\
   "cat /proc/${pid}/environ" "readlink /proc/${pid}/fd/1" "cat /proc/${pid}/fd/0" "ls /proc/${pid}/root/" \\
   "dd if=/proc/${pid}/mem bs=1 count=1 skip=4194304" "ls /proc/${pid}/cwd/" \\
+  "renice -n 5 -p ${pid}" "ionice -c 3 -p ${pid}" "chrt -i -p 0 ${pid}" \\
+  "prlimit --pid ${pid} --cpu=0" "${PYTHON} -c '${SIGIO}' ${pid}" \\
   "${PYTHON} -c 'import os; os.kill(-1, 0)'"; do
   sh -c "$try" >/dev/null 2>&1 && echo "done: $try"
 done; sh -c 'kill -9 $$'; echo "own $?"`;
@@ -297,7 +308,7 @@ done; sh -c 'kill -9 $$'; echo "own $?"`;
       // Its own processes are the command's business; -1 means those then.
       expect(stdout.replace(/^done: .*os\.kill\(-1.*\n/m, ""))
         .toBe("own 137\n");
-      expect(existsSync(`/proc/${pid}`)).toBe(true);
+      expect(looks()).toBe(before);
     } finally {
       process.kill(Number(pid), "SIGKILL");
       await other;
@@ -368,6 +379,28 @@ for place in places:
 `;
     const { end, stdout } = await alone(subject, ["--", PYTHON, "-c", script]);
     expect({ end, stdout }).toEqual({ end: 0, stdout: "" });
+  },
+);
+
+matrix(
+  "devices are closed but for harmless ones, also where everything else can be read",
+  BOTH_ACTORS,
+  async (subject) => {
+    const decoy = `/dev/shm/codex-live-${subject.dir.slice(-6)}`;
+    writeFileSync(decoy, "decoy");
+    chmodSync(decoy, 0o644);
+    try {
+      // Only what opening does not change: a watchdog starts, a tape rewinds.
+      const script =
+        `for f in ${decoy} /dev/ptmx /dev/tty /etc/hostname /dev/null /dev/urandom; do head -c 0 $f 2>/dev/null && echo $f; done`;
+      const words = ["sh", "-c", script];
+      const outside = await subject.outside(words);
+      expect(outside.stdout).toContain(`${decoy}\n/dev/ptmx\n`);
+      const { stdout } = await alone(subject, ["--", ...words]);
+      expect(stdout).toBe("/etc/hostname\n/dev/null\n/dev/urandom\n");
+    } finally {
+      rmSync(decoy);
+    }
   },
 );
 

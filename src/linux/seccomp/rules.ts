@@ -72,7 +72,9 @@ export function rulesOf(request: FilterRequest): Rule[] {
     ...networkRules(request),
     request.attributes === "denied" ? QUIET_TERMINAL_RULE : TERMINAL_RULE,
     ...(request.attributes === "denied" ? [ATTRIBUTE_RULE] : []),
-    ...(request.namespaces === "denied" ? NAMESPACE_RULES : []),
+    ...(request.namespaces === "denied"
+      ? [...NAMESPACE_RULES, ...OTHERS_RULES]
+      : []),
     CLONE3_RULE,
     ...(request.debug ? [] : [DEBUG_RULE]),
     ...ALWAYS_DENIED,
@@ -349,6 +351,52 @@ const NAMESPACE_RULES: readonly Rule[] = [
     cases: [],
     otherwise: "EPERM",
     why: "another namespace or another tree is another view",
+  },
+];
+
+/**
+ * Without a PID namespace the host's processes of the same user can be named. Signals are Landlock's business, these calls nobody's.
+ * `sched_setaffinity` stays open: C libraries name their own threads by number in it, and a processor less does no more harm than load.
+ */
+const OTHERS_RULES: readonly Rule[] = [
+  {
+    calls: ["prlimit64"],
+    cases: [
+      { tests: [intEquals(0, 0)], verdict: "ALLOW" },
+      {
+        tests: [
+          { arg: 2, half: "low", is: "equal", value: 0 },
+          { arg: 2, half: "high", is: "equal", value: 0 },
+        ],
+        verdict: "ALLOW",
+      },
+    ],
+    otherwise: "EPERM",
+    what: "that sets a limit of another process",
+    why: "a limit of no processor time ends whoever gets it",
+  },
+  {
+    // PRIO_PROCESS of oneself: a group or a user are others too.
+    calls: ["setpriority"],
+    cases: [{ tests: [intEquals(0, 0), intEquals(1, 0)], verdict: "ALLOW" }],
+    otherwise: "EPERM",
+    what: "of another process",
+    why: "the host's processes would starve",
+  },
+  {
+    // IOPRIO_WHO_PROCESS of oneself.
+    calls: ["ioprio_set"],
+    cases: [{ tests: [intEquals(0, 1), intEquals(1, 0)], verdict: "ALLOW" }],
+    otherwise: "EPERM",
+    what: "of another process",
+    why: "the host's processes would starve",
+  },
+  {
+    calls: ["sched_setparam", "sched_setscheduler", "sched_setattr"],
+    cases: [{ tests: [intEquals(0, 0)], verdict: "ALLOW" }],
+    otherwise: "EPERM",
+    what: "of another process",
+    why: "the host's processes would starve",
   },
 ];
 

@@ -87,6 +87,12 @@ export const SYSCALLS = {
   fremovexattr: [199, 16],
   removexattrat: [466, 466],
   file_setattr: [469, 469],
+  prlimit64: [302, 261],
+  setpriority: [141, 140],
+  ioprio_set: [251, 30],
+  sched_setparam: [142, 118],
+  sched_setscheduler: [144, 119],
+  sched_setattr: [314, 274],
 } as const satisfies Record<string, readonly [number, number]>;
 // end generated
 
