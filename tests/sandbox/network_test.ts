@@ -376,6 +376,65 @@ test("a log that the sandbox could write is refused", async () => {
   expect(none.stderr).toContain("has no managed network");
 });
 
+matrix(
+  "the caller's own proxy is used for what we dial, unless the profile says no",
+  COLUMNS,
+  async (subject) => {
+    const { port, asked } = origin;
+    const table = "network.allow_upstream_proxy = false\n";
+    const env = {
+      HTTP_PROXY: `http://127.0.0.1:${port}`,
+      NO_PROXY: "direct.test",
+    };
+    const ask = async (host: string, more = ""): Promise<string> => {
+      allow(subject, { "**.test": "allow" }, more);
+      const run = await subject.run([...QUIET, ...bash(`http ${host} 80`)], {
+        env,
+      });
+      return run.stdout;
+    };
+    const before = asked.length;
+    expect(await ask("up.test")).toBe("HTTP/1.1 200 OK\n");
+    expect(asked.slice(before).map((text) => text.split("\r\n")[0]))
+      .toEqual(["GET http://up.test/ HTTP/1.1"]);
+    expect(await ask("direct.test")).toStartWith("HTTP/1.1 502");
+    expect(await ask("up.test", table)).toStartWith("HTTP/1.1 502");
+    expect(asked.length).toBe(before + 1);
+  },
+);
+
+test("without SOCKS5 there is one port, and every variable leads to it", async () => {
+  const subject = setup();
+  allow(subject, {}, "network.enable_socks5 = false\n");
+  const { stdout } = await subject.run(
+    bash('echo $ALL_PROXY; "$0" connect-inet 127.0.0.1 1080').concat(
+      subject.probe,
+    ),
+  );
+  expect(stdout).toBe("http://127.0.0.1:3128\nECONNREFUSED\n");
+});
+
+test("limited mode reads over plain HTTP and does nothing else", async () => {
+  const subject = setup();
+  const { port } = origin;
+  const host = { [`127.0.0.1:${port}`]: "allow" } as const;
+  allow(subject, host, 'network.mode = "limited"\n');
+  const post =
+    `post() { exec 3<>/dev/tcp/127.0.0.1/3128; printf 'POST http://%s/ HTTP/1.1\\r\\nHost: %s\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n' $1 $1 >&3; head -n 1 <&3 | tr -d '\\r'; }`;
+  const { end, stdout, stderr } = await subject.run(bash(
+    `${post}
+    http 127.0.0.1 ${port}; post 127.0.0.1:${port}; tunnel 127.0.0.1 ${port}
+    socks 127.0.0.1 ${port}; exit 1`,
+  ));
+  expect({ end, stdout }).toEqual({
+    end: 1,
+    stdout:
+      "HTTP/1.1 200 OK\nHTTP/1.1 403 Forbidden\nHTTP/1.1 403 Forbidden\n 05 00\n 05 02\n",
+  });
+  expect(stderr).toContain("POST is not allowed in limited mode");
+  expect(stderr).toContain("tunnels are not allowed in limited mode");
+});
+
 test("--explain names the proxies, the hosts in the order in which they decide, and where each was written", async () => {
   const subject = setup();
   allow(subject, { "*.example.org": "allow", "bad.example.org": "deny" });
