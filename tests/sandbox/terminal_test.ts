@@ -6,7 +6,7 @@
  * @module
  */
 import { afterAll, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import {
   BOTH_ACTORS,
   EVERY_VARIANT,
@@ -284,6 +284,42 @@ matrix(
       [["expect", "ready"], ["hang up"]],
     );
     expect(end).toBe(-1);
+    await untilNobodyIsLeft();
+  },
+);
+
+matrix(
+  "keys reach the command where we serve the network too",
+  BOTH_ACTORS,
+  async (subject) => {
+    writeFileSync(
+      `${subject.home}/config.toml`,
+      'default_permissions = "net"\n[permissions.net]\nextends = ":workspace"\n[permissions.net.network.domains]\n"example.com" = "allow"\n',
+    );
+    const line =
+      'trap "echo trapped" INT; echo ready; until read x && [ $x ]; do :; done; echo got $x';
+    const words = sandbox(subject, "--", "sh", "-c", `'${line}'`).join(" ");
+    const { end } = await play(
+      subject,
+      ["/bin/bash", "--norc", "--noprofile", "-i"],
+      [
+        ["send", `${words}\n`],
+        ["expect", "ready\r\n"],
+        ["send", "\x03"],
+        ["expect", "trapped"],
+        ["send", "\x1a"],
+        ["expect", "Stopped"],
+        ["send", "echo $((6*7))\n"],
+        ["expect", "\n42"],
+        ["send", "fg\n"],
+        ["expect", "sandbox"],
+        ["pause", 0.1],
+        ["send", "again\n"],
+        ["expect", "got again"],
+        ["send", "exit 0\n"],
+      ],
+    );
+    expect(end).toBe(0);
     await untilNobodyIsLeft();
   },
 );

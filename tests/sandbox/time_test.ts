@@ -4,8 +4,9 @@
  * @module
  */
 import { afterAll, expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import {
+  BOTH_ACTORS,
   EVERY_VARIANT,
   isThere,
   leaveClean,
@@ -147,3 +148,59 @@ test("a run without a sandbox can't be timed, and says so", async () => {
       "codex: Cannot honour --timeout under profile :danger-full-access: without a sandbox nothing holds what the command starts; leave it out, or use timeout(1)\n",
   });
 });
+
+/** A profile whose network we serve: the run goes on in an event loop. */
+function serve({ home }: Subject): void {
+  writeFileSync(
+    `${home}/config.toml`,
+    'default_permissions = "net"\n[permissions.net]\nextends = ":workspace"\n[permissions.net.network.domains]\n"example.com" = "allow"\n',
+  );
+}
+
+const SERVED: readonly (readonly [
+  flags: readonly string[],
+  script: string,
+  signal: NodeJS.Signals | null,
+  end: number | string,
+  stdout: string,
+])[] = [
+  [["--timeout", "300ms"], `sleep ${NAP}`, null, 124, ""],
+  [
+    ["--timeout", "300ms", "--grace", "10"],
+    `trap "echo trapped; exit 5" TERM; sleep ${NAP} & wait`,
+    null,
+    124,
+    "trapped\n",
+  ],
+  [
+    ["--grace", "10"],
+    'trap "echo trapped; exit 4" INT; touch up; while :; do sleep 0.05; done',
+    "SIGINT",
+    4,
+    "trapped\n",
+  ],
+  [
+    ["--grace", "200ms"],
+    `trap "" TERM; touch up; sleep ${NAP} & sleep ${NAP}`,
+    "SIGTERM",
+    "SIGTERM",
+    "",
+  ],
+];
+for (const [flags, script, signal, end, stdout] of SERVED) {
+  matrix(
+    `${flags.join(" ")} holds where we serve the network too, ending in ${end}`,
+    BOTH_ACTORS,
+    async (subject) => {
+      serve(subject);
+      const run = subject.start([...flags, "--", "sh", "-c", script]);
+      if (signal !== null) {
+        await until(() => isThere(`${subject.work}/up`), "up");
+        process.kill(run.pid, signal);
+      }
+      const outcome = await run.outcome;
+      expect([outcome.end, outcome.stdout]).toEqual([end, stdout]);
+      await untilNobodyIsLeft();
+    },
+  );
+}
