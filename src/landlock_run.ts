@@ -51,8 +51,10 @@ export function prepareLandlock(
   const limit = limitNameOf(request.limits);
   if (limit !== null) {
     const first = failure === null ? "" : `${failure}; `;
-    const message =
-      `${first}Landlock alone can't honour ${limit}: nothing holds what the command starts; leave it out, or use timeout(1)`;
+    const why = limit === "--result-json"
+      ? "nobody of ours stays to see the end; leave it out"
+      : "nothing holds what the command starts; leave it out, or use timeout(1)";
+    const message = `${first}Landlock alone can't honour ${limit}: ${why}`;
     return fail({ kind: "request", message });
   }
   const layout = layoutOf(policy, facts);

@@ -779,6 +779,18 @@ describe("use_legacy_landlock", () => {
     },
   );
 
+  test("of a state is the state's word, whatever the features say", async () => {
+    const { codexRun, work } = setup();
+    const run = (flag: string): Promise<Outcome> =>
+      codexRun([
+        ...["sandbox", "--sandbox-state-json"],
+        `{"permissionProfile":${HELPER_READ_ONLY},"sandboxCwd":"file://${work}"${flag}}`,
+        ...["--", "sh", "-c", "echo $CODEX_SANDBOX"],
+      ]);
+    expect((await run(',"useLegacyLandlock":true')).stdout).toBe("landlock\n");
+    expect((await run("")).stdout).toBe("bubblewrap\n");
+  });
+
   test("as a feature gives way to --backend", async () => {
     const { codexRun } = setup();
     const words = ["--enable", "use_legacy_landlock"];
@@ -812,6 +824,11 @@ describe("by hand", () => {
       "nobody stays who could end the run",
       ["--timeout", "5s"],
       /^codex: Landlock alone can't honour --timeout: [^\n]*\n$/,
+    ],
+    [
+      "nobody stays who could tell the end",
+      ["--result-json", "result.json"],
+      /^codex: Landlock alone can't honour --result-json: nobody [^\n]*\n/,
     ],
     [
       "full access has no promise to keep",
