@@ -880,7 +880,7 @@ function chooseBwrap(
   };
   const reasons: string[] = [];
   if (draft.size !== null && request.launcher === "auto") {
-    const linear = linearBwrap(draft.size, cache);
+    const linear = linearBwrap(draft.size, cache, request.user);
     if (linear !== null) return ok(linear);
   }
   if (request.launcher !== "bundled") {
@@ -953,10 +953,11 @@ function unfitOf(size: PlanSize | null, ability: BwrapAbility): string | null {
 function linearBwrap(
   size: PlanSize,
   cache: { readonly codexHome: AbsPath; readonly euid: number } | null,
+  user: Identity | null,
 ): Chosen | null {
-  const bundled = loadBundledBwrap();
+  const bundled = unobserved(loadBundledBwrap);
   if (!bundled.ok) return null;
-  const ability = abilityOf(bundled.value.file, cache);
+  const ability = abilityOf(bundled.value.file, cache, user);
   if (!ability.ok || ability.value.trial.kind === "fails") return null;
   if (
     !many().isLinear(ability.value, hasMountSetattr()) ||
