@@ -12,16 +12,18 @@ import * as abi from "../sys/abi.ts";
 import {
   close,
   fstat,
+  lstat,
   O_NOFOLLOW,
   open,
   openAt2,
   poll,
   readFile,
+  type Stat,
   stat,
   writeAll,
 } from "../sys/calls.ts";
 import { failed, type LaunchError } from "./launcher.ts";
-import type { MountStep } from "./mounts.ts";
+import type { Identity, MountStep } from "./mounts.ts";
 import { awaitChildPid, type Run } from "./run.ts";
 
 /** How long bubblewrap may take to make its mounts. */
@@ -147,9 +149,18 @@ function verifyStep(
   if (!fd.ok) return swapped(place, abi.errnoText(fd.error.errno));
   const there = fstat(fd.value);
   close(fd.value);
-  const same = there.ok && there.value.device === op.seen.device &&
-    there.value.inode === op.seen.inode;
-  return same ? ok(undefined) : swapped(place, "something else is mounted");
+  if (!there.ok || !isSeen(there.value, op.seen)) {
+    return swapped(place, "something else is mounted");
+  }
+  // A directory that was moved away for a moment has what we saw mounted on another in its place, and itself lies open elsewhere.
+  const host = lstat(op.path);
+  return host.ok && isSeen(host.value, op.seen)
+    ? ok(undefined)
+    : swapped(place, "something else lies there");
+}
+
+function isSeen(stat: Stat, seen: Identity): boolean {
+  return stat.device === seen.device && stat.inode === seen.inode;
 }
 
 function swapped(place: string, what: string): Result<void, LaunchError> {

@@ -12,6 +12,7 @@ import {
   linkSync,
   lstatSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -24,9 +25,11 @@ import {
   ACTORS,
   BOTH_ACTORS,
   isThere,
+  LAUNCHERS,
   leaveClean,
   matrix,
   notProved,
+  setup,
   type Subject,
   TRUE_STAGES,
 } from "./harness.ts";
@@ -538,6 +541,43 @@ matrix(
     const records = `${home}/sandbox/placeholders`;
     await run(["-P", "p", "--", "true"]);
     expect(isThere(records) ? readdirSync(records) : []).toEqual([]);
+  },
+);
+
+const SYSTEM = ACTORS.includes("root") && LAUNCHERS.includes("system");
+if (!SYSTEM) {
+  notProved("a swap in the midst of a start", "needs root and bwrap");
+}
+
+test.skipIf(!SYSTEM)(
+  "a directory that is moved away between the plan and the mounts fails the run",
+  async () => {
+    const { run, work, home } = setup();
+    const folder = mkdtempSync("/opt/codex-live-");
+    try {
+      chmodSync(folder, 0o755);
+      mkdirSync(`${work}/s`);
+      writeFileSync(`${work}/s/key`, "secret");
+      // A trusted bubblewrap that first does what a second process could do at that moment.
+      writeFileSync(
+        `${folder}/bwrap`,
+        `#!/bin/sh\ncase "$*" in *"${work}/s/key"*) /bin/mv "${work}/s" "${work}/t";; esac\nexec /usr/bin/bwrap "$@"\n`,
+      );
+      chmodSync(`${folder}/bwrap`, 0o755);
+      writeFileSync(
+        `${home}/config.toml`,
+        `default_permissions = "p"\n[permissions.p]\nextends = ":workspace"\n[permissions.p.filesystem]\n"${work}/s/key" = "read"\n`,
+      );
+      const { end, stdout, stderr } = await run([
+        ...["--launcher", "system", "--", "/bin/sh", "-c"],
+        "echo evil > t/key; echo ran",
+      ], { env: { PATH: folder } });
+      expect({ end, stdout }).toEqual({ end: 125, stdout: "" });
+      expect(stderr).toMatch(/something was swapped/);
+      expect(readFileSync(`${work}/t/key`, "utf8")).toBe("secret");
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   },
 );
 
