@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { access } from "../../src/policy/access.ts";
 import { abs } from "../../src/policy/path.ts";
 import type { Access, PolicyOptions } from "../../src/policy/policy.ts";
 import { policyErrors, policyWarnings } from "../../src/policy/refusals.ts";
@@ -295,6 +296,49 @@ const REFUSED: readonly (readonly [
     { ...NESTED, own: ["/home/u/x/config.toml"] },
   ],
 ];
+
+/** A link at each component of `/w/a/b/c/f`, which the command may write down to the link. */
+const COMPONENTS = ["/w/a", "/w/a/b", "/w/a/b/c", "/w/a/b/c/f"];
+for (const link of COMPONENTS) {
+  const rest = "/w/a/b/c/f".slice(link.length);
+  for (
+    const [mode, what] of [["deny", "deny-read"], [
+      "read",
+      "read-only",
+    ]] as const
+  ) {
+    for (const target of ["/out", "/w/in", "../in", "gone"]) {
+      test(`"${mode}" on /w/a/b/c/f where ${link} is a link to ${target} is refused by name`, () => {
+        const there = target === "/out" ? "/out" : "/w/in";
+        const tree = {
+          [link]: `-> ${target}`,
+          [`${there}${rest}`]: "file",
+          "/w/x": "dir",
+        };
+        const policy = policyOf([R, W, ["/w/a/b/c/f", mode]]);
+        const messages = policyErrors(policy, factsOf(tree, policy))
+          .map(({ message }) => message);
+        expect(messages).toEqual([
+          `cannot enforce sandbox ${what} path /w/a/b/c/f because it crosses writable symlink ${link}`,
+        ]);
+      });
+    }
+  }
+}
+for (const link of COMPONENTS) {
+  test(`where ${link} is a link that the command can't turn, the target is hidden`, () => {
+    const rest = "/w/a/b/c/f".slice(link.length);
+    const tree = { [link]: "-> /out", [`/out${rest}`]: "file" };
+    const policy = policyOf([R, ["/w/a/b/c/f", "deny"]]);
+    const facts = factsOf(tree, policy, { asked: [`/out${rest}`] });
+    expect(policyErrors(policy, facts)).toEqual([]);
+    for (const path of [`/out${rest}`, "/w/a/b/c/f"]) {
+      expect(access(policy, facts, abs(path), { kind: "read" }).errno).toBe(
+        "EACCES",
+      );
+    }
+  });
+}
 
 /** Every node of the world is on device 1. */
 const FOLDING: readonly (readonly [Lines, refused: number, why: string])[] = [

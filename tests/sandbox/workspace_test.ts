@@ -244,7 +244,7 @@ matrix(
     const { end, stdout, stderr } = await run([
       ...["--stage", "inner", "--", "/bin/sh", "-c"],
       `ls -d ${codex} 2>/dev/null; ls /dev/codex-linux-sandbox; (: >> /dev/codex-linux-sandbox) 2>/dev/null && echo written; ls -d ${home} 2>/dev/null; (: > /made) 2>/dev/null && echo made; echo looked`,
-    ]);
+    ], { cwd: "/usr" });
     expect({ end, stdout, stderr }).toEqual({
       end: 0,
       stdout: "/dev/codex-linux-sandbox\nlooked\n",
