@@ -263,15 +263,19 @@ function readDenyGap(layout: Layout, version: number): string | null {
     return `${placesText(open)} could be read, as what is around it can`;
   }
   const masks = layout.mountPoints.some(({ state }) => state === "masked");
-  return masks && version < 1
-    ? `this kernel has no Landlock (Linux ${kernelWith("READ_FILE")})`
-    : null;
+  return masks && version < 1 ? noLandlock() : null;
+}
+
+function noLandlock(): string {
+  return `this kernel has no Landlock (Linux ${
+    kernelWith("READ_FILE")
+  }), or it is switched off`;
 }
 
 function writeDenyGap(layout: Layout, version: number): string | null {
   if (isRootWritable(layout)) return null;
   if (version < 1) {
-    return `this kernel has no Landlock (Linux ${kernelWith("WRITE_FILE")})`;
+    return noLandlock();
   }
   if (!rightsOf(version).files.includes("TRUNCATE")) {
     return `Landlock ${version} lets every file be emptied, before Linux ${
