@@ -859,7 +859,8 @@ function isEmptyAndOpen(path: AbsPath, node: "directory" | "file"): boolean {
   if (!fd.ok) return fd.error.errno === abi.ENOENT;
   const names = node === "directory" ? readDirectory(fd.value) : ok([]);
   close(fd.value);
-  return names.ok && names.value.length === 0;
+  // A directory that goes between the two calls has no names to give (ENOENT): it is made again, too.
+  return names.ok ? names.value.length === 0 : names.error.errno === abi.ENOENT;
 }
 
 /** A bwrap that may be run, can do what the plan needs, and works here. */

@@ -94,10 +94,14 @@ matrix(
 );
 
 matrix(
-  "a sandbox inside a sandbox is refused in one line that says so",
+  "a sandbox inside a sandbox takes the second rung, and is refused in one line where the profile needs the first",
   BOTH_STAGES,
   async ({ run, codex }) => {
-    const { end, stderr } = await run(["--", codex, "sandbox", "--", "true"]);
+    const second = await run(["--", codex, "sandbox", "--", "true"]);
+    expect(second.end).toBe(0);
+    expect(second.stderr).toContain("confined by Landlock and seccomp alone");
+    const inside = ["--", codex, "sandbox", "-P", ":workspace", "--", "true"];
+    const { end, stderr } = await run(inside);
     expect({ end, lines: stderr.split("\n").length }).toEqual({
       end: 125,
       lines: 2,
