@@ -173,11 +173,13 @@ matrix(
   BOTH_ACTORS,
   (subject) =>
     withDecoys(subject, async (found) => {
-      const { home, probe } = subject;
+      const { home, probe, work } = subject;
       writeFileSync(
         `${home}/config.toml`,
         `default_permissions = "p"\n[permissions.p]\nfilesystem = { ":minimal" = "read", ${
           JSON.stringify(probe.slice(0, probe.lastIndexOf("/")))
+        } = "read", ${
+          JSON.stringify(work)
         } = "read" }\nnetwork = { enabled = true, unix_sockets = { ${
           JSON.stringify(found.agent)
         } = "allow" } }\n`,
