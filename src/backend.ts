@@ -18,7 +18,11 @@ import { homeOf, variable } from "./host/origin.ts";
 import { type FactMap, probePath } from "./host/probe.ts";
 import { liesBelow, readOnlyStreams } from "./host/streams.ts";
 import { openStateFolder, stateFolderOf } from "./host/state_folder.ts";
-import { type BundledBwrap, loadBundledBwrap } from "./linux/bundled_bwrap.ts";
+import {
+  type BundledBwrap,
+  DIGEST_MISMATCH,
+  loadBundledBwrap,
+} from "./linux/bundled_bwrap.ts";
 import {
   type BwrapAbility,
   bwrapCandidates,
@@ -214,7 +218,10 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
   if (request.backend === "landlock") return alone(null);
   const chosen = chooseBwrap(request, facts, draft.draft);
   if (!chosen.ok) {
-    return mayFallBack(request) ? alone(describe(chosen.error)) : chosen;
+    const failure = describe(chosen.error);
+    return mayFallBack(request) && !failure.startsWith(DIGEST_MISMATCH)
+      ? alone(failure)
+      : chosen;
   }
   request.mark("bubblewrap");
   const plan = completePlan(

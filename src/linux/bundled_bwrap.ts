@@ -21,6 +21,9 @@ export interface BundledBwrap {
   readonly sha256: string;
 }
 
+/** How the message begins when somebody has changed our own file: then nothing at all is run. Callers match it. */
+export const DIGEST_MISMATCH = "bundled bubblewrap digest mismatch";
+
 /** Checks and loads the bundled bwrap. */
 export function loadBundledBwrap(): Result<BundledBwrap, LaunchError> {
   const bytes = readEmbeddedBwrap();
@@ -36,7 +39,7 @@ export function loadBundledBwrap(): Result<BundledBwrap, LaunchError> {
     return fail({
       kind: "launch",
       message:
-        `bundled bubblewrap digest mismatch: expected sha256:${BWRAP_SHA256}, got sha256:${digest}; install codex again`,
+        `${DIGEST_MISMATCH}: expected sha256:${BWRAP_SHA256}, got sha256:${digest}; install codex again`,
     });
   }
   const memfd = sealedMemfd("bwrap", bytes, "executable");

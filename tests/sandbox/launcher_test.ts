@@ -439,6 +439,14 @@ test("a bundled bwrap with one bit changed is not run", async () => {
   expect(stderr).toMatch(
     /^codex: bundled bubblewrap digest mismatch: expected sha256:[0-9a-f]{64}, got sha256:[0-9a-f]{64}[^\n]*\n$/,
   );
+  // Nor anything else in its place: not even what Landlock alone would keep.
+  const alone = await subject.outside(
+    [copy, "sandbox", "--", "/bin/echo", "ran"],
+    { env: { PATH: "/nowhere" } },
+  );
+  expect({ end: alone.end, stdout: alone.stdout })
+    .toEqual({ end: 125, stdout: "" });
+  expect(alone.stderr).toContain("digest mismatch");
   expect(isThere(`${work}/made`)).toBe(false);
 });
 
