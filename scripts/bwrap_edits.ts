@@ -129,6 +129,7 @@ export const SOURCE_EDITS: readonly SourceEdit[] = [
 
           op = setup_op_new (SETUP_MAKE_RO_BIND_FILE);
           op->dest = argv[1];
+          op->flags = NO_CREATE_DEST;
           op->perms = next_perms >= 0 ? next_perms : 0;
           next_perms = -1;
           argv += 1;
@@ -147,6 +148,13 @@ export const SOURCE_EDITS: readonly SourceEdit[] = [
               {
                 static char empty_file[] = "/emptyXXXXXX";
                 static int empty_fd = -1;
+
+                /* What is not there needs no mask, and nothing may be left on the host in its place. */
+                dest_fd = openat_in_root ("/newroot", op->dest, O_PATH | O_NOFOLLOW);
+                if (dest_fd < 0)
+                  die_with_error ("Can't find %s", op->dest);
+                if (get_file_mode (dest_fd) == S_IFLNK)
+                  die ("Can't mount on symlink destination %s", op->dest);
 
                 if (empty_fd == -1)
                   {

@@ -361,7 +361,9 @@ export function completePlan(
   }
   let stage = draft.stage;
   let mounts = proc === "fresh" ? draft.mounts : mountsOf(draft, proc);
-  if (draft.size !== null && hasOption(ability, EMPTY_FILE_OPTION)) {
+  // What a glob has found may be gone by now: this option makes nothing on the host in its place.
+  const wantsEmptyFile = draft.size !== null || request.policy.globs.length > 0;
+  if (wantsEmptyFile && hasOption(ability, EMPTY_FILE_OPTION)) {
     mounts = many().shareEmptyFile(mounts);
   }
   const descriptors = mounts.filter(({ op }) => takesDescriptor(op)).length;

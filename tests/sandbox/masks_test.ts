@@ -181,6 +181,39 @@ test.if(canCompare)(
   },
 );
 
+const GONE = [ // below $B, what is said, why
+  [
+    "gone.env",
+    /No such file or directory/,
+    "a file that is not there any more",
+  ],
+  ["gone/x.env", /No such file or directory/, "nor its directory"],
+  ["link.env", /symlink destination/, "a link in its place"],
+  ["d", /Not a directory|Invalid argument/, "a directory in its place"],
+] as const;
+matrix(
+  "a mask that has lost its file ends the start, and nothing is made on the host in its place",
+  BOTH_ACTORS,
+  async ({ outside, work }) => {
+    await outside(["sh", "-c", `mkdir d; ln -s d/x link.env; echo s > d/x`]);
+    for (const [name, says, why] of GONE) {
+      const { end, stderr } = await outside([
+        ...[BUNDLED, "--unshare-user", "--ro-bind", "/", "/"],
+        ...["--bind", work, work, "--empty-file", `${work}/${name}`, "true"],
+      ]);
+      expect({ end, why }).toEqual({ end: 1, why });
+      expect(stderr).toMatch(says);
+    }
+    const { stdout } = await outside(["find", ".", "-mindepth", "1"]);
+    expect(stdout.split("\n").sort()).toEqual([
+      "",
+      "./d",
+      "./d/x",
+      "./link.env",
+    ]);
+  },
+);
+
 const USER = [
   ...["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"],
   "--",
