@@ -23,6 +23,7 @@ import {
   flock,
   fstat,
   kill,
+  lstatAt,
   O_DIRECTORY,
   O_NOFOLLOW,
   openAt,
@@ -299,6 +300,10 @@ function removeIfEmpty(
     if (!isEmpty) return "left by a dead run, but not empty any more";
     if (!flock(fd.value, abi.LOCK_EX | abi.LOCK_NB).ok) {
       return "left by a dead run, but another run uses it";
+    }
+    const named = lstatAt(parent.value, nameOf(path));
+    if (!named.ok || named.value.inode !== stat.value.inode) {
+      return "left by a dead run, but replaced while it was looked at";
     }
     if (!removes) return "removed";
     const gone = unlinkAt(
