@@ -43,6 +43,8 @@ interface Hostile {
   readonly why: string;
   /** Made in an empty workspace: a path that ends in `/` is a directory; `->` a link; anything else the text of a file. */
   readonly tree: readonly (readonly [path: string, text?: string])[];
+  /** The user trusts the project: its config is read. */
+  readonly trusted?: true;
   /** What the tree can't say: run in the workspace as root of the test. */
   readonly make?: (work: string) => void;
   /** Entries beside those of `:workspace`, as TOML. */
@@ -322,6 +324,29 @@ const WORKSPACES: readonly Hostile[] = [
     attacked: [".git", ".codex"],
   },
   {
+    why: "the config of a trusted project is a FIFO",
+    tree: [...GIT, [".codex/"]],
+    make: special(".codex/config.toml", "p"),
+    trusted: true,
+    attacked: [".git", ".codex"],
+    refused: /config\.toml/,
+  },
+  {
+    why: "the config of a trusted project has 10 GiB",
+    tree: [...GIT, [".codex/"]],
+    make: sparse(".codex/config.toml"),
+    trusted: true,
+    attacked: [".git", ".codex"],
+    refused: /config\.toml/,
+  },
+  {
+    why: "the config of a trusted project is a link to a secret",
+    tree: [...GIT, [".codex/config.toml", "->../../decoy/file"]],
+    trusted: true,
+    attacked: [".git", ".codex"],
+    refused: /config\.toml/,
+  },
+  {
     why: "the protected names are of the wrong kind",
     tree: [[".git/HEAD", "x"], [".codex", "file"]],
     make: special(".agents", "p"),
@@ -455,7 +480,7 @@ function build(subject: Subject, hostile: Hostile): string {
 }
 
 for (const hostile of WORKSPACES) {
-  const { why, refused, attacked, onlyRoot, shell, entries } = hostile;
+  const { why, refused, attacked, onlyRoot, shell, entries, trusted } = hostile;
   const columns = COLUMNS.filter(({ actor }) => !onlyRoot || actor === "root");
   if (columns.length === 0) notProved(why, "only root can make it");
   matrix(
@@ -468,7 +493,7 @@ for (const hostile of WORKSPACES) {
         `${home}/config.toml`,
         `default_permissions = "p"\n[permissions.p]\nextends = ":workspace"\n[permissions.p.filesystem]\n${
           entries?.replaceAll("WORK", work) ?? ""
-        }\n`,
+        }\n${trusted ? `[projects."${work}"]\ntrust_level = "trusted"\n` : ""}`,
       );
       const before = snapshot(Buffer.from(dir)).filter(isOfInterest);
       const { end, stdout, stderr } = await run(
