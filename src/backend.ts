@@ -91,7 +91,8 @@ import {
   toAbsPath,
 } from "./policy/path.ts";
 import type { Policy, PromiseName } from "./policy/policy.ts";
-import { policyWarnings, validatePolicy } from "./policy/refusals.ts";
+import { validatePolicy } from "./policy/refusals.ts";
+import { policyWarnings } from "./policy/warnings.ts";
 import { fail, ok, type Result } from "./result.ts";
 import * as abi from "./sys/abi.ts";
 import type { Identity } from "./sys/identity.ts";

@@ -72,46 +72,6 @@ export function policyErrors(
   return errors.filter((error) => error !== null);
 }
 
-/** Things that work but may surprise: hidden or read-only files that have another name somewhere. One line each. */
-export function policyWarnings(
-  policy: Policy,
-  facts: PathFacts,
-): readonly string[] {
-  if (policy.enforcement !== "managed") return [];
-  const warnings: string[] = [];
-  let ofGlobs = 0;
-  const { mountPoints } = layoutOf(policy, facts);
-  for (const { path, state, node, decider } of mountPoints) {
-    if (node !== "file" || (state !== "masked" && state !== "read_only")) {
-      continue;
-    }
-    const links = decider.kind === "glob"
-      ? decider.match.linkCount ?? 1
-      : facts.paths.get(path)?.linkCount ?? 1;
-    if (links < 2) continue;
-    // Package managers link every file of theirs; who reads about three knows what about the others.
-    if (decider.kind === "glob" && ++ofGlobs > LINKED_MATCHES_NAMED) continue;
-    const done = state === "masked" ? "hide" : "protect";
-    warnings.push(
-      `Cannot ${done} every name of "${
-        toText(path)
-      }": it has ${links} hard links, and only this name is covered`,
-    );
-  }
-  const more = ofGlobs - LINKED_MATCHES_NAMED;
-  if (more > 0) {
-    warnings.push(
-      `Cannot hide every name of ${more} more ${
-        more === 1 ? "match" : "matches"
-      } of deny globs: they have hard links`,
-    );
-  }
-  return warnings;
-}
-
-/** Matches with hard links that get a line each. */
-const LINKED_MATCHES_NAMED = 3;
-
 /**
  * In a namespace of its own a command can leave our mounts behind: then the name of what they cover, in a place that it may write,
  * can be moved away on the host, and another thing put in its place. What lies below nothing writable stays: there the kernel

@@ -2,7 +2,8 @@ import { expect, test } from "bun:test";
 import { access } from "../../src/policy/access.ts";
 import { abs } from "../../src/policy/path.ts";
 import type { Access, PolicyOptions } from "../../src/policy/policy.ts";
-import { policyErrors, policyWarnings } from "../../src/policy/refusals.ts";
+import { policyErrors } from "../../src/policy/refusals.ts";
+import { policyWarnings } from "../../src/policy/warnings.ts";
 import { factsOf, matchOf, policyOf, type Tree } from "./world.ts";
 
 const R = [":root", "read"] as const;
@@ -503,6 +504,43 @@ test("a covered file with another name is warned of", () => {
   expect(policyWarnings(policy, facts)).toEqual([
     'Cannot hide every name of "/w/key": it has 2 hard links, and only this name is covered',
   ]);
+});
+
+const ODD:
+  readonly (readonly [tree: Tree, lines: readonly string[], why: string])[] = [
+    [
+      { "/w/.git/config": "hard" },
+      ['Cannot protect every name of "/w/.git/config": it has 2 hard links, and only this name is covered'],
+      "another name of git's settings",
+    ],
+    [
+      { "/w/.git": "file: gitdir: gd", "/w/gd/config.worktree": "hard" },
+      ['Cannot protect every name of "/w/gd/config.worktree": it has 2 hard links, and only this name is covered'],
+      "also where a pointer leads",
+    ],
+    [
+      { "/w/.git": "fifo" },
+      ['"/w/.git" is a FIFO under a protected name: it stays as it is'],
+      "a FIFO under a protected name",
+    ],
+    [
+      { "/w/.codex": "device" },
+      ['"/w/.codex" is a device under a protected name: it stays as it is'],
+      "a device",
+    ],
+    [{ "/w/.git/config": "file", "/w/.codex": "dir" }, [], "nothing odd"],
+  ];
+for (const [tree, lines, why] of ODD) {
+  test(`protected metadata is warned of: ${why}`, () => {
+    const policy = policyOf([R, W]);
+    expect(policyWarnings(policy, factsOf(tree, policy))).toEqual(lines);
+  });
+}
+
+test("protected metadata that an entry names is warned of as well", () => {
+  const policy = policyOf([R, W, ["/w/.git", "read"]]);
+  const facts = factsOf({ "/w/.git/config": "hard" }, policy);
+  expect(policyWarnings(policy, facts).length).toBe(1);
 });
 
 test("a glob's matches with other names are warned of, three by name and the others by number", () => {

@@ -53,6 +53,8 @@ interface Hostile {
   readonly attacked: readonly string[];
   /** A piece of the one line with which it is refused; without it the command runs. */
   readonly refused?: RegExp;
+  /** What a run says first. */
+  readonly warned?: RegExp;
   /** The caller's shell around the run. */
   readonly shell?: string;
   /** The workspace inside `work`, where the run starts. */
@@ -210,6 +212,7 @@ const WORKSPACES: readonly Hostile[] = [
   {
     why: ".git is a FIFO",
     tree: [],
+    warned: /^codex: warning: ".*\/\.git" is a FIFO under a protected name/,
     make: special(".git", "p"),
     attacked: [".git"],
   },
@@ -361,8 +364,10 @@ const WORKSPACES: readonly Hostile[] = [
   {
     why: "git's config has a second name outside of .git",
     tree: [[".git/HEAD", "x"], [".git/config", "x"]],
-    make: (work) => linkSync(`${work}/.git/config`, `${work}/.git/other`),
-    attacked: [".git", ".git/config", ".git/other"],
+    make: (work) => linkSync(`${work}/.git/config`, `${work}/cfg`),
+    attacked: [".git", ".git/config"],
+    warned:
+      /^codex: warning: Cannot protect every name of ".*\/config": it has 2 hard links/,
   },
   {
     why: ".git is a mount point",
@@ -506,6 +511,7 @@ for (const hostile of WORKSPACES) {
           stdout: "looked\n",
           stderr: "",
         });
+        expect(stderr).toMatch(hostile.warned ?? /^/);
       } else {
         expect({ end, stdout }).toEqual({ end: 125, stdout: "" });
         expect(stderr).toMatch(/^codex: [^\n]+\n$/);
