@@ -33,7 +33,14 @@ import {
 import { type CommandVerdict, judgeCommand } from "./linux/command.ts";
 import { missedStart } from "./kept_start.ts";
 import { executeCommand, type InnerOrders } from "./linux/inner_stage.ts";
-import { LANDLOCK_VERSION, writablePlaces } from "./linux/landlock.ts";
+import { writablePlaces } from "./linux/landlock.ts";
+import {
+  curesOf,
+  type ExposedStream,
+  NO_CURES,
+  type StreamCures,
+  type StreamRefusal,
+} from "./linux/stream_cures.ts";
 import {
   callerSoftLimit,
   CHANNEL_FD,
@@ -571,48 +578,33 @@ function checkDescriptors(request: RunRequest): Result<void, Failure> {
   return ok(undefined);
 }
 
-/** Streams that need the Landlock rule, or why it can't be had: never without it. */
-function guardedStreams(
+/** What keeps files that were opened for reading from being written, or why nothing can: never without it. */
+function cureStreams(
   request: RunRequest,
   layout: Layout,
-): Result<readonly number[], Failure> {
-  const refuse = (fd: number, why: string): Result<never, Failure> =>
-    launchFailure(
-      `Cannot pass a file opened for reading as descriptor ${fd}: ${why}; pipe it in, as in "cat FILE | codex sandbox ..."`,
-    );
-  const guarded: number[] = [];
+): Result<StreamCures, Failure> {
   const fds = [0, 1, 2, ...request.passFds];
   const streams = readOnlyStreams(fds, request.euid);
-  if (streams.length === 0) return ok([]);
+  if (streams.length === 0) return ok(NO_CURES);
   const writable = writableRoots(layout).map(({ path }) => path);
-  for (const { fd, path } of streams) {
-    if (path !== null) {
-      if (mountOf(layout, path).state === "writable") continue;
-      // Landlock has no rule that takes something out of what another allows.
-      if (liesBelow(path, writable)) {
-        return refuse(
-          fd,
-          `"${
-            toText(path)
-          }" is protected below a writable root, where no Landlock rule can keep it from being written`,
-        );
-      }
-    }
-    guarded.push(fd);
-  }
-  const [first] = guarded;
-  if (first === undefined) return ok(guarded);
+  const exposed = streams.flatMap(({ fd, path }): ExposedStream[] => {
+    if (path === null) return [{ fd, path, isBelowWritable: false }];
+    if (mountOf(layout, path).state === "writable") return [];
+    return [{ fd, path, isBelowWritable: liesBelow(path, writable) }];
+  });
+  if (exposed.length === 0) return ok(NO_CURES);
   const version = landlockVersion();
-  if (!version.ok || version.value < LANDLOCK_VERSION) {
-    const found = version.ok
-      ? `version ${version.value}`
-      : abi.errnoText(version.error.errno);
-    return refuse(
-      first,
-      `only Landlock ${LANDLOCK_VERSION} (Linux 6.2) keeps it from being opened for writing, and this kernel has ${found}`,
-    );
-  }
-  return ok(guarded);
+  const cures = curesOf(exposed, version.ok ? version.value : 0);
+  return cures.ok ? cures : cannotPass(cures.error);
+}
+
+/** A stream without a cure. */
+export function cannotPass(
+  { fd, why }: StreamRefusal,
+): { readonly ok: false; readonly error: Failure } {
+  return launchFailure(
+    `Cannot pass a file opened for reading as descriptor ${fd}: ${why}; pipe it in, as in "cat FILE | codex sandbox ..."`,
+  );
 }
 
 /** What a descriptor is that would open the host's files; `null` for anything else, a closed one included. */
@@ -687,8 +679,8 @@ function draftRun(
   });
   const refused = refusalOf(request.command[0], verdict);
   if (refused !== null) return fail(refused);
-  const guarded = unobserved(() => guardedStreams(request, layout));
-  if (!guarded.ok) return guarded;
+  const cures = unobserved(() => cureStreams(request, layout));
+  if (!cures.ok) return cures;
   const log = request.network?.kind === "managed" ? request.network.log : null;
   if (log !== null && mountOf(layout, log).state === "writable") {
     return launchFailure(
@@ -725,7 +717,8 @@ function draftRun(
     proc: request.proc,
     chdir: start.chdir,
     passFds: request.passFds,
-    guardedFds: guarded.value,
+    guardedFds: cures.value.guarded,
+    reboundFds: cures.value.rebound,
     landlock: () => {
       const version = landlockVersion();
       return version.ok ? version : fail(abi.errnoText(version.error.errno));
@@ -1112,6 +1105,7 @@ function launchOf(
       places: writablePlaces(plan.mounts),
       fds: [0, 1, 2, ...request.passFds],
     },
+    reboundFds: plan.reboundFds,
     traceDomain: plan.traceDomain,
     listenPorts: ports,
   };

@@ -74,7 +74,7 @@ export function keptStart(
     plan.supervisor.length === 0 && plan.warnings.length === 0 &&
     plan.abstractSockets?.reach !== "open" &&
     plan.mounts.length <= MAX_MOUNTS && plan.passFds.length === 0 &&
-    plan.guardedFds.length === 0 &&
+    plan.guardedFds.length === 0 && plan.reboundFds.length === 0 &&
     launch.innerOrders === null && launch.lateEnvironment.length === 0;
   if (!rests || !observations.every((one) => isSettled(one, nowSeconds))) {
     return null;

@@ -6,7 +6,12 @@
  *
  * @module
  */
-import { limitNameOf, type Prepared, type RunRequest } from "./backend.ts";
+import {
+  cannotPass,
+  limitNameOf,
+  type Prepared,
+  type RunRequest,
+} from "./backend.ts";
 import type { ByteString } from "./bytes.ts";
 import type { Failure } from "./failure.ts";
 import type { PathFacts } from "./host/facts.ts";
@@ -56,6 +61,14 @@ export function prepareLandlock(
       : "nothing holds what the command starts; leave it out, or use timeout(1)";
     const message = `${first}Landlock alone can't honour ${limit}: ${why}`;
     return fail({ kind: "request", message });
+  }
+  const [stream] = draft.request.reboundFds;
+  if (stream !== undefined) {
+    return cannotPass({
+      fd: stream.fd,
+      why:
+        "Landlock alone can't keep this one from being opened for writing, and without bubblewrap there is no mount",
+    });
   }
   const layout = layoutOf(policy, facts);
   const landlock = landlockOfKernel();

@@ -15,9 +15,11 @@ import { ok } from "../result.ts";
 import * as abi from "../sys/abi.ts";
 import {
   close,
+  dupTo,
   execve,
   exitNow,
   fileStatusFlags,
+  fstat,
   getcwd,
   hostArch,
   landlockAllow,
@@ -28,7 +30,9 @@ import {
   readAll,
   readFile,
   seccompSetFilter,
+  seek,
   type SysError,
+  tell,
   writeAll,
 } from "../sys/calls.ts";
 import { stableBytes } from "../sys/ffi.ts";
@@ -43,6 +47,7 @@ import {
 } from "./landlock.ts";
 import { type InnerFailure, spellReport } from "./inner_report.ts";
 import { callerSoftLimit, restoreState } from "./launcher.ts";
+import type { ReboundStream } from "./stream_cures.ts";
 import { assembledFilter } from "./seccomp/programs.ts";
 
 /** What the inner stage is told. Strings are byte strings. */
@@ -56,6 +61,8 @@ export interface InnerOrders {
   readonly passFds: readonly number[];
   /** `null`: no stream of the caller's needs one. */
   readonly writeGuard: WriteGuard | null;
+  /** Streams to be opened anew where their files are mounted read-only. */
+  readonly reboundFds: readonly ReboundStream[];
   /** The domain in which `debug = true` lets processes trace each other; `null` without it. */
   readonly traceDomain: Domain | null;
   /** Ports of 127.0.0.1 to listen on for the supervisor, which gets the sockets over the control channel; none without one. */
@@ -99,6 +106,7 @@ export function runInnerStage(
     );
     if (!handed.ok) return stop(OURS, handed.error);
   }
+  for (const stream of orders.reboundFds) rebind(stream);
   installWriteGuard(orders.writeGuard);
   installTraceDomain(orders.traceDomain);
   installFilter(orders.filter);
@@ -161,6 +169,27 @@ export function requireNoCapabilities(): void {
   if (sets.length !== 2 || sets.some((set) => !/^0+$/.test(set[1] ?? ""))) {
     stop(OURS, "Linux sandbox retained effective or permitted capabilities");
   }
+}
+
+/** Puts the file's read-only mount in the place of the caller's stream, at the same offset. */
+function rebind({ fd, place }: ReboundStream): void {
+  const refuse = (why: string): never =>
+    stop(OURS, `Cannot open descriptor ${fd} anew at ${toText(place)}: ${why}`);
+  const before = fstat(fd);
+  const offset = tell(fd);
+  if (!before.ok) return refuse(abi.errnoText(before.error.errno));
+  if (!offset.ok) return refuse(abi.errnoText(offset.error.errno));
+  const again = open(place, abi.O_RDONLY);
+  if (!again.ok) return refuse(abi.errnoText(again.error.errno));
+  const after = fstat(again.value);
+  const same = after.ok && after.value.device === before.value.device &&
+    after.value.inode === before.value.inode;
+  if (!same) return refuse("something else is mounted there");
+  const moved = seek(again.value, offset.value);
+  if (!moved.ok) return refuse(abi.errnoText(moved.error.errno));
+  const placed = dupTo(again.value, fd);
+  if (!placed.ok) return refuse(abi.errnoText(placed.error.errno));
+  close(again.value);
 }
 
 /** From here on only what the guard allows can be opened for writing, through whatever descriptor. */

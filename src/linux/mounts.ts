@@ -58,7 +58,7 @@ export type MountOp =
   /** A descriptor that the launcher opens itself, bound read-only. */
   | {
     readonly kind: "bind_own";
-    readonly what: "executable" | "loader" | "library";
+    readonly what: OwnBind["what"];
     readonly source: AbsPath;
     readonly path: AbsPath;
   };
@@ -87,7 +87,7 @@ export interface MountRequest {
 
 /** A file of ours that the inner stage needs in the view. */
 export interface OwnBind {
-  readonly what: "executable" | "loader" | "library";
+  readonly what: "executable" | "loader" | "library" | "stream";
   readonly source: AbsPath;
   readonly path: AbsPath;
 }
@@ -132,6 +132,8 @@ export function planMounts(request: MountRequest): MountStep[] {
       op: { kind: "bind_own", ...own },
       reason: own.what === "executable"
         ? "our executable, for the inner stage"
+        : own.what === "stream"
+        ? "a file that the caller opened for reading, to be opened anew"
         : "a library that our executable needs",
     })),
     ...(root.state === "masked"

@@ -15,6 +15,7 @@ import type { KeptPromise } from "./ladder.ts";
 import type { FileRight, LandlockRights } from "./landlock_abi.ts";
 import type { Identity, MountStep } from "./mounts.ts";
 import type { RunRules } from "./run_events.ts";
+import type { ReboundStream } from "./stream_cures.ts";
 import type { FilterRequest } from "./seccomp/filters.ts";
 
 /** Which bubblewrap runs, and why it and no other. */
@@ -101,6 +102,8 @@ export interface SandboxPlan {
   readonly passFds: readonly number[];
   /** Streams that the caller opened for reading on a file that must not be opened for writing through them. */
   readonly guardedFds: readonly number[];
+  /** Those that the inner stage opens anew on a read-only mount. */
+  readonly reboundFds: readonly ReboundStream[];
   /** `debug = true`: the Landlock domain in which the command's processes may trace each other. */
   readonly traceDomain: Domain | null;
   readonly environmentChanges: readonly EnvironmentChange[];

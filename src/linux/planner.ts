@@ -36,6 +36,12 @@ import type {
   SupervisorReason,
 } from "./plan.ts";
 import type { RunRules } from "./run_events.ts";
+import {
+  describeRebound,
+  rebindOf,
+  type ReboundStream,
+  streamNeedsProc,
+} from "./stream_cures.ts";
 import type { FilterRequest } from "./seccomp/filters.ts";
 
 /** Why no plan can be made. `message` is one line. */
@@ -69,6 +75,7 @@ export interface DraftRequest {
   readonly chdir: AbsPath | null;
   readonly passFds: readonly number[];
   readonly guardedFds: readonly number[];
+  readonly reboundFds: readonly ReboundStream[];
   /** The kernel's version of Landlock, or why it has none; asked only where a plan needs a domain. */
   readonly landlock: () => Result<number, string>;
   readonly environmentChanges: readonly EnvironmentChange[];
@@ -250,7 +257,9 @@ function mountsOf(
     exists: request.exists,
     proc,
     root: request.root,
-    own: stage.kind === "inner" ? request.own() : [],
+    own: stage.kind === "inner"
+      ? [...request.own(), ...request.reboundFds.map(rebindOf)]
+      : [],
   });
 }
 
@@ -297,6 +306,10 @@ function innerReason(
         `descriptor ${guarded} is a file opened for reading: a Landlock rule keeps it from being written`,
       optional: false,
     };
+  }
+  const [rebound] = request.reboundFds;
+  if (rebound !== undefined) {
+    return { reason: describeRebound(rebound), optional: false };
   }
   const descriptors = heldByPoints(request.mountPoints) +
     request.passFds.length;
@@ -348,6 +361,10 @@ export function completePlan(
     throw new Error("a plan needs a bwrap that works");
   }
   const proc = request.proc === "none" ? "host" : ability.trial.proc;
+  const [rebound] = request.reboundFds;
+  if (proc === "host" && rebound !== undefined) {
+    return fail({ kind: "plan", message: streamNeedsProc(rebound) });
+  }
   if (request.policy.options.require.length > 0) {
     const broken = ladder().unkept(
       request.policy,
@@ -403,6 +420,7 @@ export function completePlan(
     ...(request.user ? { user: request.user } : {}),
     passFds: request.passFds,
     guardedFds: request.guardedFds,
+    reboundFds: request.reboundFds,
     traceDomain: draft.traceDomain,
     environmentChanges: request.environmentChanges,
     command: request.command,

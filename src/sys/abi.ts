@@ -12,6 +12,7 @@ export type Arch = "x64" | "arm64";
 /** System call numbers: `asm/unistd_64.h` (x64), `asm-generic/unistd.h` (arm64). */
 export interface SyscallNumbers {
   readonly read: number;
+  readonly lseek: number;
   readonly pread64: number;
   readonly pwrite64: number;
   readonly write: number;
@@ -99,6 +100,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
   x64: {
     ...SHARED_SINCE_5_1,
     read: 0,
+    lseek: 8,
     pread64: 17,
     pwrite64: 18,
     write: 1,
@@ -180,6 +182,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     pipe2: 59,
     getdents64: 61,
     read: 63,
+    lseek: 62,
     pread64: 67,
     pwrite64: 68,
     write: 64,
@@ -245,6 +248,9 @@ export function openFlags(
     ? { O_DIRECTORY: 0o200000, O_NOFOLLOW: 0o400000 }
     : { O_DIRECTORY: 0o40000, O_NOFOLLOW: 0o100000 };
 }
+
+/** `unistd.h`. */
+export const SEEK_SET = 0;
 
 /** `linux/fcntl.h`: -100 as the unsigned 32-bit value that the kernel truncates back to an int. */
 export const AT_FDCWD = 0xffffff9c;

@@ -168,6 +168,25 @@ export function readAt(
   return ok(done);
 }
 
+/** The offset of an open file in bytes. From proc_pid_fdinfo(5), because results of calls are truncated to 32 bits. */
+export function tell(fd: number): Result<number, SysError> {
+  const info = readFile(`/proc/self/fdinfo/${fd}`, 4_096);
+  if (!info.ok) return info;
+  const offset = /^pos:\s*(\d+)$/m.exec(info.value)?.[1];
+  return offset === undefined
+    ? fail({ kind: "sys", call: `fdinfo ${fd}`, errno: abi.EINVAL })
+    : ok(Number(offset));
+}
+
+/** Sets the offset of an open file (lseek(2)). @param offset bytes from its start */
+export function seek(fd: number, offset: number): Result<void, SysError> {
+  // The result is the offset again, truncated to 32 bits: what looks like an error may be none, so it is asked for.
+  const result = syscall(SYS.lseek, fd, offset, abi.SEEK_SET);
+  const there = tell(fd);
+  if (there.ok && there.value === offset) return ok(undefined);
+  return fail({ kind: "sys", call: `lseek ${fd}`, errno: Math.abs(result) });
+}
+
 /** Everything up to end of file, as a byte string. @param limitBytes more is an error (EFBIG) */
 export function readAll(
   fd: number,

@@ -124,6 +124,7 @@ export function requestOf(
     chdir: follow(facts, policy.cwd)?.resolved ?? null,
     passFds: [],
     guardedFds: [],
+    reboundFds: [],
     landlock: () => ok(7),
     environmentChanges: [],
     softNofile: 1024,

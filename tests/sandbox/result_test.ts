@@ -278,6 +278,7 @@ for (const [kind, orders] of BROKEN) {
         softNofile: 1024,
         passFds: [],
         writeGuard: null,
+        reboundFds: [],
         traceDomain: null,
         listenPorts: [],
         ...orders,

@@ -1,18 +1,28 @@
 /**
  * Standard streams are no ways out: a file that the caller opened for reading can't be written through its descriptor.
  *
- * Needs Landlock 3 (Linux 6.2) for what is allowed; below it such a stream is refused.
+ * Two cures: a Landlock rule (Linux 6.2), and a read-only mount where no rule can hold or none is there. Which one is taken on which
+ * kernel is a table in `tests/linux/stream_cures_test.ts`; here both are tried on this one.
  *
  * @module
  */
 import { afterAll, expect, test } from "bun:test";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import {
   EVERY_VARIANT,
   leaveClean,
   matrix,
+  PLAIN,
   setup,
+  type Subject,
   TRUE_STAGES,
   type Variant,
 } from "./harness.ts";
@@ -123,23 +133,96 @@ matrix(
   },
 );
 
+/** Where no Landlock rule can hold: the file is opened anew on a read-only mount, as everywhere before Linux 6.2. */
+function plantProtected(
+  { work, uid }: Pick<Subject, "work" | "uid">,
+  content = "kept",
+): string {
+  const file = `${work}/.git/config`;
+  mkdirSync(`${work}/.git`);
+  plant(file, uid);
+  writeFileSync(file, content);
+  return file;
+}
+
 matrix(
-  "a protected file below a writable root is refused as a stream",
+  "a protected file below a writable root can be read on stdin and not be written through any descriptor",
   COLUMNS,
-  async ({ run, work, uid }) => {
-    mkdirSync(`${work}/.git`);
-    plant(`${work}/.git/config`, uid);
+  async ({ run, ...subject }) => {
+    const file = plantProtected(subject);
+    const more = [
+      "for p in /proc/[0-9]*; do echo written > $p/fd/0; done",
+      "chmod 777 /proc/self/fd/0",
+      "rm -f /dev/codex-stream-0",
+      "mv /dev/codex-stream-0 /dev/shm/",
+      "echo written > /dev/codex-stream-0",
+    ].join("; ");
+    const mode = statSync(file).mode;
+    const script = `cat; (${ATTACKS}; ${more}) 2>/dev/null; echo done`;
     const { end, stdout, stderr } = await run(
-      ["-P", ":workspace", "--", "sh", "-c", "echo x > /proc/self/fd/0"],
-      { shell: `"$@" <${work}/.git/config` },
+      ["-P", ":workspace", "--", "sh", "-c", script],
+      { shell: `"$@" <${file}` },
     );
-    expect({ end, stdout, lines: stderr.split("\n").length }).toEqual({
-      end: 125,
-      stdout: "",
-      lines: 2,
+    expect({ end, stdout, stderr }).toEqual({
+      end: 0,
+      stdout: "keptdone\n",
+      stderr: "",
     });
-    expect(stderr).toContain("pipe it in");
-    expect(readFileSync(`${work}/.git/config`, "latin1")).toBe("kept");
+    expect(readFileSync(file, "latin1")).toBe("kept");
+    expect(statSync(file).mode).toBe(mode);
+  },
+);
+
+matrix(
+  "a stream that is opened anew begins where the caller was, and leaves the caller there",
+  COLUMNS,
+  async ({ run, ...subject }) => {
+    const file = plantProtected(subject, "one\ntwo\nthree\n");
+    const { end, stdout } = await run(
+      ["-P", ":workspace", "--", "sh", "-c", "read x; echo inside $x"],
+      { shell: `{ read x; "$@"; read x; echo outside $x; } <${file}` },
+    );
+    expect({ end, stdout }).toEqual({
+      end: 0,
+      stdout: "inside two\noutside two\n",
+    });
+  },
+);
+
+matrix(
+  "an offset beyond 2^32 is kept when a stream is opened anew",
+  [PLAIN],
+  async ({ run, ...subject }) => {
+    const file = plantProtected(subject, "");
+    truncateSync(file, 5 * 2 ** 30);
+    appendFileSync(file, "end");
+    const { stdout } = await run(
+      ["-P", ":workspace", "--", "cat"],
+      {
+        shell:
+          `exec /usr/bin/python3 -c 'import os,sys; f=os.open("${file}",os.O_RDONLY); os.dup2(f,0); os.lseek(0,${
+            5 * 2 ** 30
+          },0); os.execv(sys.argv[1],sys.argv[1:])' "$@"`,
+      },
+    );
+    expect(stdout).toBe("end");
+  },
+);
+
+matrix(
+  "a protected file behind --pass-fd can't be written through the descriptor either",
+  COLUMNS,
+  async ({ run, ...subject }) => {
+    const file = plantProtected(subject);
+    const { stdout } = await run(
+      [
+        ...["-P", ":workspace", "--pass-fd", "7", "--", "sh", "-c"],
+        "cat <&7; (echo x > /proc/self/fd/7) 2>/dev/null; (echo x > /dev/codex-stream-7) 2>/dev/null; echo done",
+      ],
+      { shell: `"$@" 7<${file}` },
+    );
+    expect(stdout).toBe("keptdone\n");
+    expect(readFileSync(file, "latin1")).toBe("kept");
   },
 );
 

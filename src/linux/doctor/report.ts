@@ -163,7 +163,7 @@ function seccompCheck({ seccompActions, namespaces }: DoctorFacts): Check {
 
 function landlockCheck({ landlock }: DoctorFacts): Check {
   const consequence =
-    "a file as stdin is refused where it could be written (pipe it in), and there is no fallback without bubblewrap";
+    "a file as stdin that could be written gets an offset of its own, and there is no fallback without bubblewrap";
   if ("errno" in landlock) {
     const isOff = landlock.errno === 95;
     const why = isOff ? "built in and switched off" : errnoText(landlock.errno);

@@ -442,7 +442,7 @@ export const HOSTS: readonly Host[] = [
     findings: [[
       "note",
       "landlock",
-      "ENOSYS: not available on this kernel: a file as stdin is refused where it could be written (pipe it in), and there is no fallback without bubblewrap",
+      "ENOSYS: not available on this kernel: a file as stdin that could be written gets an offset of its own, and there is no fallback without bubblewrap",
     ]],
     fixes: [],
   },
@@ -453,7 +453,7 @@ export const HOSTS: readonly Host[] = [
     findings: [[
       "note",
       "landlock",
-      "built in and switched off: a file as stdin is refused where it could be written (pipe it in), and there is no fallback without bubblewrap",
+      "built in and switched off: a file as stdin that could be written gets an offset of its own, and there is no fallback without bubblewrap",
     ]],
     fixes: [
       "# add landlock to lsm=... on the kernel's command line and reboot",
