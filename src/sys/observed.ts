@@ -24,7 +24,7 @@ export type Observation = readonly [
 const MAX_TEXT = 4096;
 
 /** More questions than this take longer to ask again than to decide anew. */
-const MAX_OBSERVATIONS = 200;
+const MAX_OBSERVATIONS = 256;
 
 let record: Map<string, Observation> | null = null;
 let isPaused = false;
