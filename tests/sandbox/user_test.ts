@@ -87,6 +87,30 @@ matrix(
 );
 
 matrix(
+  "with --user root's state folder can be neither moved nor opened, also in that user's own workspace",
+  AS_ROOT,
+  async (subject) => {
+    chownSync(subject.work, USER, GROUP);
+    const home = `${subject.work}/state`;
+    mkdirSync(home);
+    for (const mode of [0o700, 0o755]) {
+      chmodSync(home, mode);
+      const outcome = await subject.run(
+        [
+          ...["--user", String(USER), "-P", ":workspace", "--", "sh", "-c"],
+          "mv state other; ls state/sandbox; touch state/x; touch made",
+        ],
+        { env: { CODEX_HOME: home } },
+      );
+      expect(outcome.stdout).toBe("");
+      expect(outcome.end).toBe(0);
+      expect(readdirSync(subject.work).sort()).toEqual(["made", "state"]);
+      expect(readdirSync(home)).toEqual(["sandbox"]);
+    }
+  },
+);
+
+matrix(
   "SIGKILL to us ends a run of another user and leaves no placeholder",
   AS_ROOT,
   async (subject) => {
