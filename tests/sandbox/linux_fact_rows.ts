@@ -730,8 +730,9 @@ const CLAIMED: readonly ClaimedFact[] = [
     number: 64,
     given: "a sandbox in a sandbox",
     file: "tests/sandbox/limits_test.ts",
-    text: "a sandbox inside a sandbox is refused in one line that says so",
-    ours: FAILS,
+    text: "a sandbox inside a sandbox takes the second rung",
+    ours:
+      "Landlock alone, where that keeps the profile; else 125 instead of 101",
   },
   {
     number: 65,
