@@ -156,6 +156,34 @@ matrix(
 );
 
 matrix(
+  "no other path and no namespace of the command's own leads to a hidden socket",
+  EVERY_VARIANT,
+  (subject) =>
+    withDecoys(subject, async (found) => {
+      const { agent, bus, env } = found;
+      const { run, probe, uid } = subject;
+      configure(subject, { more: uid === 0 ? "" : "nested_namespaces = true" });
+      const ways = [agent, bus].flatMap((path) => [
+        `/proc/self/root${path}`,
+        `/proc/self/cwd/../../../../../../..${path}`,
+        `/proc/thread-self/root/..${path}`,
+      ]);
+      for (const answer of await connect(subject, found, ways)) {
+        expect(answer).toBe("EACCES");
+      }
+      if (uid === 0) return;
+      // A root of its own namespace opens the mask, which is no socket, and an empty directory.
+      const script =
+        'umount "$1" "${2%/*}" 2>/dev/null; umount -l "$1" 2>/dev/null; mount --bind "${1%/*}" /tmp 2>/dev/null; for path in "$1" "$2" /tmp/agent.1; do "$0" connect-unix "$path"; done';
+      const { stdout } = await run(
+        ["--", "unshare", "-Urm", "sh", "-c", script, probe, agent, bus],
+        { env },
+      );
+      expect(stdout).toBe("ECONNREFUSED\nENOENT\nENOENT\n");
+    }),
+);
+
+matrix(
   "unix_sockets opens what it names and nothing beside",
   EVERY_VARIANT,
   (subject) =>
