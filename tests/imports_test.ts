@@ -75,6 +75,7 @@ const EFFECT_FILES: ReadonlySet<string> = new Set([
   "src/egress/pair.ts",
   "src/egress/proxy.ts",
   "src/egress/service.ts",
+  "src/egress/listener.ts",
   "src/egress/dial.ts",
   "src/egress/dns.ts",
   "src/egress/relay.ts",

@@ -20,19 +20,10 @@ import {
 } from "./context.ts";
 import type { Dialer } from "./dial.ts";
 import { serveHttp } from "./http_session.ts";
-import {
-  abort,
-  type Link,
-  LINK_HANDLERS,
-  newLink,
-  NO_OWNER,
-  pause,
-  resume,
-} from "./link.ts";
+import { abort, type Link, pause, resume } from "./link.ts";
+import { listen, type Listener } from "./listener.ts";
 import { serveSocks } from "./socks_session.ts";
 import type { NetworkPolicy } from "../policy/network.ts";
-import { close, duplicate } from "../sys/calls.ts";
-import { deepen } from "../sys/sockets.ts";
 
 /** What a proxy is made of. */
 export interface ProxyParts {
@@ -137,59 +128,4 @@ export function startProxy(parts: ProxyParts): RunningProxy {
     },
     clients: () => ({ served: served.size, waiting: waiting.length }),
   };
-}
-
-/** A listening socket that can be left alone for a while: its connections then queue in the kernel. */
-interface Listener {
-  readonly pause: () => void;
-  readonly resume: () => void;
-  readonly close: () => void;
-}
-
-/** @throws when `fd` is no listening socket */
-function listen(fd: number, onOpen: (link: Link) => void): Listener {
-  // The runtime can only close a listener: this copy keeps the socket listening meanwhile.
-  const kept = duplicate(fd, 3);
-  let running: Accepting | null = acceptOn(fd, onOpen);
-  const pauseIt = (): void => {
-    // Without the copy nobody could be waited for.
-    if (!kept.ok || running === null) return;
-    running.stop(false);
-    running = null;
-  };
-  return {
-    pause: pauseIt,
-    resume(): void {
-      if (running !== null || !kept.ok) return;
-      const copy = duplicate(kept.value, 3);
-      // Without a free descriptor the next client that ends asks again.
-      if (copy.ok) running = acceptOn(copy.value, onOpen);
-    },
-    close(): void {
-      running?.stop(false);
-      if (kept.ok) close(kept.value);
-    },
-  };
-}
-
-interface Accepting {
-  readonly stop: (closeActive: boolean) => void;
-}
-
-function acceptOn(fd: number, onOpen: (link: Link) => void): Accepting {
-  const listener = Bun.listen({
-    fd,
-    allowHalfOpen: true,
-    socket: {
-      ...LINK_HANDLERS,
-      open(socket: Bun.Socket<Link>): void {
-        const link = newLink(NO_OWNER);
-        link.socket = socket;
-        socket.data = link;
-        onOpen(link);
-      },
-    },
-  } as never);
-  deepen(fd);
-  return listener;
 }

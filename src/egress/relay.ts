@@ -7,17 +7,16 @@
  * @module
  */
 import type { Result } from "../result.ts";
-import { deepen } from "../sys/sockets.ts";
 import {
   abort,
   adopt,
   type Link,
-  LINK_HANDLERS,
   newLink,
   NO_OWNER,
   pause,
   send,
 } from "./link.ts";
+import { listen } from "./listener.ts";
 import { joinLinks } from "./pair.ts";
 
 /** What a relay is made of. */
@@ -26,6 +25,8 @@ export interface RelayParts {
   readonly routes: readonly { readonly fd: number; readonly dial: Dial }[];
   /** Sent first on every connection to the caller's proxy: the attribution frame. */
   readonly preface: Buffer | null;
+  /** Most clients at once. */
+  readonly connections: number;
 }
 
 /** Connects. @returns a non-blocking descriptor, or the errno's name */
@@ -40,29 +41,25 @@ export interface RunningRelay {
 export function startRelay(parts: RelayParts): RunningRelay {
   const open = new Set<Link>();
   let isClosed = false;
-  const listeners = parts.routes.map(({ fd, dial }) => {
-    const listener = Bun.listen({
-      fd,
-      allowHalfOpen: true,
-      socket: {
-        ...LINK_HANDLERS,
-        open(socket: Bun.Socket<Link>): void {
-          const client = newLink(NO_OWNER);
-          client.socket = socket;
-          socket.data = client;
-          if (isClosed) return abort(client);
-          open.add(client);
-          void relay(parts, client, dial, () => open.delete(client));
-        },
-      },
-    } as never) as { readonly stop: (closeActive: boolean) => void };
-    deepen(fd);
-    return listener;
-  });
+  const over = (client: Link): void => {
+    open.delete(client);
+    if (isClosed || open.size >= parts.connections) return;
+    for (const listener of listeners) listener.resume();
+  };
+  const listeners = parts.routes.map(({ fd, dial }) =>
+    listen(fd, (client) => {
+      if (isClosed) return abort(client);
+      open.add(client);
+      void relay(parts, client, dial, () => over(client));
+      if (open.size < parts.connections) return;
+      // The next ones wait in the kernel's queue.
+      for (const listener of listeners) listener.pause();
+    })
+  );
   return {
     close(): Promise<void> {
       isClosed = true;
-      for (const listener of listeners) listener.stop(false);
+      for (const listener of listeners) listener.close();
       for (const link of [...open]) abort(link);
       // Sockets are closed at the end of the event loop's turn.
       return new Promise((resolve) => setTimeout(resolve, 0));

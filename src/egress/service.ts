@@ -83,7 +83,6 @@ function managedService(
       for (const warning of dialling.warnings) say(`warning: ${warning}`);
       const report = createBlockedReport(request.domainsTable);
       blocked = report;
-      const most = Math.floor((files - OTHER_FILES) / 2);
       const proxy = startProxy({
         httpFd,
         socksFd,
@@ -91,7 +90,7 @@ function managedService(
         dialer: dialling.dialer,
         limits: {
           ...limits,
-          connections: Math.max(1, Math.min(limits.connections, most)),
+          connections: Math.min(limits.connections, clientsOf(files)),
         },
         onEvent(event): void {
           report.add(event);
@@ -113,13 +112,18 @@ function managedService(
   });
 }
 
+/** Each client costs two descriptors. */
+function clientsOf(files: number): number {
+  return Math.max(1, Math.floor((files - OTHER_FILES) / 2));
+}
+
 function relayService(
   request: Extract<NetworkRequest, { kind: "relayed" }>,
 ): NetworkService {
   let close: () => Promise<void> = () => Promise.resolve();
   return {
     load: () => void relaying(),
-    start(listeners): void {
+    start(listeners, files): void {
       const { startRelay, connectFd } = relaying();
       const relay = startRelay({
         routes: request.endpoints.map(({ address, port }, index) => ({
@@ -127,6 +131,7 @@ function relayService(
           dial: () => connectFd(LOOPBACK[address], port, RELAY_DIAL_MS),
         })),
         preface: request.preface,
+        connections: clientsOf(files),
       });
       close = relay.close;
     },

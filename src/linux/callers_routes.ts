@@ -46,6 +46,9 @@ interface BridgeOrders {
 
 const ORDERS_LIMIT_BYTES = 1024 * 1024;
 
+/** Most clients at once: two descriptors each, within the lowest usual limit of open files. */
+const BRIDGED_CLIENTS = 400;
+
 /**
  * Opens every route.
  *
@@ -182,6 +185,7 @@ export function runRelay(ordersFd: number): void {
       dial: () => Promise.resolve(dial(path)),
     })),
     preface: null,
+    connections: BRIDGED_CLIENTS,
   });
 }
 

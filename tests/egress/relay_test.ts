@@ -19,6 +19,7 @@ test("bytes go to the caller's proxy behind the attribution frame, and half-clos
       dial: dialTo(callersProxy.port),
     }],
     preface: attributionPreface("tok123"),
+    connections: 9,
   });
   using client = await openClient(listener.port);
   client.socket.end("GET / HTTP/1.1\r\n\r\n");
@@ -40,6 +41,7 @@ test("each listener leads to its own endpoint and nowhere else", async () => {
       dial: dialTo((i === 0 ? one : two).port),
     })),
     preface: null,
+    connections: 9,
   });
   expect(await ask(listeners[0]?.port ?? 0, "x")).toBe("one");
   expect(await ask(listeners[1]?.port ?? 0, "x")).toBe("two");
@@ -54,6 +56,7 @@ test("a proxy that is gone is a reset, and the relay goes on", async () => {
   const relay = startRelay({
     routes: [{ fd: listener.fd, dial: dialTo(port) }],
     preface: null,
+    connections: 9,
   });
   for (let i = 0; i < 3; i++) {
     using client = await openClient(listener.port);
@@ -62,4 +65,26 @@ test("a proxy that is gone is a reset, and the relay goes on", async () => {
   }
   await relay.close();
   await expect(openClient(listener.port)).rejects.toThrow();
+});
+
+test("clients beyond the limit wait in the kernel and are served in turn", async () => {
+  await using callersProxy = await startOrigin(({ socket }) =>
+    socket.end("ok")
+  );
+  const listener = listenFd();
+  const relay = startRelay({
+    routes: [{ fd: listener.fd, dial: dialTo(callersProxy.port) }],
+    preface: null,
+    connections: 2,
+  });
+  const clients = await Promise.all(
+    Array.from({ length: 50 }, () => openClient(listener.port)),
+  );
+  const [first, second, ...others] = clients;
+  await Bun.sleep(20);
+  expect(callersProxy.connections.length).toBe(2);
+  for (const client of [first, second, ...others]) client?.socket.end("x");
+  const answers = await Promise.all(clients.map((it) => it.untilEnd()));
+  expect(answers).toEqual(clients.map(() => "ok"));
+  await relay.close();
 });
