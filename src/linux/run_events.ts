@@ -245,6 +245,10 @@ function tellToEnd(
 function onTimer(state: Going, timer: RunTimer, rules: RunRules): RunStep {
   switch (timer) {
     case "stop":
+      // Whoever has told it to end meanwhile does not want to wait for somebody's fg.
+      if (!forwards(rules) || state.kind === "ending") {
+        return { state, actions: [] };
+      }
       return {
         state,
         actions: [{ kind: "suspend" }, forward(abi.SIGCONT)],

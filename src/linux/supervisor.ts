@@ -199,6 +199,8 @@ export function endLike(end: RunEnd): never {
     case "refused_inside":
       return exitNow(end.status);
     case "signalled":
+      // SIGQUIT would leave a core file of ours, 100 MB and more, where the caller stands.
+      prctl(abi.PR_SET_DUMPABLE, 0);
       signalDefault(end.signal);
       kill(getpid(), end.signal);
       return exitNow(128 + end.signal);

@@ -5,6 +5,15 @@
  */
 import { expect, test } from "bun:test";
 import {
+  array,
+  assert,
+  boolean,
+  constantFrom,
+  option,
+  property,
+  record,
+} from "fast-check";
+import {
   AT_ONCE,
   BEGINNING,
   caughtSignals,
@@ -260,6 +269,13 @@ const CASES: readonly (readonly [
     exited(0),
   ],
   [
+    "^Z and then SIGTERM: it ends instead",
+    TERMINAL,
+    [started, signal(abi.SIGTSTP), signal(abi.SIGTERM), timer("stop")],
+    "+TSTP stop=100 +TERM +CONT grace=5000",
+    null,
+  ],
+  [
     "SIGCONT without a stop of ours is passed on",
     TERMINAL,
     [started, signal(abi.SIGCONT), exits(0)],
@@ -341,4 +357,65 @@ test("signals that mean nothing at once are caught only where they are passed on
     expect(caughtSignals(rules).filter((it) => quiet.includes(it)))
       .toEqual(quiet);
   }
+});
+
+const EVENTS: readonly RunEvent[] = [
+  started,
+  lost,
+  exits(0),
+  exits(143),
+  timer("timeout"),
+  timer("grace"),
+  timer("stop"),
+  { kind: "undeliverable", signal: abi.SIGTERM },
+  ...[
+    abi.SIGHUP,
+    abi.SIGINT,
+    abi.SIGQUIT,
+    abi.SIGTERM,
+    abi.SIGUSR1,
+    abi.SIGALRM,
+    abi.SIGWINCH,
+    abi.SIGTSTP,
+    abi.SIGCONT,
+  ].map(signal),
+];
+
+test("whatever happens, an end is final, is reached by one kill at most, and what was told to end has a time", () => {
+  assert(
+    property(
+      record({
+        timeoutMs: option(constantFrom(1, 500)),
+        graceMs: option(constantFrom(1, 500)),
+        terminal: boolean(),
+      }),
+      array(constantFrom(...EVENTS), { maxLength: 12 }),
+      (rules, events) => {
+        let state: RunState = BEGINNING;
+        let kills = 0;
+        let timed = false;
+        for (const event of events) {
+          const before = state;
+          const step = nextStep(state, event, rules);
+          state = step.state;
+          if (before.kind === "over") {
+            expect(step).toEqual({ state: before, actions: [] });
+          }
+          for (const action of step.actions) {
+            if (action.kind === "kill_all") {
+              kills++;
+              expect(state.kind).toBe("over");
+            }
+            if (action.kind === "arm" && action.timer === "grace") timed = true;
+            if (action.kind === "forward" || action.kind === "suspend") {
+              expect(rules.terminal || rules.graceMs !== null).toBe(true);
+            }
+          }
+          if (state.kind === "ending") expect(timed).toBe(true);
+        }
+        expect(kills).toBeLessThanOrEqual(1);
+      },
+    ),
+    { numRuns: 2_000 },
+  );
 });

@@ -78,6 +78,18 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"] as const) {
   );
 }
 
+test("an end by SIGQUIT leaves no core file of ours", async () => {
+  const subject = setup(PLAIN);
+  const run = subject.start(
+    ["-P", ":workspace", "--", "sh", "-c", "touch up; exec sleep 60"],
+    { shell: 'ulimit -c unlimited; exec "$@"' },
+  );
+  await until(() => isThere(`${subject.work}/up`), "up");
+  process.kill(run.pid, "SIGQUIT");
+  expect((await run.outcome).end).toBe("SIGQUIT");
+  expect(readdirSync(subject.work)).toEqual(["up"]);
+});
+
 matrix(
   "SIGKILL to us ends everything inside and leaves no placeholder",
   EVERY_VARIANT,
