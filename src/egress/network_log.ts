@@ -5,9 +5,11 @@
  *
  * @module
  */
-import { closeSync, constants, fstatSync, openSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, writeSync } from "node:fs";
 import type { AbsPath } from "../policy/path.ts";
 import { fail, ok, type Result } from "../result.ts";
+import * as abi from "../sys/abi.ts";
+import { O_NOFOLLOW, openAt2 } from "../sys/calls.ts";
 import type { ProxyEvent } from "./context.ts";
 import { formatLogLine } from "./report.ts";
 
@@ -18,20 +20,18 @@ export interface NetworkLog {
   readonly close: () => string | null;
 }
 
-/** Opens the log for appending, mode 0600. Links of both kinds, directories, pipes and devices are refused. */
+/** Opens the log for appending, mode 0600. The path has no link in it. Links of both kinds, directories, pipes and devices are refused. */
 export function openNetworkLog(path: AbsPath): Result<NetworkLog, string> {
-  let fd: number;
-  try {
-    // O_NONBLOCK: a pipe without a reader must not hold the start; it is refused below.
-    fd = openSync(
-      Buffer.from(path, "latin1"),
-      constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT |
-        constants.O_NOFOLLOW | constants.O_NONBLOCK,
-      0o600,
-    );
-  } catch (error) {
-    return fail(errorCode(error));
-  }
+  // O_NONBLOCK: a pipe without a reader must not hold the start; it is refused below. No link: what was looked at is what is opened.
+  const opened = openAt2(
+    abi.AT_FDCWD,
+    path,
+    abi.O_WRONLY | abi.O_APPEND | abi.O_CREAT | O_NOFOLLOW | abi.O_NONBLOCK,
+    abi.RESOLVE_NO_SYMLINKS,
+    0o600,
+  );
+  if (!opened.ok) return fail(abi.errnoText(opened.error.errno));
+  const fd = opened.value;
   const found = fstatSync(fd);
   const why = !found.isFile()
     ? "it is no regular file"

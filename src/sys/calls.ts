@@ -117,17 +117,19 @@ function observeOpen(dirfd: number, path: string, result: number): void {
     );}
 }
 
-/** openat2(2). @param resolve RESOLVE_* bits of `linux/openat2.h` */
+/** openat2(2). @param resolve RESOLVE_* bits of `linux/openat2.h` @param mode only with O_CREAT */
 export function openAt2(
   dirfd: number,
   path: string,
   flags: number,
   resolve: number,
+  mode = 0,
 ): Result<number, SysError> {
   spoil();
   const how = stableBytes(abi.OPEN_HOW_BYTES);
   const view = new DataView(how.buffer);
   view.setUint32(0, flags | abi.O_CLOEXEC, true);
+  view.setUint32(8, mode, true);
   view.setUint32(16, resolve, true);
   return outcome(
     `openat2 ${path}`,

@@ -9,19 +9,21 @@
  */
 import type { ByteString } from "../bytes.ts";
 import { fail, ok, type Result } from "../result.ts";
-import { SYSCALLS } from "./abi.ts";
+import {
+  AF_INET,
+  AF_INET6,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  SOL_SOCKET,
+  SYSCALLS,
+} from "./abi.ts";
 import { close, poll, readFile } from "./calls.ts";
 import { stableBytes, syscall } from "./ffi.ts";
 
 const SYS = SYSCALLS[process.arch === "arm64" ? "arm64" : "x64"];
 
-// `bits/socket.h`, `bits/socket_type.h`, `netinet/in.h`, `netinet/tcp.h`, `asm-generic/socket.h`, `bits/poll.h`.
-const AF_INET = 2;
-const AF_INET6 = 10;
-const SOCK_STREAM = 1;
-const SOCK_CLOEXEC = 0o2000000;
-const SOCK_NONBLOCK = 0o4000;
-const SOL_SOCKET = 1;
+// `netinet/in.h`, `netinet/tcp.h`, `asm-generic/socket.h`, `bits/poll.h`.
 const SO_ERROR = 4;
 const SO_KEEPALIVE = 9;
 const IPPROTO_TCP = 6;

@@ -128,9 +128,14 @@ test("the log is appended to, private, and never a link or a directory", () => {
     symlinkSync(file, join(dir, "link"));
     expect(openNetworkLog(abs(join(dir, "link")))).toEqual({
       ok: false,
-      error: "ELOOP",
+      error: "ELOOP: a symbolic link stands in the way",
     });
-    expect(openNetworkLog(abs(dir))).toEqual({ ok: false, error: "EISDIR" });
+    symlinkSync(dir, join(dir, "folder"));
+    expect(openNetworkLog(abs(join(dir, "folder/log"))).ok).toBe(false);
+    expect(openNetworkLog(abs(dir))).toEqual({
+      ok: false,
+      error: "EISDIR: is a directory",
+    });
   } finally {
     rmSync(dir, { recursive: true });
   }
