@@ -35,6 +35,7 @@ import {
   readFile,
   spawn,
   stat,
+  type SysError,
   waitFor,
 } from "../sys/calls.ts";
 import { bwrapCandidates, judgeBwrap } from "./bwrap_choice.ts";
@@ -153,63 +154,74 @@ function listFiles(
   root: AbsPath,
   rg: AbsPath,
 ): Result<readonly ByteString[], string> {
-  const fds: number[] = [];
-  const high = (fd: ReturnType<typeof open>): number => {
-    if (!fd.ok) throw new CallFailed(abi.errnoText(fd.error.errno));
-    const moved = duplicate(fd.value, firstOwnFd());
-    close(fd.value);
-    if (!moved.ok) throw new CallFailed(abi.errnoText(moved.error.errno));
-    fds.push(moved.value);
-    return moved.value;
-  };
-  const written = (fd: number, limit: number): ByteString => {
-    const text = readFile(`/proc/self/fd/${fd}`, limit);
-    if (!text.ok) throw new CallFailed(`its list is too long`);
-    return text.value;
-  };
-  try {
-    closeOnExecFrom(3); // what the caller left open is not rg's
-    const nothing = high(open("/dev/null" as ByteString, abi.O_RDWR));
-    const list = high(memfdCreate("codex-rg", "data"));
-    const complaints = high(memfdCreate("codex-rg-errors", "data"));
-    const child = spawn({
-      path: rg,
-      argv: ["rg", ...WORDS, root],
-      environment: [],
-      session: "own",
-      descriptors: [[nothing, 0], [list, 1], [complaints, 2]],
-    });
-    if (!child.ok) {
-      return fail(
-        `${toText(rg)} can't be started: ${abi.errnoText(child.error.errno)}`,
-      );
-    }
-    const status = endOf(child.value);
-    if (status === null) {
-      return fail(`rg took more than ${WALK_LIMITS.timeMs} ms`);
-    }
-    const said = written(complaints, LIST_LIMIT_BYTES);
-    const serious = said.split("\n").find((line) =>
-      line !== "" && !HARMLESS.test(line)
-    );
-    if (serious !== undefined) {
-      return fail(`rg says "${toText(serious as ByteString)}"`);
-    }
-    if (status > 2) return fail(`rg ended with status ${status}`);
-    const start = root === "/" ? 1 : root.length + 1;
-    const paths = written(list, LIST_LIMIT_BYTES).split("\0");
-    return ok(
-      paths.slice(0, -1).map((path) => path.slice(start) as ByteString),
-    );
-  } catch (error) {
-    if (error instanceof CallFailed) return fail(error.message);
-    throw error;
-  } finally {
-    for (const fd of fds) close(fd);
-  }
+  closeOnExecFrom(3); // what the caller left open is not rg's
+  const opened = [
+    high(open("/dev/null" as ByteString, abi.O_RDWR)),
+    high(memfdCreate("codex-rg", "data")),
+    high(memfdCreate("codex-rg-errors", "data")),
+  ];
+  const listed = runRg(root, rg, opened);
+  for (const fd of opened) if (fd.ok) close(fd.value);
+  return listed;
 }
 
-class CallFailed extends Error {}
+/** @param opened its standard streams */
+function runRg(
+  root: AbsPath,
+  rg: AbsPath,
+  opened: readonly Result<number, SysError>[],
+): Result<readonly ByteString[], string> {
+  const fds: number[] = [];
+  for (const fd of opened) {
+    if (!fd.ok) return failed("its streams can't be made", fd.error);
+    fds.push(fd.value);
+  }
+  const child = spawn({
+    path: rg,
+    argv: ["rg", ...WORDS, root],
+    environment: [],
+    session: "own",
+    descriptors: fds.map((fd, index) => [fd, index] as const),
+  });
+  if (!child.ok) return failed(`${toText(rg)} can't be started`, child.error);
+  const status = endOf(child.value);
+  if (status === null) {
+    return fail(`rg took more than ${WALK_LIMITS.timeMs} ms`);
+  }
+  const [list, said] = fds.slice(1).map((fd) =>
+    readFile(`/proc/self/fd/${fd}`, LIST_LIMIT_BYTES)
+  );
+  if (list?.ok !== true || said?.ok !== true) {
+    return fail("its list is too long");
+  }
+  const serious = said.value.split("\n").find((line) =>
+    line !== "" && !HARMLESS.test(line)
+  );
+  if (serious !== undefined) {
+    return fail(`rg says "${toText(serious as ByteString)}"`);
+  }
+  if (status > 2) return fail(`rg ended with status ${status}`);
+  const start = root === "/" ? 1 : root.length + 1;
+  return ok(
+    list.value.split("\0").slice(0, -1)
+      .map((path) => path.slice(start) as ByteString),
+  );
+}
+
+/** The same open file under a number that no child's overwrites. */
+function high(fd: Result<number, SysError>): Result<number, SysError> {
+  if (!fd.ok) return fd;
+  const moved = duplicate(fd.value, firstOwnFd());
+  close(fd.value);
+  return moved;
+}
+
+function failed(
+  what: string,
+  { errno }: SysError,
+): { readonly ok: false; readonly error: string } {
+  return fail(`${what}: ${abi.errnoText(errno)}`);
+}
 
 /** What the walker judges by itself: a directory that is closed (EACCES) or went away (ENOENT). */
 const HARMLESS = /\(os error (2|13)\)$/;
