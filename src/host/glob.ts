@@ -8,25 +8,20 @@
  * @module
  */
 import { type ByteString, toText } from "../bytes.ts";
-import {
-  compileGlob,
-  type Component,
-  type Glob,
-  isAccepted,
-  START,
-  step,
-} from "../policy/glob.ts";
-import {
-  type AbsPath,
-  childOf,
-  depthOf,
-  isInside,
-  ROOT,
-} from "../policy/path.ts";
-import { DEV_SHM, isMadeFresh, placeOf, SYS } from "../policy/places.ts";
-import type { GlobDeny, Policy } from "../policy/policy.ts";
+import { isAccepted, START, step } from "../policy/glob.ts";
+import { type AbsPath, childOf, isInside } from "../policy/path.ts";
+import { isMadeFresh, SYS } from "../policy/places.ts";
+import type { Policy } from "../policy/policy.ts";
 import { fail, ok, type Result } from "../result.ts";
 import type { GlobMatch, PathFacts, PathKind } from "./facts.ts";
+import {
+  lastBytesOf,
+  type Search,
+  searchesByRoot,
+  testFor,
+  type Wanted,
+  wantedBy,
+} from "./glob_searches.ts";
 
 /** Bounds of all walks of a run together. Choices of ours. */
 export interface WalkLimits {
@@ -87,14 +82,6 @@ export type VisitEntry = (
   end: number,
   kind: PathKind | null,
 ) => void;
-
-/** One pattern to look for. */
-export interface Wanted {
-  readonly deny: GlobDeny;
-  readonly glob: Glob;
-  /** Canonical form of the pattern's prefix. */
-  readonly prefix: AbsPath;
-}
 
 /** Why a walk was given up: one line, no full stop. */
 export interface GlobError {
@@ -164,23 +151,6 @@ export function expandGlobs(
     : findMatches(wanted, policy.globScanMaxDepth, reader);
 }
 
-/** The patterns of `policy` that can be looked for. */
-export function wantedBy(policy: Policy, facts: PathFacts): readonly Wanted[] {
-  const wanted: Wanted[] = [];
-  for (const deny of policy.globs) {
-    const glob = compileGlob(deny.pattern);
-    const place = placeOf(facts, deny.prefix);
-    if (!glob.ok || place?.node !== "directory" || place.path === ROOT) {
-      continue;
-    }
-    if (isMadeFresh(place.path) && !isInside(place.path, { root: DEV_SHM })) {
-      continue;
-    }
-    wanted.push({ deny, glob: glob.value, prefix: place.path });
-  }
-  return wanted;
-}
-
 interface Walk {
   readonly reader: DirectoryReader;
   readonly limits: WalkLimits;
@@ -190,50 +160,6 @@ interface Walk {
   readonly lastBytes: Uint8Array | null;
   entries: number;
   error: GlobError | null;
-}
-
-/** One alternative of one pattern. */
-export interface Search {
-  readonly wanted: Wanted;
-  readonly components: readonly Component[];
-  /** Levels below the walk's root. */
-  readonly maxDepth: number;
-}
-
-/** Walks start at the outermost prefixes; a pattern further in says its way there as plain components. */
-export function searchesByRoot(
-  wanted: readonly Wanted[],
-  maxDepth: number | null,
-): ReadonlyMap<AbsPath, readonly Search[]> {
-  const prefixes = wanted.map((one) => one.prefix);
-  const byRoot = new Map<AbsPath, Search[]>();
-  for (const one of wanted) {
-    const root = prefixes.reduce(
-      (outer, prefix) =>
-        isInside(one.prefix, { root: prefix }) &&
-          depthOf(prefix) < depthOf(outer)
-          ? prefix
-          : outer,
-      one.prefix,
-    );
-    const way = one.prefix === root
-      ? []
-      : one.prefix.slice(root === "/" ? 1 : root.length + 1).split("/");
-    const plain = way.map(literalComponent);
-    const depth = maxDepth === null ? Infinity : maxDepth + way.length;
-    const searches = byRoot.get(root) ?? [];
-    byRoot.set(root, searches);
-    for (const rest of one.glob.alternatives) {
-      const components = [...plain, ...rest];
-      searches.push({ wanted: one, components, maxDepth: depth });
-    }
-  }
-  return byRoot;
-}
-
-function literalComponent(name: string): Component {
-  const literal = name as ByteString;
-  return { kind: "name", tokens: [], literal, suffix: literal };
 }
 
 interface SubDirectory {
@@ -380,39 +306,6 @@ function addMatch(
       `more than ${walk.limits.matches} matches, deny a directory that holds them instead`,
     );
   }
-}
-
-/** The last bytes of names that may match, `null` when any may. */
-function lastBytesOf(searches: readonly Search[]): Uint8Array | null {
-  const flags = new Uint8Array(256);
-  for (const { components } of searches) {
-    const last = components[components.length - 1];
-    if (last === undefined || last.kind === "deep" || last.suffix === "") {
-      return null;
-    }
-    flags[last.suffix.charCodeAt(last.suffix.length - 1)] = 1;
-  }
-  return flags;
-}
-
-/** A quick test of a file's last byte for one search: false means that it can't match. */
-function testFor(
-  { components }: Search,
-  state: number,
-): (buffer: Uint8Array, start: number, end: number) => boolean {
-  const last = components[components.length - 1];
-  if (state === 0 || last === undefined) return () => false;
-  if (last.kind === "deep" || last.suffix === "") return () => true;
-  const { suffix } = last;
-  const length = suffix.length;
-  const final = suffix.charCodeAt(length - 1);
-  return (buffer, start, end) => {
-    if (buffer[end - 1] !== final || end - start < length) return false;
-    for (let back = 2; back <= length; back++) {
-      if (buffer[end - back] !== suffix.charCodeAt(length - back)) return false;
-    }
-    return true;
-  };
 }
 
 function nameFrom(

@@ -8,7 +8,7 @@
 import type { ByteString } from "../bytes.ts";
 import { isAccepted, START, step } from "../policy/glob.ts";
 import { type AbsPath, childOf } from "../policy/path.ts";
-import type { Search } from "./glob.ts";
+import type { Search } from "./glob_searches.ts";
 
 /** A directory on the way: what the patterns make of it. */
 interface Way {

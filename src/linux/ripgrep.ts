@@ -11,12 +11,12 @@
 import { type ByteString, toText } from "../bytes.ts";
 import { factFromStat, type FactMap, probePath } from "../host/probe.ts";
 import type { GlobMatch, PathFacts } from "../host/facts.ts";
+import { WALK_LIMITS } from "../host/glob.ts";
 import {
   type Search,
   searchesByRoot,
-  WALK_LIMITS,
   wantedBy,
-} from "../host/glob.ts";
+} from "../host/glob_searches.ts";
 import { hiddenAmong } from "../host/listed_paths.ts";
 import type { AbsPath } from "../policy/path.ts";
 import type { Policy } from "../policy/policy.ts";

@@ -15,8 +15,8 @@ import {
   type DirectoryReader,
   findMatches,
   WALK_LIMITS,
-  type Wanted,
 } from "../../src/host/glob.ts";
+import type { Wanted } from "../../src/host/glob_searches.ts";
 import { compileGlob } from "../../src/policy/glob.ts";
 import { abs } from "../../src/policy/path.ts";
 import { ok } from "../../src/result.ts";

@@ -5,7 +5,7 @@
  */
 import { expect, test } from "bun:test";
 import { type ByteString, fromText } from "../../src/bytes.ts";
-import { searchesByRoot } from "../../src/host/glob.ts";
+import { searchesByRoot } from "../../src/host/glob_searches.ts";
 import { hiddenAmong } from "../../src/host/listed_paths.ts";
 import { compileGlob } from "../../src/policy/glob.ts";
 import { abs } from "../../src/policy/path.ts";
