@@ -1097,7 +1097,12 @@ function launchOf(
     : networkRequests().listenPorts(request.network);
   const orders: InnerOrders = {
     command: request.command,
-    environment: request.environment,
+    environment: request.network === null
+      ? request.environment
+      : networkRequests().asStarted(
+        request.environment,
+        prepared.innerWords,
+      ),
     filter: null,
     softNofile,
     passFds: request.passFds,

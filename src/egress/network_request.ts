@@ -80,6 +80,23 @@ function originText({ origin }: DomainRule): string {
     : `${toText(origin.file)} (${origin.key})`;
 }
 
+/** The environment where our executable is started inside by other words than its name alone: a view without its libraries. */
+export function asStarted(
+  environment: readonly ByteString[],
+  words: readonly string[],
+): readonly ByteString[] {
+  const name = words.at(-1);
+  if (name === undefined || words.length === 1) return environment;
+  return environment.map((entry) =>
+    entry.startsWith("GIT_SSH_COMMAND=")
+      ? entry.replace(
+        `'${name} proxy-connect`,
+        () => `'${words.join(" ")} proxy-connect`,
+      ) as ByteString
+      : entry
+  );
+}
+
 /** What is listened on inside. */
 export function listenPorts(request: NetworkRequest): readonly number[] {
   switch (request.kind) {

@@ -18,10 +18,12 @@ import {
 } from "node:fs";
 import { type AddressInfo, createConnection, createServer } from "node:net";
 import {
+  BOTH_ACTORS,
   EVERY_VARIANT,
   leaveClean,
   matrix,
   ourProcesses,
+  type Outcome,
   PLAIN,
   setup,
   type Subject,
@@ -271,6 +273,27 @@ matrix(
     expect(asked.stderr).toMatch(
       /^codex: Cannot connect to example\.org:22: the proxy answered 403 \(.*\)\n$/,
     );
+  },
+);
+
+matrix(
+  "it is so in a view without libraries too",
+  BOTH_ACTORS,
+  async ({ home, work, probe, codexRun }) => {
+    const folder = probe.slice(0, probe.lastIndexOf("/"));
+    writeFileSync(
+      `${home}/config.toml`,
+      `default_permissions = "p"\n[permissions.p]\nnetwork.managed = true\n[permissions.p.filesystem]\n"${folder}" = "read"\n"${work}" = "read"\n`,
+    );
+    const run = (words: readonly string[]): Promise<Outcome> =>
+      codexRun(["sandbox", "--report-blocked=never", "--", ...words]);
+    const { stdout } = await run([probe, "environ"]);
+    const command = /^GIT_SSH_COMMAND=ssh -o ProxyCommand='(.*) %h %p'$/m
+      .exec(stdout)?.[1]?.split(" ") ?? [];
+    expect(command.length).toBeGreaterThan(3);
+    const asked = await run([...command, "example.org", "22"]);
+    expect(asked.end).toBe(1);
+    expect(asked.stderr).toContain("example.org:22: the proxy answered 403");
   },
 );
 
