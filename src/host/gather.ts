@@ -102,9 +102,9 @@ function isOnOtherFileSystems(policy: Policy, paths: FactMap): boolean {
   ];
   return named.some((path) => {
     const fact = paths.get(path);
-    // A link leads anywhere.
-    return fact !== undefined && fact.kind !== "missing" &&
-      (fact.kind === "symlink" || fact.device !== root);
+    // A link leads anywhere, and what has no fact of its own lies behind one.
+    return fact === undefined || fact.kind === "symlink" ||
+      (fact.kind !== "missing" && fact.device !== root);
   });
 }
 

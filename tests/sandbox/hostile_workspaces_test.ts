@@ -638,6 +638,12 @@ matrix(
       expect(stderr).toMatch(
         /^codex: cannot enforce sandbox read-only path [^ ]+: its file system ignores case, [^\n]+\n$/,
       );
+      symlinkSync(work, `${dir}/l`);
+      const linked = await run(
+        ["-P", ":workspace", "-C", `${dir}/l`, "--", "echo", "ran"],
+        { cwd: "/" },
+      );
+      expect(linked).toMatchObject({ end: 125, stdout: "" });
       const read = await run(
         ["-P", ":read-only", "-C", work, "--", "ls", "-A"],
         { cwd: "/" },
