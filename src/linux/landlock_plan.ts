@@ -2,7 +2,7 @@
  * The plan of the Landlock rung: a layout's mount points as rules that allow.
  *
  * Pure. A rule holds for all below its path and nothing takes away from it, so a mount point needs one only where it gives more than
- * those above it. What a layout takes away inside is no rule at all: `ladder.ts` has said so before.
+ * those above it. What a layout takes away inside is no rule at all: `promises.ts` has said so before.
  *
  * @module
  */
@@ -11,21 +11,21 @@ import type { Layout } from "../policy/layout.ts";
 import { type AbsPath, ROOT } from "../policy/path.ts";
 import { DEV, PROC } from "../policy/places.ts";
 import type { Policy, PromiseName } from "../policy/policy.ts";
-import {
-  allowedAbove,
-  closesUnixSockets,
-  isRootWritable,
-  type KeptPromise,
-  type Rung,
-  wantedAt,
-  writableDirectories,
-} from "./ladder.ts";
+import type { Rung } from "./ladder.ts";
 import {
   grantedRights,
   type LandlockRights,
   rightsOf,
 } from "./landlock_abi.ts";
 import type { LandlockPlan, LandlockRule } from "./plan.ts";
+import {
+  allowedAbove,
+  closesUnixSockets,
+  isRootWritable,
+  type KeptPromise,
+  wantedAt,
+  writableDirectories,
+} from "./promises.ts";
 import type { FilterRequest } from "./seccomp/request.ts";
 
 /** What the plan is made from, beside what it passes on as it is. */
