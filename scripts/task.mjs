@@ -3,7 +3,7 @@
  *
  * Plain Node without dependencies. Progress goes to stderr; stdout belongs to what is run.
  *
- * Usage: node scripts/task.mjs build | sandbox ARGS… | test [PATH…] | gates | ok | bench ARGS… | fuzz
+ * Usage: node scripts/task.mjs build | sandbox ARGS… | test [PATH…] | gates | ok | bench ARGS… | compare ARGS… | fuzz
  *
  * @module
  */
@@ -26,7 +26,7 @@ import { outDir, repositoryRoot, setup, toolPath } from "./setup.mjs";
 const FILE_TIMEOUT_MS = 900_000;
 const TEST_TIMEOUT_MS = 60_000;
 
-const TASKS = { build, sandbox, test, gates, ok, bench, fuzz };
+const TASKS = { build, sandbox, test, gates, ok, bench, compare, fuzz };
 
 const [name = "", ...args] = process.argv.slice(2);
 const task = Object.hasOwn(TASKS, name) ? TASKS[name] : undefined;
@@ -55,6 +55,15 @@ function bench(words) {
   compile("--quiet");
   return passThrough(toolPath("bun"), [
     join(repositoryRoot, "scripts/bench.ts"),
+    ...words,
+  ]);
+}
+
+function compare(words) {
+  setup({ tests: true });
+  compile("--quiet");
+  return passThrough(toolPath("bun"), [
+    join(repositoryRoot, "scripts/compare.ts"),
     ...words,
   ]);
 }
