@@ -35,7 +35,6 @@ export function bwrapCandidates(
 ): AbsPath[] {
   const found: AbsPath[] = [];
   for (const entry of (path ?? "").split(":")) {
-    if (!entry.startsWith("/")) continue;
     const directory = toAbsPath(entry);
     if (directory === null) continue;
     const candidate = childOf(directory, name);

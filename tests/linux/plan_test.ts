@@ -329,6 +329,18 @@ for (const root of [true, false]) {
   });
 }
 
+test("below a writable root the host's /proc is bound read-only where no fresh one can be had", () => {
+  const plan = planOf(
+    { name: "x", why: "", entries: [["/", "write"]] },
+    { ...ABLE, trial: { kind: "works", proc: "host" } },
+  );
+  expect(plan.mounts.map(({ op }) => op)).toContainEqual({
+    kind: "bind_path",
+    access: "read_only",
+    path: abs("/proc"),
+  });
+});
+
 test("a supervised run leaves --die-with-parent to the watcher, the others have it", () => {
   const alone = planOf({ name: "x", why: "", entries: [READ] });
   const fds = { seccomp: "9", mounts: new Map<number, string>() };

@@ -41,6 +41,12 @@ const RUNS: readonly EscapeRun[] = [
 
 const NAP = "86396";
 
+/** `scripts/mutate.ts` tries only what it names: without a defence the other attempts would get through, to the host. */
+const only = process.env["CODEX_TEST_ESCAPES"];
+const TRIED = only === undefined
+  ? ESCAPES
+  : ESCAPES.filter(({ id }) => new RegExp(only).test(id));
+
 /** What came of all rows in one column. */
 interface Column {
   readonly variant: Variant;
@@ -90,7 +96,8 @@ async function attack(variant: Variant): Promise<Column> {
       if (run === "network") heard = host.heard();
       // A stream that needs a guard needs the inner stage too.
       if (run === "stream" && variant.stage === "one-start") continue;
-      const rows = ESCAPES.filter((row) => row.run === run);
+      const rows = TRIED.filter((row) => row.run === run);
+      if (rows.length === 0) continue;
       const { text, end } = await tryAll(subject, host, run, rows);
       ends[run] = end;
       for (const line of text.split("\n")) {
@@ -375,7 +382,7 @@ function quoted(word: string): string {
     : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-for (const row of ESCAPES) {
+for (const row of TRIED) {
   test.skipIf(row.only === "x64" && process.arch !== "x64")(
     `${row.class}, ${row.run}: ${row.id}: ${row.tries}: ${
       row.answer || "nothing"

@@ -118,17 +118,29 @@ const folders: string[] = [];
 let shared: { readonly codex: string; readonly probe: string } | null = null;
 const metadataBefore = new Set(METADATA.filter((path) => existsSync(path)));
 
+/** `CODEX_TEST_COLUMNS="root bundled"`: only these, for `scripts/mutate.ts`, which asks for a failure and not for a proof. */
+const wanted = (process.env["CODEX_TEST_COLUMNS"] ?? "").split(" ")
+  .filter((word) => word !== "");
+
+/** Those of one dimension that are wanted; all of them where none is named. */
+function onlyWanted<T extends string>(all: readonly T[]): readonly T[] {
+  const named = all.filter((one) => wanted.includes(one));
+  return named.length === 0 ? all : named;
+}
+
 /** The actors that this machine lets us be. */
-export const ACTORS: readonly Actor[] = isRoot ? ["root", "user"] : ["user"];
+export const ACTORS: readonly Actor[] = onlyWanted(
+  isRoot ? ["root", "user"] : ["user"],
+);
 
 /** The launchers that this machine has. */
-export const LAUNCHERS: readonly LauncherChoice[] = existsSync("/usr/bin/bwrap")
-  ? ["system", "bundled"]
-  : ["bundled"];
+export const LAUNCHERS: readonly LauncherChoice[] = onlyWanted(
+  existsSync("/usr/bin/bwrap") ? ["system", "bundled"] : ["bundled"],
+);
 
 /** Both actors, both launchers, both ways to start the command. */
 export const EVERY_VARIANT: readonly Variant[] = variants(
-  ["one-start", "inner"],
+  onlyWanted(["one-start", "inner"]),
 );
 
 /** Both actors and both ways, where the launcher makes no difference. */

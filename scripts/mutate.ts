@@ -1,0 +1,248 @@
+/**
+ * Takes each protective step of `tests/mutations/defences.ts` out, one at a time, and asks whether a test notices.
+ *
+ * Each step is taken out of a copy of the sources in a folder of its own; for a live test the copy is built. Then the named tests
+ * run, and at least one must fail. A text that stands in its file not exactly once is a failure too: the list is stale.
+ *
+ * Usage: bun scripts/mutate.ts [--list] [--pure | --live] [--jobs N] [WORD...]   only steps that contain every WORD
+ *
+ * Limits: the live tests' own: root shows most. Nothing is proved about tests that fail anyway; run the tests first.
+ *
+ * @module
+ */
+import { spawn, spawnSync } from "node:child_process";
+import {
+  cpSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { type Defence, DEFENCES } from "../tests/mutations/defences.ts";
+import { outDir, repositoryRoot } from "./build_files.ts";
+
+/** What of the tree is no source. */
+const LEFT_OUT = [".git", "build", "node_modules"];
+
+/** What no source of ours changes: spared to every build. */
+const BUILT = ["bwrap", "bwrap.json", "runtime", "runtime.json"] as const;
+
+/** As many as the machine has, and two are enough. */
+const JOBS = 2;
+
+const TEST_TIMEOUT_MS = 120_000;
+
+/** What came of one step's absence. */
+interface Verdict {
+  readonly defence: Defence;
+  /** The first failed test, or `null`. */
+  readonly noticedBy: string | null;
+  /** Why it could not be asked. */
+  readonly broken: string | null;
+  readonly seconds: number;
+}
+
+if (import.meta.main) await main(process.argv.slice(2));
+
+async function main(words: readonly string[]): Promise<void> {
+  const flag = (name: string): boolean => words.includes(name);
+  const at = words.indexOf("--jobs");
+  const jobs = at === -1 ? JOBS : Number(words[at + 1]);
+  const names = words.filter((word, index) =>
+    !word.startsWith("--") && index !== at + 1
+  );
+  const chosen = DEFENCES.filter(({ kind, step, file }) =>
+    !(flag("--pure") && kind === "live") &&
+    !(flag("--live") && kind === "pure") &&
+    names.every((name) => `${step} ${file}`.includes(name))
+  );
+  if (flag("--list")) {
+    for (const one of chosen) say(`${one.kind}  ${one.file}  ${one.step}`);
+    return;
+  }
+  const started = Date.now();
+  const verdicts = await judgeAll(chosen, jobs);
+  for (const one of verdicts) say(lineOf(one));
+  const missed = verdicts.filter(({ noticedBy }) => noticedBy === null);
+  say(
+    `${verdicts.length} steps taken out, ${
+      verdicts.length - missed.length
+    } noticed, ${missed.length} not (${
+      Math.round((Date.now() - started) / 1000)
+    } s)`,
+  );
+  process.exitCode = missed.length === 0 && verdicts.length > 0 ? 0 : 1;
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function lineOf({ defence, noticedBy, broken, seconds }: Verdict): string {
+  const verdict = noticedBy !== null
+    ? `noticed    | ${noticedBy}`
+    : broken !== null
+    ? `BROKEN     | ${broken}`
+    : "NOT NOTICED |";
+  return `${verdict} | ${defence.step} | ${defence.file} | ${
+    seconds.toFixed(1)
+  } s`;
+}
+
+/** In the order of the list; several at once, each in a folder of its own. */
+async function judgeAll(
+  defences: readonly Defence[],
+  jobs: number,
+): Promise<Verdict[]> {
+  const top = mkdtempSync("/var/tmp/codex-mutate-");
+  const verdicts: Verdict[] = [];
+  const queue = [...defences.entries()];
+  const worker = async (slot: number): Promise<void> => {
+    const tree = join(top, String(slot));
+    copyTree(tree);
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      const [index, defence] = next;
+      verdicts[index] = await judge(defence, tree);
+      process.stderr.write(`${lineOf(verdicts[index])}\n`);
+    }
+  };
+  // A live test ends what it started in its own end; a signal to us must not leave the copies.
+  const clean = (): void => rmSync(top, { recursive: true, force: true });
+  process.once("SIGINT", () => {
+    clean();
+    process.exit(130);
+  });
+  try {
+    const slots = Math.min(jobs, defences.length);
+    await Promise.all(Array.from({ length: slots }, (_, slot) => worker(slot)));
+  } finally {
+    clean();
+  }
+  return verdicts;
+}
+
+/** Readable to the other user of the live tests. */
+function copyTree(tree: string): void {
+  mkdirSync(join(tree, "build"), { recursive: true, mode: 0o755 });
+  spawnSync("chmod", ["755", join(tree, ".."), tree]);
+  for (const name of readdirSync(repositoryRoot)) {
+    if (LEFT_OUT.includes(name)) continue;
+    cpSync(join(repositoryRoot, name), join(tree, name), { recursive: true });
+  }
+  symlinkSync(
+    join(repositoryRoot, "node_modules"),
+    join(tree, "node_modules"),
+  );
+  for (const name of BUILT) {
+    const from = join(outDir, name);
+    try {
+      linkSync(from, join(tree, "build", name));
+    } catch {
+      cpSync(from, join(tree, "build", name)); // another file system
+    }
+  }
+}
+
+async function judge(defence: Defence, tree: string): Promise<Verdict> {
+  const started = Date.now();
+  const end = (noticedBy: string | null, broken: string | null): Verdict => ({
+    defence,
+    noticedBy,
+    broken,
+    seconds: (Date.now() - started) / 1000,
+  });
+  const path = join(tree, defence.file);
+  const source = readFileSync(path, "utf8");
+  const count = source.split(defence.text).length - 1;
+  if (count !== 1) return end(null, `its text is there ${count} times`);
+  writeFileSync(path, source.replace(defence.text, () => defence.instead));
+  try {
+    const failed = await firstFailure(defence, tree);
+    return typeof failed === "string" ? end(failed, null) : end(
+      null,
+      failed?.broken ?? null,
+    );
+  } finally {
+    writeFileSync(path, source);
+  }
+}
+
+async function firstFailure(
+  { kind, noticedBy, columns }: Defence,
+  tree: string,
+): Promise<string | { readonly broken: string } | null> {
+  if (kind === "live") {
+    const built = await run([bun(), "scripts/build.ts", "--quiet"], tree, {});
+    if (built.status !== 0) {
+      return { broken: `the build fails: ${built.text.trim().slice(-200)}` };
+    }
+  }
+  for (const [file, titles] of noticedBy) {
+    if (!existsSync(join(tree, "tests", file))) {
+      return { broken: `tests/${file} is not there` };
+    }
+    const isEscape = file.endsWith("escape_test.ts");
+    const { text, status } = await run(
+      [
+        ...[bun(), "test", `--timeout=${TEST_TIMEOUT_MS}`, "--bail"],
+        ...(titles === undefined || isEscape ? [] : ["-t", titles]),
+        `tests/${file}`,
+      ],
+      tree,
+      {
+        CODEX_BIN: join(tree, "build/codex"),
+        CODEX_BUILD_DIR: join(tree, "build"),
+        CODEX_TEST_COLUMNS: columns ?? "root bundled",
+        ...(isEscape && titles !== undefined
+          ? { CODEX_TEST_ESCAPES: titles }
+          : {}),
+      },
+    );
+    const failed = /^\(fail\) (.*?)(?: \[[\d.]+m?s\])?$/m.exec(text)?.[1];
+    if (failed !== undefined) return failed;
+    if (status !== 0 && !/^ *0 fail/m.test(text)) {
+      return { broken: `tests/${file}: ${text.trim().slice(-200)}` };
+    }
+  }
+  return null;
+}
+
+function bun(): string {
+  return process.execPath;
+}
+
+function run(
+  [program = "", ...words]: readonly string[],
+  cwd: string,
+  environment: Readonly<Record<string, string>>,
+): Promise<{ readonly status: number; readonly text: string }> {
+  return new Promise((resolve) => {
+    const child = spawn(program, words, {
+      cwd,
+      env: {
+        ...process.env,
+        CODEX_BUILD_DIR: join(cwd, "build"),
+        ...environment,
+      },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const chunks: Buffer[] = [];
+    child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
+    child.stderr.on("data", (chunk: Buffer) => chunks.push(chunk));
+    const clock = setTimeout(() => child.kill("SIGKILL"), 4 * TEST_TIMEOUT_MS);
+    child.on("close", (status) => {
+      clearTimeout(clock);
+      resolve({
+        status: status ?? 125,
+        text: Buffer.concat(chunks).toString(),
+      });
+    });
+  });
+}

@@ -1,0 +1,752 @@
+/**
+ * The protective steps of the Linux sandbox, one by one: what is lost when it is taken out, how it is taken out, and which tests must
+ * then fail. `scripts/mutate.ts` does so.
+ *
+ * `text` stands in the file exactly once; `instead` is what a patched copy has in its place, and takes that one step out and nothing
+ * else. The rules of the policy engine and of the layers of config have tables of their own: `tests/policy/mutation_test.ts` and
+ * `tests/config/mutation_test.ts`.
+ *
+ * @module
+ */
+
+/**
+ * Tests that must notice: a file below `tests/`, and a pattern over the titles where the whole file would take long. For the escape
+ * test it is one over the rows' ids, and no other row is tried: what such a row does must be harmless without the defence.
+ */
+export type Notice = readonly [file: string, titles?: string];
+
+/** One protective step. */
+export interface Defence {
+  /** The step, as a sentence that is no longer true without it. */
+  readonly step: string;
+  readonly file: string;
+  readonly text: string;
+  readonly instead: string;
+  /** `live`: through a build with the patch. `pure`: the sources are enough. */
+  readonly kind: "live" | "pure";
+  /** One failure in any of them is enough. */
+  readonly noticedBy: readonly Notice[];
+  /** Columns of the live tests; without it: root, the bundled bubblewrap, both ways to start. */
+  readonly columns?: string;
+}
+
+const ESCAPES = "sandbox/escape_test.ts";
+const CONFINEMENT = "sandbox/confinement_test.ts";
+const WORKSPACE = "sandbox/workspace_test.ts";
+const LIFE = "sandbox/life_test.ts";
+const STATE = "sandbox/state_test.ts";
+const STREAMS = "sandbox/streams_test.ts";
+const LAUNCHER = "sandbox/launcher_test.ts";
+const SWAPS = "sandbox/swap_test.ts";
+const PLAN = "linux/plan_test.ts";
+const FILTERS = "linux/seccomp/filters_test.ts";
+const CHOICE = "linux/bwrap_choice_test.ts";
+const ARGV = "src/linux/bwrap_argv.ts";
+const MOUNTS = "src/linux/mounts.ts";
+const RULES = "src/linux/seccomp/rules.ts";
+const PLACES = "src/linux/placeholders.ts";
+const VERIFY = "src/linux/verify_mounts.ts";
+const TRUST = "src/linux/bwrap_choice.ts";
+
+function live(
+  step: string,
+  file: string,
+  text: string,
+  instead: string,
+  ...noticedBy: readonly Notice[]
+): Defence {
+  return { step, file, text, instead, kind: "live", noticedBy };
+}
+
+function pure(
+  step: string,
+  file: string,
+  text: string,
+  instead: string,
+  ...noticedBy: readonly Notice[]
+): Defence {
+  return { step, file, text, instead, kind: "pure", noticedBy };
+}
+
+const NAMESPACES: readonly Defence[] = [
+  live(
+    "process numbers are the sandbox's own",
+    ARGV,
+    `    "--unshare-pid",\n    "--unshare-ipc",\n    "--unshare-uts",\n  ];`,
+    `    "--unshare-ipc",\n    "--unshare-uts",\n  ];`,
+    [ESCAPES, "^(nice-host|pidfd-host)$"],
+  ),
+  live(
+    "SysV and POSIX objects are the sandbox's own",
+    ARGV,
+    `    "--unshare-ipc",\n    "--unshare-uts",\n  ];`,
+    `    "--unshare-uts",\n  ];`,
+    [ESCAPES, "^(shm-key|posix-queue)$"],
+  ),
+  live(
+    "the host name is the sandbox's own",
+    ARGV,
+    `    "--unshare-uts",\n  ];`,
+    `  ];`,
+    [CONFINEMENT, "namespaces are its own"],
+  ),
+  live(
+    "a run without network has a network namespace of its own",
+    ARGV,
+    `if (plan.network !== "host") words.push("--unshare-net");`,
+    "",
+    [ESCAPES, "^tcp-host$"],
+  ),
+  live(
+    "all capabilities are dropped",
+    ARGV,
+    `words.push("--cap-drop", "ALL");`,
+    "",
+    [ESCAPES, "^(umount-file-mask|mknod-tmp|chroot)$"],
+  ),
+  live(
+    "no nested user namespace can be made",
+    ARGV,
+    `if (plan.disableUserns) words.push("--disable-userns");`,
+    "",
+    [ESCAPES, "^unshare-user$"],
+  ),
+  live(
+    "the command has a session of its own",
+    ARGV,
+    `words.push("--new-session");`,
+    "",
+    [CONFINEMENT, "controlling terminal"],
+    [ESCAPES, "^tty-open$"],
+  ),
+  live(
+    "a run without a supervisor dies with the thread that started it",
+    ARGV,
+    `if (fds.supervised === null) words.push("--die-with-parent");`,
+    "",
+    [LIFE, "SIGKILL to us ends everything|thread that started it"],
+  ),
+  live(
+    "the filter is loaded",
+    ARGV,
+    `if (fds.seccomp !== null) words.push("--seccomp", fds.seccomp);`,
+    "",
+    [CONFINEMENT, "no capability, no_new_privs and a filter"],
+  ),
+];
+
+const MOUNT_STEPS: readonly Defence[] = [
+  live(
+    "the host's root is bound read-only",
+    MOUNTS,
+    `op: bindPath("read_only", "/"),`,
+    `op: bindPath("writable", "/"),`,
+    [ESCAPES, "^outside-write$"],
+  ),
+  live(
+    "what is read-only is bound read-only, by path",
+    ARGV,
+    `        op.access === "writable" ? "--bind" : "--ro-bind",\n        op.path,\n        op.path,`,
+    `        "--bind",\n        op.path,\n        op.path,`,
+    [ESCAPES, "^outside-write$"],
+  ),
+  live(
+    "what is read-only is bound read-only, by descriptor",
+    ARGV,
+    `        op.access === "writable" ? "--bind-fd" : "--ro-bind-fd",\n        required(fd, op),`,
+    `        "--bind-fd",\n        required(fd, op),`,
+    [ESCAPES, "^(git-write-plain|locked-write)$"],
+  ),
+  pure(
+    "/sys is read-only where nothing but the network is confined",
+    MOUNTS,
+    `        request.exists(SYS)\n      ? [{`,
+    `        false\n      ? [{`,
+    ["linux/captured_test.ts"],
+  ),
+  pure(
+    "/sys is read-only below a root that a policy makes writable",
+    "src/policy/rules.ts",
+    `  rules.own.set(SYS, { kind: "system", path: SYS });`,
+    ``,
+    [PLAN],
+  ),
+  live(
+    "/dev is private",
+    MOUNTS,
+    `    { op: { kind: "dev" }, reason: "a private /dev with the harmless devices" },`,
+    "",
+    [ESCAPES, "^private-dev-shm$"],
+  ),
+  live(
+    "/proc/sys is read-only",
+    MOUNTS,
+    `      "/proc/sys",\n      "kernel settings`,
+    `      "/proc/nowhere",\n      "kernel settings`,
+    [ESCAPES, "^write-proc-sys-kernel-hostname$"],
+  ),
+  pure(
+    "sysrq-trigger is read-only",
+    MOUNTS,
+    `...readOnly("/proc/sysrq-trigger",`,
+    `...readOnly("/proc/nowhere",`,
+    [PLAN],
+  ),
+  live(
+    "what root alone could write below /proc is read-only",
+    MOUNTS,
+    `ROOT_KNOBS.flatMap(([path, reason]) => readOnly(path, reason))`,
+    `[]`,
+    [ESCAPES, "^proc-(any|top-read-only)$"],
+  ),
+  pure(
+    "init's pipe is hidden from root",
+    MOUNTS,
+    `request.exists(INIT_PIPE)`,
+    `false`,
+    [PLAN, "uid 0 alone"],
+  ),
+  live(
+    "process 1 is covered",
+    MOUNTS,
+    `    {
+      op: { kind: "tmpfs", path: "/proc/1" as AbsPath, mode: 0o000 },
+      reason: "PID 1 is the reaper: its memory is out of reach",
+    },
+    {
+      op: { kind: "remount_read_only", path: "/proc/1" as AbsPath },
+      reason: "the mask itself can't be written",
+    },
+`,
+    "",
+    [ESCAPES, "^init-(environ|maps)$"],
+  ),
+  live(
+    "a masked file is closed",
+    MOUNTS,
+    `          op: { kind: "empty_file", path: point.path, mode: 0o000 },`,
+    `          op: { kind: "empty_file", path: point.path, mode: 0o444 },`,
+    [ESCAPES, "^secret-read$"],
+  ),
+  live(
+    "a masked folder is closed",
+    MOUNTS,
+    `            mode: point.traversable ? 0o111 : 0o000,`,
+    `            mode: 0o555,`,
+    [ESCAPES, "^vault-list$"],
+  ),
+  live(
+    "a mask becomes read-only",
+    MOUNTS,
+    `      steps.push({
+        op: { kind: "remount_read_only", path: top },`,
+    `      if (false) steps.push({
+        op: { kind: "remount_read_only", path: top },`,
+    [ESCAPES, "^(vault-chmod|agents-fill)$"],
+  ),
+  live(
+    "an empty root becomes read-only",
+    MOUNTS,
+    `    ...(root.state === "masked"
+      ? [{
+        op: { kind: "remount_read_only", path: ROOT } as const,`,
+    `    ...(false
+      ? [{
+        op: { kind: "remount_read_only", path: ROOT } as const,`,
+    ["sandbox/policy_kernel_test.ts"],
+    [PLAN],
+  ),
+  pure(
+    "the host's /proc stays read-only where no fresh one can be had",
+    MOUNTS,
+    `op: bindPath("read_only", PROC),`,
+    `op: bindPath("writable", PROC),`,
+    [PLAN],
+    ["linux/captured_test.ts"],
+  ),
+];
+
+const FILTER_RULES: readonly Defence[] = [
+  pure(
+    "a foreign architecture is killed",
+    "src/linux/seccomp/filters.ts",
+    `      then: "native",\n      otherwise: "KILL",`,
+    `      then: "native",\n      otherwise: "ALLOW",`,
+    [FILTERS],
+  ),
+  pure(
+    "x32 is killed",
+    "src/linux/seccomp/filters.ts",
+    `...(arch === "x86_64" ? killX32() : []),`,
+    "",
+    [FILTERS],
+  ),
+  pure(
+    "sockets are an allow list without network",
+    RULES,
+    `return [ISOLATED_SOCKET_RULE, SOCKETPAIR_RULE];`,
+    `return [SOCKETPAIR_RULE];`,
+    [FILTERS],
+  ),
+  pure(
+    "no datagram pair reaches the host's sockets",
+    RULES,
+    `return [ISOLATED_SOCKET_RULE, SOCKETPAIR_RULE];`,
+    `return [ISOLATED_SOCKET_RULE];`,
+    [FILTERS],
+  ),
+  pure(
+    "netlink is the routing protocol only",
+    RULES,
+    `tests: [intEquals(0, AF_NETLINK), intEquals(2, NETLINK_ROUTE)],`,
+    `tests: [intEquals(0, AF_NETLINK)],`,
+    [FILTERS],
+  ),
+  pure(
+    "loopback = false leaves no socket",
+    RULES,
+    `return [NO_SOCKET_RULE, SOCKETPAIR_RULE, TIGHT_RULE];`,
+    `return [SOCKETPAIR_RULE, TIGHT_RULE];`,
+    [FILTERS],
+  ),
+  pure(
+    "the enabled network is no hypervisor and no raw frames",
+    RULES,
+    `return [HOST_SOCKET_RULE];`,
+    `return [];`,
+    [FILTERS],
+  ),
+  pure(
+    "nobody types into a terminal",
+    RULES,
+    `    TERMINAL_RULE,\n    ...(request.namespaces`,
+    `    ...(request.namespaces`,
+    [FILTERS],
+  ),
+  pure(
+    "the low half of ioctl's request decides",
+    RULES,
+    `    tests: [intEquals(1, command)],`,
+    `    tests: [intEquals(1, command), { arg: 1, half: "high", is: "equal", value: 0 }],`,
+    [FILTERS],
+  ),
+  pure(
+    "clone3 is not there",
+    RULES,
+    `    CLONE3_RULE,\n    ...(request.debug`,
+    `    ...(request.debug`,
+    [FILTERS],
+  ),
+  pure(
+    "other processes' memory is closed",
+    RULES,
+    `...(request.debug ? [] : [DEBUG_RULE]),`,
+    ``,
+    [FILTERS],
+  ),
+  ...[
+    ["io_uring", `["io_uring_setup", "io_uring_enter", "io_uring_register"]`],
+    ["descriptors of other processes", `["pidfd_getfd"]`],
+    ["keyrings", `["add_key", "request_key", "keyctl"]`],
+    ["bpf, userfaultfd and perf", `["bpf", "userfaultfd", "perf_event_open"]`],
+    ["handles", `["open_by_handle_at"]`],
+    ["kexec", `["kexec_load", "kexec_file_load"]`],
+    ["modules", `["init_module", "finit_module", "delete_module"]`],
+  ].map(([what, calls]) =>
+    pure(
+      `${what}: denied`,
+      RULES,
+      calls ?? "",
+      `[]`,
+      [FILTERS],
+    )
+  ),
+];
+
+const STATE_STEPS: readonly Defence[] = [
+  live(
+    "inherited descriptors are closed",
+    "src/linux/launcher.ts",
+    `const closing = closeOnExecFrom(3);`,
+    `const closing = closeOnExecFrom(1000);`,
+    [STATE, "no descriptor but 0 to 2"],
+    [ESCAPES, "^inherited$"],
+  ),
+  live(
+    "SIGPIPE is given back",
+    "src/linux/launcher.ts",
+    `for (const signal of [abi.SIGPIPE, abi.SIGXFSZ]) {`,
+    `for (const signal of [abi.SIGXFSZ]) {`,
+    [STATE, "SIGPIPE|no signal is ignored"],
+  ),
+  live(
+    "the limit of open files is given back",
+    "src/linux/launcher.ts",
+    `  const limit = setSoftLimit(abi.RLIMIT_NOFILE, softNofile);
+  return limit.ok`,
+    `  const limit = ok(undefined) as ReturnType<typeof setSoftLimit>;
+  return limit.ok`,
+    [STATE],
+  ),
+  live(
+    "loader variables never reach bubblewrap",
+    "src/backend.ts",
+    `environment: request.environment.filter((entry) => !isLoaderEntry(entry)),`,
+    `environment: request.environment,`,
+    ["sandbox/loader_test.ts"],
+    [STATE, "byte for byte"],
+  ),
+  live(
+    "a directory or a disk as a stream is refused",
+    "src/backend.ts",
+    `  if (type === abi.S_IFDIR) return "a directory";`,
+    "",
+    [STATE, "directory"],
+  ),
+  live(
+    "a disk as a stream is refused",
+    "src/backend.ts",
+    `  return type === abi.S_IFBLK ? "a block device" : null;`,
+    `  return null;`,
+    [STATE, "block device"],
+  ),
+  live(
+    "a stream opened for reading is guarded",
+    "src/backend.ts",
+    `    guarded.push(fd);\n  }\n  const [first] = guarded;`,
+    `  }\n  const [first] = guarded;`,
+    [STREAMS],
+  ),
+  live(
+    "a protected file below a writable root is refused as a stream",
+    "src/backend.ts",
+    `      if (liesBelow(path, writable)) {`,
+    `      if (false) {`,
+    [STREAMS, "protected file below"],
+  ),
+  live(
+    "the guard handles truncation",
+    "src/linux/landlock.ts",
+    `export const HANDLED_RIGHTS = LANDLOCK_ACCESS_FS_WRITE_FILE |
+  LANDLOCK_ACCESS_FS_TRUNCATE | LANDLOCK_ACCESS_FS_REFER;`,
+    `export const HANDLED_RIGHTS = LANDLOCK_ACCESS_FS_WRITE_FILE |
+  LANDLOCK_ACCESS_FS_REFER;`,
+    [STREAMS],
+  ),
+  live(
+    "a stream behind --pass-fd is guarded too",
+    "src/backend.ts",
+    `  const fds = [0, 1, 2, ...request.passFds];
+  const streams = readOnlyStreams(`,
+    `  const fds = [0, 1, 2];
+  const streams = readOnlyStreams(`,
+    [STREAMS, "pass-fd"],
+  ),
+  live(
+    "the inner stage refuses to go on with capabilities",
+    "src/linux/inner_stage.ts",
+    `  if (sets.length !== 2 || sets.some((set) => !/^0+$/.test(set[1] ?? ""))) {`,
+    `  if (false) {`,
+    ["sandbox/placeholder_test.ts", "refuses to go on with capabilities"],
+  ),
+];
+
+const LIFE_STEPS: readonly Defence[] = [
+  live(
+    "signals to us end what is inside",
+    "src/linux/supervisor.ts",
+    `catchSignals(caughtSignals(rules)`,
+    `catchSignals([]`,
+    [LIFE, "SIGTERM to us ends|SIGTERM at any moment"],
+  ),
+  live(
+    "the watcher ends what is inside when the supervisor is killed",
+    "src/linux/watcher.ts",
+    `  endSandbox(orders.info, orders.sync);\n`,
+    ``,
+    [LIFE, "SIGKILL to us ends everything"],
+  ),
+  live(
+    "the watcher removes the placeholders",
+    "src/linux/watcher.ts",
+    `    releasePlaceholders(orders.placeholders, orders.records);`,
+    ``,
+    [LIFE, "SIGKILL to us ends everything"],
+  ),
+  live(
+    "the supervisor removes the placeholders",
+    "src/linux/run.ts",
+    `    releasePlaceholders(run.held, run.recordsFd);`,
+    ``,
+    [WORKSPACE, "missing .git"],
+  ),
+  live(
+    "what is left in the background is killed at the end",
+    "src/linux/run.ts",
+    `  if (pid !== null) killInit(pid, run.sync);
+  kill(run.bwrap, abi.SIGKILL);`,
+    `  kill(run.bwrap, abi.SIGKILL);`,
+    [LIFE, "SIGTERM to us ends|SIGTERM at any moment|killed while it sets up"],
+  ),
+  live(
+    "orphans of a killed monitor come to the supervisor",
+    "src/linux/run.ts",
+    `  killOrphans(run.watcher);\n  const gone`,
+    `  const gone`,
+    [LIFE, "killed while it sets up|bubblewrap's own processes"],
+  ),
+  live(
+    "what dead runs left is reclaimed",
+    "src/linux/supervisor.ts",
+    `if (recordsFd !== null && home !== null) reclaimPlaceholders(home);`,
+    ``,
+    [LIFE, "the next run removes"],
+  ),
+  live(
+    "a placeholder is held by a shared lock",
+    PLACES,
+    `  const locked = flock(fd, abi.LOCK_SH);`,
+    `  const locked = ok(0) as ReturnType<typeof flock>;`,
+    [LIFE, "does not open up one that goes on|the first of two runs"],
+  ),
+  live(
+    "a placeholder is removed under the exclusive lock only",
+    PLACES,
+    `  if (!flock(lockFd, abi.LOCK_EX | abi.LOCK_NB).ok) return false;`,
+    ``,
+    [LIFE, "does not open up one that goes on|the first of two runs"],
+  ),
+  live(
+    "only what is recorded is removed",
+    PLACES,
+    `      record: ours ? record : null,`,
+    `      record,`,
+    ["sandbox/placeholder_test.ts"],
+  ),
+  live(
+    "a filled placeholder file stays",
+    PLACES,
+    `  if (node === "file" && now.value.sizeBytes !== 0) return true;`,
+    ``,
+    ["sandbox/placeholder_test.ts"],
+  ),
+  live(
+    "what was put in a placeholder's place stays",
+    PLACES,
+    `  if (!same) return true;`,
+    ``,
+    ["sandbox/placeholder_test.ts"],
+  ),
+  live(
+    "a leftover is removed only if it is the recorded inode",
+    PLACES,
+    `    return stat.inode === text.inode && stat.device === text.device;`,
+    `    return true;`,
+    ["sandbox/placeholder_test.ts"],
+  ),
+  live(
+    "a leftover that somebody holds is not removed",
+    PLACES,
+    `    if (flock(fd.value, abi.LOCK_EX | abi.LOCK_NB).ok) {`,
+    `    if (true) {`,
+    [LIFE, "does not open up one that goes on"],
+    ["sandbox/placeholder_test.ts"],
+  ),
+  live(
+    "a state folder that others can write is not used",
+    "src/host/state_folder.ts",
+    `      (stat.value.mode & 0o077) !== 0`,
+    `      false`,
+    ["sandbox/placeholder_test.ts"],
+    [LAUNCHER, "state folder"],
+  ),
+];
+
+const VERIFICATION: readonly Defence[] = [
+  live(
+    "what is bound is what was seen",
+    "src/linux/launcher.ts",
+    `  if (stat.value.device !== seen.device || stat.value.inode !== seen.inode) {`,
+    `  if (false) {`,
+    [SWAPS],
+  ),
+  live(
+    "no link is followed to what is bound",
+    "src/linux/launcher.ts",
+    `openAt2(abi.AT_FDCWD, path, abi.O_PATH, abi.RESOLVE_NO_SYMLINKS),`,
+    `openAt2(abi.AT_FDCWD, path, abi.O_PATH, 0),`,
+    [SWAPS],
+  ),
+  live(
+    "a mount that is not there stops the run",
+    VERIFY,
+    `if (options === undefined) return swapped(place, "it is not mounted");`,
+    `if (options === undefined) return ok(undefined);`,
+    [SWAPS],
+  ),
+  live(
+    "a mount that shows something else stops the run",
+    VERIFY,
+    `  return same ? ok(undefined) : swapped(place, "something else is mounted");`,
+    `  return ok(undefined);`,
+    [SWAPS],
+  ),
+  live(
+    "an old bubblewrap is verified",
+    "src/linux/planner.ts",
+    `    supervisor.push("mount verification");`,
+    `    void 0;`,
+    [SWAPS],
+    [PLAN],
+  ),
+];
+
+const TRUST_STEPS: readonly Defence[] = [
+  pure(
+    "a bwrap and its folders belong to root",
+    TRUST,
+    `    if (at.uid !== 0) {`,
+    `    if (false) {`,
+    [CHOICE],
+  ),
+  pure(
+    "nobody else can write them",
+    TRUST,
+    `    if (at.kind !== "symlink" && (at.mode & 0o022) !== 0) {`,
+    `    if (false) {`,
+    [CHOICE],
+  ),
+  pure(
+    "a setuid bwrap is not run",
+    TRUST,
+    `  if ((fact.mode & 0o6000) !== 0) {`,
+    `  if (false) {`,
+    [CHOICE],
+  ),
+  pure(
+    "a bwrap in the workspace is not run",
+    TRUST,
+    `    if (isInside(real, { root })) {`,
+    `    if (false) {`,
+    [CHOICE],
+  ),
+  pure(
+    "relative entries of PATH are not looked at",
+    TRUST,
+    `    const directory = toAbsPath(entry);`,
+    "    const directory = toAbsPath(`/work/${entry}`);",
+    [CHOICE],
+  ),
+  live(
+    "a bwrap without an option that the plan needs is passed over",
+    TRUST,
+    "  return ability.options.includes(` ${option} `);",
+    "  return ability.options !== option;",
+    [LAUNCHER, "is passed over"],
+  ),
+  live(
+    "the bundled bubblewrap is compared with its digest",
+    "src/linux/bundled_bwrap.ts",
+    `  if (digest !== BWRAP_SHA256) {`,
+    `  if (false) {`,
+    [LAUNCHER, "one bit changed"],
+  ),
+];
+
+const SEALING: readonly Defence[] = [
+  live(
+    "bunfig.toml of the working directory is not read",
+    "scripts/build.ts",
+    `  "--no-compile-autoload-bunfig",\n`,
+    ``,
+    ["build/build_test.ts"],
+    ["build/sealed_runtime_test.ts"],
+  ),
+  live(
+    "the runtime sees no setting of its caller",
+    "scripts/seal_runtime.ts",
+    `    new DataView(entry.buffer).setBigUint64(0, BigInt(seal.stubAddress), true);`,
+    `    new DataView(entry.buffer).setBigUint64(0, BigInt(seal.oldEntry), true);`,
+    ["build/seal_runtime_test.ts"],
+    ["build/sealed_runtime_test.ts"],
+  ),
+  live(
+    "a setuid executable of ours refuses to run",
+    "src/host/origin.ts",
+    `  if (own.uid !== own.euid || own.gid !== own.egid) {`,
+    `  if (false) {`,
+    ["sandbox/calling_test.ts", "is refused to others in one line"],
+  ),
+];
+
+const KEPT: readonly Defence[] = [
+  live(
+    "a kept start holds only while every answer is the same",
+    "src/kept_start.ts",
+    `    if (answerNow(kind, subject, environment) !== answer) return false;`,
+    ``,
+    ["sandbox/kept_start_test.ts"],
+  ),
+  live(
+    "a kept start belongs to one key",
+    "src/kept_start.ts",
+    `    return kept.key === place.key ? kept : null;`,
+    `    return kept;`,
+    ["sandbox/kept_start_test.ts"],
+  ),
+  live(
+    "a kept start is read from our own folder only",
+    "src/kept_start.ts",
+    `  if (!isOurs) return null;`,
+    ``,
+    ["sandbox/kept_start_test.ts"],
+  ),
+  live(
+    "a kept start binds what was seen",
+    "src/kept_start.ts",
+    `      return there?.ok === true && there.value.device === one.device &&
+          there.value.inode === one.inode`,
+    `      return there?.ok === true`,
+    ["sandbox/kept_start_test.ts"],
+  ),
+  live(
+    "a kept start looks at the streams anew",
+    "src/kept_start.ts",
+    `if (!areStreamsPlain() || environment.some(mayActOnLoader)) return;`,
+    `if (environment.some(mayActOnLoader)) return;`,
+    ["sandbox/kept_start_test.ts"],
+    [STREAMS],
+  ),
+  live(
+    "a kept start leaves loader variables to the long way",
+    "src/kept_start.ts",
+    `if (!areStreamsPlain() || environment.some(mayActOnLoader)) return;`,
+    `if (!areStreamsPlain()) return;`,
+    ["sandbox/kept_start_test.ts"],
+    ["sandbox/loader_test.ts"],
+  ),
+];
+
+const PROJECTS: readonly Defence[] = [
+  pure(
+    "a project sets no loader variable",
+    "src/config/project.ts",
+    `    if (name !== "PATH" && !isLoaderVariable(name)) continue;`,
+    `    continue;`,
+    ["config/project_test.ts"],
+  ),
+];
+
+/** All of them. */
+export const DEFENCES: readonly Defence[] = [
+  ...NAMESPACES,
+  ...MOUNT_STEPS,
+  ...FILTER_RULES,
+  ...STATE_STEPS,
+  ...LIFE_STEPS,
+  ...VERIFICATION,
+  ...TRUST_STEPS,
+  ...SEALING,
+  ...KEPT,
+  ...PROJECTS,
+];

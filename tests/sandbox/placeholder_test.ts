@@ -1,0 +1,152 @@
+/**
+ * What of a placeholder's place is never removed: what was there before, what somebody filled, what took its place.
+ *
+ * @module
+ */
+import { afterAll, expect } from "bun:test";
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  BOTH_STAGES,
+  isThere,
+  leaveClean,
+  matrix,
+  ourProcesses,
+  type Subject,
+  until,
+  untilNobodyIsLeft,
+} from "./harness.ts";
+
+afterAll(leaveClean);
+
+const WAIT = "touch up; while [ ! -e go ]; do sleep 0.02; done";
+
+/** A run of `:workspace` that is up; `end` lets it go and waits for its end. */
+async function during(
+  { start, work, outside }: Subject,
+  flags: readonly string[],
+): Promise<() => Promise<void>> {
+  const going = start([...flags, "--", "sh", "-c", WAIT]);
+  await until(() => isThere(`${work}/up`), "up");
+  return async () => {
+    await outside(["touch", "go"]);
+    expect((await going.outcome).end).toBe(0);
+  };
+}
+
+const WORKSPACE = ["-P", ":workspace"];
+
+matrix(
+  "an empty folder that was there before the run is there afterwards",
+  BOTH_STAGES,
+  async ({ run, outside, work }) => {
+    await outside(["mkdir", ".agents"]);
+    for (let round = 0; round < 2; round++) {
+      expect((await run([...WORKSPACE, "--", "true"])).end).toBe(0);
+    }
+    expect(readdirSync(work)).toEqual([".agents"]);
+  },
+);
+
+matrix(
+  "what the host writes into a placeholder file stays",
+  BOTH_STAGES,
+  async (subject) => {
+    const { home, work, outside } = subject;
+    writeFileSync(
+      `${home}/config.toml`,
+      `default_permissions = "p"\n[permissions.p]\nextends = ":workspace"\n[permissions.p.filesystem]\n"${work}/ghost" = "deny"\n`,
+    );
+    const end = await during(subject, []);
+    await outside(["sh", "-c", "echo mine > ghost"]);
+    await end();
+    expect(readFileSync(`${work}/ghost`, "utf8")).toBe("mine\n");
+    expect(readdirSync(work).sort()).toEqual(["ghost", "go", "up"]);
+  },
+);
+
+matrix(
+  "an empty folder that the host put in a placeholder's place stays",
+  BOTH_STAGES,
+  async (subject) => {
+    const { work, outside } = subject;
+    const end = await during(subject, WORKSPACE);
+    const line = "mkdir new; rmdir .agents; mv -T new .agents";
+    expect((await outside(["sh", "-ec", line])).end).toBe(0);
+    await end();
+    expect(readdirSync(work).sort()).toEqual([".agents", "go", "up"]);
+  },
+);
+
+matrix(
+  "an empty folder that took a dead run's place is not reclaimed",
+  BOTH_STAGES,
+  async (subject) => {
+    const { work, outside, run } = subject;
+    const { start } = subject;
+    const going = start([...WORKSPACE, "--", "sh", "-c", WAIT]);
+    await until(() => isThere(`${work}/up`), "up");
+    for (const { pid } of ourProcesses()) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // gone with the others
+      }
+    }
+    await going.outcome;
+    await untilNobodyIsLeft();
+    // Whoever died first, the placeholders are here or gone by now.
+    const line = "mkdir new; rmdir .agents || :; mv -T new .agents";
+    await outside(["sh", "-c", line]);
+    for (let round = 0; round < 2; round++) {
+      expect((await run([...WORKSPACE, "--", "true"])).end).toBe(0);
+    }
+    expect(isThere(`${work}/.agents`)).toBe(true);
+  },
+);
+
+matrix(
+  "a state folder that others can write is refused where records are needed",
+  BOTH_STAGES,
+  async ({ run, work, home }) => {
+    expect((await run([...WORKSPACE, "--", "true"])).end).toBe(0);
+    chmodSync(`${home}/sandbox`, 0o777);
+    const { end, stdout, stderr } = await run([
+      ...[...WORKSPACE, "--", "echo", "ran"],
+    ]);
+    expect({ end, stdout }).toEqual({ end: 125, stdout: "" });
+    expect(stderr).toMatch(/^codex: [^\n]*must belong to you[^\n]*\n$/);
+    expect(readdirSync(work)).toEqual([]);
+  },
+);
+
+matrix(
+  "the caller's own inner stage refuses to go on with capabilities",
+  BOTH_STAGES.filter(({ actor, stage }) =>
+    actor === "root" && stage === "inner"
+  ),
+  async ({ outside, codex, work, dir }) => {
+    const profile = JSON.stringify({
+      type: "managed",
+      file_system: {
+        type: "restricted",
+        entries: [{
+          path: { type: "special", value: { kind: "root" } },
+          access: "read",
+        }],
+      },
+      network: "restricted",
+    });
+    await outside(["ln", "-s", codex, `${work}/codex-linux-sandbox`]);
+    const { end, stdout, stderr } = await outside([
+      ...[`${work}/codex-linux-sandbox`, "--sandbox-policy-cwd", dir],
+      ...["--permission-profile", profile],
+      ...["--apply-seccomp-then-exec", "--", "echo", "ran"],
+    ]);
+    expect({ end, stdout, stderr }).toEqual({
+      end: 125,
+      stdout: "",
+      stderr:
+        "codex: Linux sandbox retained effective or permitted capabilities\n",
+    });
+  },
+);
