@@ -160,9 +160,18 @@ async function judge(defence: Defence, tree: string): Promise<Verdict> {
   });
   const path = join(tree, defence.file);
   const source = readFileSync(path, "utf8");
-  const count = source.split(defence.text).length - 1;
-  if (count !== 1) return end(null, `its text is there ${count} times`);
-  writeFileSync(path, source.replace(defence.text, () => defence.instead));
+  let mutant = source;
+  for (
+    const { text, instead } of [
+      defence,
+      ...(defence.also ? [defence.also] : []),
+    ]
+  ) {
+    const count = mutant.split(text).length - 1;
+    if (count !== 1) return end(null, `its text is there ${count} times`);
+    mutant = mutant.replace(text, () => instead);
+  }
+  writeFileSync(path, mutant);
   try {
     const failed = await firstFailure(defence, tree);
     return typeof failed === "string" ? end(failed, null) : end(

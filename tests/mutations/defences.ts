@@ -22,6 +22,8 @@ export interface Defence {
   readonly file: string;
   readonly text: string;
   readonly instead: string;
+  /** Where two steps cover each other, both go: the other one, in the same file. */
+  readonly also?: { readonly text: string; readonly instead: string };
   /** `live`: through a build with the patch. `pure`: the sources are enough. */
   readonly kind: "live" | "pure";
   /** One failure in any of them is enough. */
@@ -56,6 +58,11 @@ function live(
   ...noticedBy: readonly Notice[]
 ): Defence {
   return { step, file, text, instead, kind: "live", noticedBy };
+}
+
+/** Where it takes the system's bubblewrap to notice. */
+function withSystem(defence: Defence): Defence {
+  return { ...defence, columns: "root system" };
 }
 
 function pure(
@@ -116,8 +123,7 @@ const NAMESPACES: readonly Defence[] = [
     ARGV,
     `words.push("--new-session");`,
     "",
-    [CONFINEMENT, "controlling terminal"],
-    [ESCAPES, "^tty-open$"],
+    [CONFINEMENT, "whose streams are no terminal"],
   ),
   live(
     "a run without a supervisor dies with the thread that started it",
@@ -364,14 +370,13 @@ const FILTER_RULES: readonly Defence[] = [
 ];
 
 const STATE_STEPS: readonly Defence[] = [
-  live(
+  withSystem(live(
     "inherited descriptors are closed",
     "src/linux/launcher.ts",
     `const closing = closeOnExecFrom(3);`,
     `const closing = closeOnExecFrom(1000);`,
     [STATE, "no descriptor but 0 to 2"],
-    [ESCAPES, "^inherited$"],
-  ),
+  )),
   live(
     "SIGPIPE is given back",
     "src/linux/launcher.ts",
@@ -388,14 +393,14 @@ const STATE_STEPS: readonly Defence[] = [
   return limit.ok`,
     [STATE],
   ),
-  live(
+  withSystem(live(
     "loader variables never reach bubblewrap",
     "src/backend.ts",
     `environment: request.environment.filter((entry) => !isLoaderEntry(entry)),`,
     `environment: request.environment,`,
     ["sandbox/loader_test.ts"],
     [STATE, "byte for byte"],
-  ),
+  )),
   live(
     "a directory or a disk as a stream is refused",
     "src/backend.ts",
@@ -455,9 +460,9 @@ const LIFE_STEPS: readonly Defence[] = [
   live(
     "signals to us end what is inside",
     "src/linux/supervisor.ts",
-    `catchSignals(caughtSignals(rules)`,
-    `catchSignals([]`,
-    [LIFE, "SIGTERM to us ends|SIGTERM at any moment"],
+    `isServed ? [...caughtSignals(rules), abi.SIGCHLD] : caughtSignals(rules),`,
+    `[],`,
+    [LIFE, "end of the cleaning up"],
   ),
   live(
     "the watcher ends what is inside when the supervisor is killed",
@@ -480,21 +485,27 @@ const LIFE_STEPS: readonly Defence[] = [
     ``,
     [WORKSPACE, "missing .git"],
   ),
-  live(
-    "what is left in the background is killed at the end",
-    "src/linux/run.ts",
-    `  if (pid !== null) killInit(pid, run.sync);
+  {
+    ...live(
+      "the sandbox's first process is killed, by number or as an orphan",
+      "src/linux/run.ts",
+      `  if (pid !== null) killInit(pid, run.sync);
   kill(run.bwrap, abi.SIGKILL);`,
-    `  kill(run.bwrap, abi.SIGKILL);`,
-    [LIFE, "SIGTERM to us ends|SIGTERM at any moment|killed while it sets up"],
-  ),
-  live(
-    "orphans of a killed monitor come to the supervisor",
+      `  kill(run.bwrap, abi.SIGKILL);`,
+      [LIFE, "end of the cleaning up"],
+    ),
+    also: {
+      text: `  killOrphans(run.watcher);\n  const gone`,
+      instead: `  const gone`,
+    },
+  },
+  withSystem(live(
+    "orphans of a killed monitor come to the supervisor and are killed",
     "src/linux/run.ts",
     `  killOrphans(run.watcher);\n  const gone`,
     `  const gone`,
-    [LIFE, "killed while it sets up|bubblewrap's own processes"],
-  ),
+    [SWAPS, "leaves a process of the sandbox behind"],
+  )),
   live(
     "what dead runs left is reclaimed",
     "src/linux/supervisor.ts",
@@ -577,20 +588,27 @@ const VERIFICATION: readonly Defence[] = [
     `openAt2(abi.AT_FDCWD, path, abi.O_PATH, 0),`,
     [SWAPS],
   ),
-  live(
+  withSystem(live(
     "a mount that is not there stops the run",
     VERIFY,
     `if (options === undefined) return swapped(place, "it is not mounted");`,
     `if (options === undefined) return ok(undefined);`,
     [SWAPS],
-  ),
-  live(
+  )),
+  withSystem(live(
+    "a mount that should be read-only and isn't stops the run",
+    VERIFY,
+    `  if (readOnly && !options.includes("ro")) {`,
+    `  if (false) {`,
+    [SWAPS],
+  )),
+  withSystem(live(
     "a mount that shows something else stops the run",
     VERIFY,
     `  return same ? ok(undefined) : swapped(place, "something else is mounted");`,
     `  return ok(undefined);`,
     [SWAPS],
-  ),
+  )),
   live(
     "an old bubblewrap is verified",
     "src/linux/planner.ts",
@@ -637,13 +655,13 @@ const TRUST_STEPS: readonly Defence[] = [
     "    const directory = toAbsPath(`/work/${entry}`);",
     [CHOICE],
   ),
-  live(
+  withSystem(live(
     "a bwrap without an option that the plan needs is passed over",
     TRUST,
     "  return ability.options.includes(` ${option} `);",
     "  return ability.options !== option;",
     [LAUNCHER, "is passed over"],
-  ),
+  )),
   live(
     "the bundled bubblewrap is compared with its digest",
     "src/linux/bundled_bwrap.ts",
@@ -692,7 +710,7 @@ const KEPT: readonly Defence[] = [
     "src/kept_start.ts",
     `    return kept.key === place.key ? kept : null;`,
     `    return kept;`,
-    ["sandbox/kept_start_test.ts"],
+    ["sandbox/kept_file_test.ts"],
   ),
   live(
     "a kept start is read from our own folder only",
@@ -707,7 +725,7 @@ const KEPT: readonly Defence[] = [
     `      return there?.ok === true && there.value.device === one.device &&
           there.value.inode === one.inode`,
     `      return there?.ok === true`,
-    ["sandbox/kept_start_test.ts"],
+    ["sandbox/kept_file_test.ts"],
   ),
   live(
     "a kept start looks at the streams anew",

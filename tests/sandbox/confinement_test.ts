@@ -6,7 +6,7 @@
  * @module
  */
 import { afterAll, expect, test } from "bun:test";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { hostname } from "node:os";
 import {
@@ -49,6 +49,18 @@ matrix(
       `${codex} sandbox --launcher ${launcher} --stage ${stage} -- ${probe} tty`;
     const { stdout } = await outside(["script", "-qec", line, "/dev/null"]);
     expect(stdout.trim()).toBe("ENXIO");
+  },
+);
+
+matrix(
+  "a command whose streams are no terminal can't open its caller's either",
+  EVERY_VARIANT,
+  async ({ outside, codex, probe, work, variant }) => {
+    const { launcher, stage } = variant;
+    const line =
+      `${codex} sandbox --launcher ${launcher} --stage ${stage} -- ${probe} tty </dev/null 2>&1 | cat >${work}/answer`;
+    await outside(["script", "-qec", line, "/dev/null"]);
+    expect(readFileSync(`${work}/answer`, "utf8")).toBe("ENXIO\n");
   },
 );
 

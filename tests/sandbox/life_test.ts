@@ -91,6 +91,27 @@ test("an end by SIGQUIT leaves no core file of ours", async () => {
 });
 
 matrix(
+  "a signal's end is the end of the cleaning up too: nobody else does it afterwards",
+  BOTH_STAGES,
+  async ({ start, work }) => {
+    for (let round = 0; round < 5; round++) {
+      // Nothing of the sandbox holds a pipe of ours: the outcome is there as soon as codex itself is gone.
+      const going = start(
+        ["-P", ":workspace", "--", "sh", "-c", `touch up; sleep ${NAP}`],
+        // Far less than a supervisor waits for a sandbox that doesn't go.
+        { shell: 'exec "$@" >/dev/null 2>&1', timeoutMs: 8_000 },
+      );
+      await until(() => isThere(`${work}/up`), "up");
+      process.kill(going.pid, "SIGTERM");
+      expect((await going.outcome).end).toBe("SIGTERM");
+      expect(placeholders(work)).toEqual([]);
+      rmSync(`${work}/up`);
+    }
+    await untilNobodyIsLeft();
+  },
+);
+
+matrix(
   "SIGKILL to us ends everything inside and leaves no placeholder",
   EVERY_VARIANT,
   async (subject) => {

@@ -23,6 +23,7 @@ import {
   leaveClean,
   matrix,
   notProved,
+  ourProcesses,
   PLAIN,
   setup,
   type Subject,
@@ -175,6 +176,44 @@ os.execv("/usr/bin/bwrap",a)
     },
   );
 }
+
+test.skipIf(!canLie)(
+  "a bubblewrap that ends and leaves a process of the sandbox behind is cleaned up after",
+  async () => {
+    const subject = setup({ ...PLAIN, actor: "root", launcher: "system" });
+    await prepare(subject);
+    const folder = mkdtempSync("/opt/codex-live-");
+    trusted.push(folder);
+    chmodSync(folder, 0o755);
+    // The child holds --sync-fd, as one does that waits for a dead monitor; nobody was told its number.
+    writeFileSync(
+      `${folder}/bwrap`,
+      `#!/usr/bin/python3
+import os,sys
+a=sys.argv
+if "--sync-fd" not in a: os.execv("/usr/bin/bwrap",a)
+if os.fork()==0:
+ os.setsid()
+ keep=int(a[a.index("--sync-fd")+1])
+ for fd in range(3,1024):
+  if fd!=keep:
+   try: os.close(fd)
+   except OSError: pass
+ os.execv("/bin/sleep",["sleep","86394"])
+sys.stderr.write("bwrap: no more\\n")
+os._exit(1)
+`,
+    );
+    chmodSync(`${folder}/bwrap`, 0o755);
+    const { end } = await subject.run(
+      ["--", "/bin/sh", "-c", "/bin/touch ran"],
+      { env: { PATH: folder } },
+    );
+    expect(end).toBe(125);
+    expect(ourProcesses().map(({ words }) => words)).toEqual([]);
+    expect(isThere(`${subject.work}/.git`)).toBe(false);
+  },
+);
 
 test.skipIf(!canLie)(
   "control: a bubblewrap that changes nothing starts the command",
