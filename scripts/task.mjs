@@ -3,7 +3,8 @@
  *
  * Plain Node without dependencies. Progress goes to stderr; stdout belongs to what is run.
  *
- * Usage: node scripts/task.mjs build | sandbox ARGS… | test [PATH…] | gates | ok | bench ARGS… | compare ARGS… | fuzz
+ * Usage: node scripts/task.mjs build | sandbox ARGS… | test [PATH…] | gates | ok | bench ARGS… | compare ARGS… | fuzz |
+ *   mutate ARGS… | soak ARGS…
  *
  * @module
  */
@@ -26,7 +27,18 @@ import { outDir, repositoryRoot, setup, toolPath } from "./setup.mjs";
 const FILE_TIMEOUT_MS = 900_000;
 const TEST_TIMEOUT_MS = 60_000;
 
-const TASKS = { build, sandbox, test, gates, ok, bench, compare, fuzz };
+const TASKS = {
+  build,
+  sandbox,
+  test,
+  gates,
+  ok,
+  bench,
+  fuzz,
+  compare: (words) => script("compare", words),
+  mutate: (words) => script("mutate", words),
+  soak: (words) => script("soak", words),
+};
 
 const [name = "", ...args] = process.argv.slice(2);
 const task = Object.hasOwn(TASKS, name) ? TASKS[name] : undefined;
@@ -59,11 +71,12 @@ function bench(words) {
   ]);
 }
 
-function compare(words) {
+/** A script of ours that works on the finished build. */
+function script(name, words) {
   setup({ tests: true });
   compile("--quiet");
   return passThrough(toolPath("bun"), [
-    join(repositoryRoot, "scripts/compare.ts"),
+    join(repositoryRoot, `scripts/${name}.ts`),
     ...words,
   ]);
 }

@@ -370,13 +370,13 @@ const FILTER_RULES: readonly Defence[] = [
 ];
 
 const STATE_STEPS: readonly Defence[] = [
-  withSystem(live(
+  live(
     "inherited descriptors are closed",
     "src/linux/launcher.ts",
     `const closing = closeOnExecFrom(3);`,
     `const closing = closeOnExecFrom(1000);`,
     [STATE, "no descriptor but 0 to 2"],
-  )),
+  ),
   live(
     "SIGPIPE is given back",
     "src/linux/launcher.ts",
