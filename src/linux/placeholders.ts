@@ -169,6 +169,7 @@ function makeOne(
     const locked = lockShared(parent.value, name, node);
     if (locked === "gone") continue;
     if (typeof locked === "string") {
+      if (made.ok) takeBack(parent.value, name, node);
       if (recorded === null) unlinkAt(recordsFd, record, 0);
       close(parent.value);
       return fail({ kind: "placeholder", path, why: locked });
@@ -188,13 +189,8 @@ function makeOne(
       });
       if (!written.ok) {
         close(fd);
-        if (made.ok) {
-          unlinkAt(
-            parent.value,
-            name,
-            node === "directory" ? abi.AT_REMOVEDIR : 0,
-          );
-        }
+        if (made.ok) takeBack(parent.value, name, node);
+        if (recorded === null) unlinkAt(recordsFd, record, 0);
         close(parent.value);
         return written;
       }
@@ -222,6 +218,19 @@ function isMarked(fd: number): boolean {
   const modified = modifiedAt(fd);
   return modified.ok && modified.value[0] === MARK[0] &&
     modified.value[1] === MARK[1];
+}
+
+/** Removes what was just made and can't be relied on, unless somebody has filled it already. */
+function takeBack(
+  parentFd: number,
+  name: string,
+  node: "directory" | "file",
+): void {
+  if (node === "file") {
+    const now = lstatAt(parentFd, name);
+    if (!now.ok || now.value.sizeBytes !== 0) return;
+  }
+  unlinkAt(parentFd, name, node === "directory" ? abi.AT_REMOVEDIR : 0);
 }
 
 function create(

@@ -105,6 +105,33 @@ matrix(
 );
 
 matrix(
+  "a run that has too few descriptors leaves neither placeholder nor record",
+  BOTH_STAGES,
+  async ({ run, work, home }) => {
+    // Not /tmp: what other runs hold there keeps its record, as it should.
+    writeFileSync(
+      `${home}/config.toml`,
+      'default_permissions = "p"\n[permissions.p.filesystem]\n":root" = "read"\n":workspace_roots" = "write"\n',
+    );
+    expect((await run(["--", "true"])).end).toBe(0);
+    for (let limit = 8; limit < 40; limit++) {
+      const { end } = await run(["--", "true"], {
+        shell: `ulimit -n ${limit}; exec "$@"`,
+      });
+      const left = [
+        ...readdirSync(work),
+        ...readdirSync(`${home}/sandbox/placeholders`),
+      ];
+      expect({ limit, end, left }).toEqual({
+        limit,
+        end: end === 0 ? 0 : 125,
+        left: [],
+      });
+    }
+  },
+);
+
+matrix(
   "a state folder that others can write is refused where records are needed",
   BOTH_STAGES,
   async ({ run, work, home }) => {

@@ -1,0 +1,193 @@
+/**
+ * Where the soak test stands: folders of its own, a copy of the executable, runs, and a look for whatever is left.
+ *
+ * Everything that is started carries a mark in its environment or runs the copy of the executable; nothing is ended by name.
+ *
+ * @module
+ */
+import { spawn } from "node:child_process";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { outDir } from "./build_files.ts";
+
+/** The command of a run that doesn't end by itself. */
+export const NAP = "86390";
+
+const NAMES = [".git", ".agents", ".codex"];
+
+/** How a run ended. */
+export interface Ended {
+  /** The status, or the signal's name. */
+  readonly end: number | string;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A run that goes on. */
+export interface Going {
+  readonly pid: number;
+  readonly ended: Promise<Ended>;
+}
+
+/** Folders and runs of one soak test. */
+export interface Ground {
+  readonly top: string;
+  readonly home: string;
+  readonly work: string;
+  readonly codex: string;
+  /** Starts any program in `work`. */
+  readonly start: (words: readonly string[], cwd?: string) => Going;
+  /** Pids of everything that was started and is still there. */
+  readonly processes: () => number[];
+  /** What is left of runs that are over, waited for a while: one line each. */
+  readonly leftovers: (folders?: readonly string[]) => Promise<string[]>;
+  readonly clean: () => void;
+}
+
+/** Makes the folders, closed to nobody. The profile's one writable root is the workspace: /tmp is others' too. */
+export function makeGround(): Ground {
+  const top = mkdtempSync("/var/tmp/codex-soak-");
+  const [home, work, codex] = ["home", "work", "codex"].map((name) =>
+    join(top, name)
+  ) as [string, string, string];
+  chmodSync(top, 0o755);
+  for (const folder of [home, work]) mkdirSync(folder);
+  copyFileSync(join(outDir, "codex"), codex);
+  chmodSync(codex, 0o755);
+  writeFileSync(join(home, "config.toml"), CONFIG);
+  const mark = `CODEX_SOAK=${top}`;
+  const start = (words: readonly string[], cwd = work): Going => {
+    const [program = "", ...rest] = words;
+    const child = spawn(program, rest, {
+      cwd,
+      env: {
+        PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
+        HOME: home,
+        CODEX_HOME: home,
+        CODEX_SOAK: top,
+        LC_ALL: "C",
+      },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const texts = ["", ""];
+    child.stdout.on("data", (chunk) => texts[0] += chunk);
+    child.stderr.on("data", (chunk) => texts[1] += chunk);
+    const ended = new Promise<Ended>((resolve) => {
+      child.on(
+        "error",
+        (error) =>
+          resolve({ end: "not started", stdout: "", stderr: error.message }),
+      );
+      child.on("close", (status, signal) =>
+        resolve({
+          end: signal ?? status ?? "unknown",
+          stdout: texts[0] ?? "",
+          stderr: texts[1] ?? "",
+        }));
+    });
+    return { pid: child.pid ?? 0, ended };
+  };
+  const processes = (): number[] => processesOf(mark, codex);
+  return {
+    top,
+    home,
+    work,
+    codex,
+    start,
+    processes,
+    leftovers: (folders = [work]) => leftovers({ home, folders, processes }),
+    clean: () => {
+      for (const pid of processes()) {
+        try {
+          process.kill(pid, "SIGKILL");
+        } catch {
+          // gone meanwhile
+        }
+      }
+      rmSync(top, { recursive: true, force: true });
+    },
+  };
+}
+
+const CONFIG = `default_permissions = "soak"
+[permissions.soak]
+extends = ":read-only"
+[permissions.soak.filesystem]
+":workspace_roots" = "write"
+`;
+
+function processesOf(mark: string, codex: string): number[] {
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap(
+    (name) => {
+      try {
+        if (/^State:\s*Z/m.test(readFileSync(`/proc/${name}/status`, "utf8"))) {
+          return [];
+        }
+        const isMarked = readFileSync(`/proc/${name}/environ`, "latin1")
+          .split("\0").includes(mark);
+        const isOurs = isMarked || readlinkSync(`/proc/${name}/exe`) === codex;
+        return isOurs ? [Number(name)] : [];
+      } catch {
+        return []; // gone meanwhile, or not ours
+      }
+    },
+  );
+}
+
+async function leftovers(
+  { home, folders, processes }: {
+    readonly home: string;
+    readonly folders: readonly string[];
+    readonly processes: () => number[];
+  },
+): Promise<string[]> {
+  const deadline = performance.now() + 5_000;
+  for (;;) {
+    const found = [
+      ...processes().map((pid) => `process ${pid}: ${wordsOf(pid)}`),
+      ...folders.flatMap((folder) =>
+        NAMES.map((name) => join(folder, name)).filter((path) =>
+          existsSync(path)
+        ).map((path) => `file ${path}`)
+      ),
+      ...readIfThere(join(home, "sandbox/placeholders")).map((name) =>
+        `record ${name}`
+      ),
+      ...readFileSync("/proc/self/mountinfo", "utf8").split("\n").filter((
+        line,
+      ) => line.includes("codex-soak-")).map((line) => `mount ${line}`),
+    ];
+    if (found.length === 0 || performance.now() > deadline) return found;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+function readIfThere(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+/** A process's command line, as far as it can be read. */
+export function wordsOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ")
+      .trim().slice(0, 120);
+  } catch {
+    return "";
+  }
+}
