@@ -549,6 +549,17 @@ const LIFE_STEPS: readonly Defence[] = [
     ["sandbox/placeholder_test.ts"],
   ),
   live(
+    "a placeholder that can't be recorded is taken back, with its record",
+    PLACES,
+    `        if (made.ok) takeBack(parent.value, name, node);
+        if (recorded === null) unlinkAt(recordsFd, record, 0);
+        close(parent.value);
+        return written;`,
+    `        close(parent.value);
+        return written;`,
+    ["sandbox/placeholder_test.ts", "too few descriptors"],
+  ),
+  live(
     "a leftover is removed only if it is the recorded inode",
     PLACES,
     `    return stat.inode === text.inode && stat.device === text.device;`,

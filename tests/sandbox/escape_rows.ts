@@ -2660,8 +2660,8 @@ const OWN = group("our own files", [
   },
   {
     id: "etc-codex",
-    tries: "make /etc/codex",
-    how: [["mkdirat", AT, "s:/etc/codex", 0o755]],
+    tries: "make a folder beside /etc/codex",
+    how: [["mkdirat", AT, "s:/etc/{name}", 0o755]],
     answer: "EROFS",
     why: "class 21: requirements that root owns",
   },
