@@ -4,7 +4,7 @@
  * Each step is taken out of a copy of the sources in a folder of its own; for a live test the copy is built. Then the named tests
  * run, and at least one must fail. A text that stands in its file not exactly once is a failure too: the list is stale.
  *
- * Usage: bun scripts/mutate.ts [--list] [--pure | --live] [--jobs N] [WORD...]   only steps that contain every WORD
+ * Usage: bun scripts/mutate.ts [--list] [--pure | --live] [--markdown] [--jobs N] [WORD...]   only steps that contain every WORD
  *
  * Limits: the live tests' own: root shows most. Nothing is proved about tests that fail anyway; run the tests first.
  *
@@ -69,7 +69,13 @@ async function main(words: readonly string[]): Promise<void> {
   }
   const started = Date.now();
   const verdicts = await judgeAll(chosen, jobs);
-  for (const one of verdicts) say(lineOf(one));
+  if (flag("--markdown")) {
+    say("| taken out | where | noticed by |");
+    say("| --------- | ----- | ---------- |");
+  }
+  for (const one of verdicts) {
+    say(flag("--markdown") ? rowOf(one) : lineOf(one));
+  }
   const missed = verdicts.filter(({ noticedBy }) => noticedBy === null);
   say(
     `${verdicts.length} steps taken out, ${
@@ -94,6 +100,13 @@ function lineOf({ defence, noticedBy, broken, seconds }: Verdict): string {
   return `${verdict} | ${defence.step} | ${defence.file} | ${
     seconds.toFixed(1)
   } s`;
+}
+
+/** A row of the table in docs/testing.md. */
+function rowOf({ defence, noticedBy }: Verdict): string {
+  const title = (noticedBy ?? "nothing").replace(/ \[[^\]]*\]$/, "")
+    .replaceAll("|", "\\|");
+  return `| ${defence.step} | \`${defence.file}\` | ${title} |`;
 }
 
 /** In the order of the list; several at once, each in a folder of its own. */

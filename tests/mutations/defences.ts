@@ -325,15 +325,17 @@ const FILTER_RULES: readonly Defence[] = [
   pure(
     "nobody types into a terminal",
     RULES,
-    `    TERMINAL_RULE,\n    ...(request.namespaces`,
-    `    ...(request.namespaces`,
+    `    request.attributes === "denied" ? QUIET_TERMINAL_RULE : TERMINAL_RULE,`,
+    ``,
     [FILTERS],
   ),
   pure(
     "the low half of ioctl's request decides",
     RULES,
-    `    tests: [intEquals(1, command)],`,
-    `    tests: [intEquals(1, command), { arg: 1, half: "high", is: "equal", value: 0 }],`,
+    `  cases: [TIOCSTI, TIOCLINUX].map((command) => ({
+    tests: [intEquals(1, command)],`,
+    `  cases: [TIOCSTI, TIOCLINUX].map((command) => ({
+    tests: [intEquals(1, command), { arg: 1, half: "high", is: "equal", value: 0 }],`,
     [FILTERS],
   ),
   pure(
@@ -380,8 +382,8 @@ const STATE_STEPS: readonly Defence[] = [
   live(
     "SIGPIPE is given back",
     "src/linux/launcher.ts",
-    `for (const signal of [abi.SIGPIPE, abi.SIGXFSZ]) {`,
-    `for (const signal of [abi.SIGXFSZ]) {`,
+    `for (const signal of [abi.SIGPIPE, abi.SIGXFSZ, abi.SIGCHLD]) {`,
+    `for (const signal of [abi.SIGXFSZ, abi.SIGCHLD]) {`,
     [STATE, "SIGPIPE|no signal is ignored"],
   ),
   live(
@@ -417,17 +419,17 @@ const STATE_STEPS: readonly Defence[] = [
   ),
   live(
     "a stream opened for reading is guarded",
-    "src/backend.ts",
-    `    guarded.push(fd);\n  }\n  const [first] = guarded;`,
-    `  }\n  const [first] = guarded;`,
+    "src/linux/stream_cures.ts",
+    `    if (landlock >= LANDLOCK_VERSION && !isBelowWritable) guarded.push(fd);`,
+    `    if (landlock >= LANDLOCK_VERSION && !isBelowWritable) continue;`,
     [STREAMS],
   ),
   live(
-    "a protected file below a writable root is refused as a stream",
-    "src/backend.ts",
-    `      if (liesBelow(path, writable)) {`,
-    `      if (false) {`,
-    [STREAMS, "protected file below"],
+    "a protected file below a writable root is not left to a Landlock rule",
+    "src/linux/stream_cures.ts",
+    `    if (landlock >= LANDLOCK_VERSION && !isBelowWritable) guarded.push(fd);`,
+    `    if (landlock >= LANDLOCK_VERSION) guarded.push(fd);`,
+    [STREAMS],
   ),
   live(
     "the guard handles truncation",
@@ -467,8 +469,8 @@ const LIFE_STEPS: readonly Defence[] = [
   live(
     "the watcher ends what is inside when the supervisor is killed",
     "src/linux/watcher.ts",
-    `  endSandbox(orders.info, orders.sync);\n`,
-    ``,
+    `  const init = endSandbox(orders.info, orders.sync);`,
+    `  const init = null;`,
     [LIFE, "SIGKILL to us ends everything"],
   ),
   live(
@@ -489,7 +491,7 @@ const LIFE_STEPS: readonly Defence[] = [
     ...live(
       "the sandbox's first process is killed, by number or as an orphan",
       "src/linux/run.ts",
-      `  if (pid !== null) killInit(pid, run.sync);
+      `  killFirst(run, awaitChildPid(run));
   kill(run.bwrap, abi.SIGKILL);`,
       `  kill(run.bwrap, abi.SIGKILL);`,
       [LIFE, "end of the cleaning up"],
@@ -562,7 +564,8 @@ const LIFE_STEPS: readonly Defence[] = [
   live(
     "a leftover is removed only if it is the recorded inode",
     PLACES,
-    `    return stat.inode === text.inode && stat.device === text.device;`,
+    `    return stat.inode === text.inode && stat.device === text.device &&
+      (text.isMarked !== true || isMarked(fd));`,
     `    return true;`,
     ["sandbox/placeholder_test.ts"],
   ),
@@ -614,10 +617,17 @@ const VERIFICATION: readonly Defence[] = [
     [SWAPS],
   )),
   withSystem(live(
+    "a folder that was moved away while it was mounted stops the run",
+    VERIFY,
+    `    : swapped(place, "something else lies there");`,
+    `    : ok(undefined);`,
+    [SWAPS],
+  )),
+  withSystem(live(
     "a mount that shows something else stops the run",
     VERIFY,
-    `  return same ? ok(undefined) : swapped(place, "something else is mounted");`,
-    `  return ok(undefined);`,
+    `    return swapped(place, "something else is mounted");`,
+    ``,
     [SWAPS],
   )),
   live(

@@ -136,6 +136,10 @@ for n,x in enumerate(a):
     "mounts where a link leads",
     `import os; os.rename(w+"/a",w+"/old"); os.symlink("old",w+"/a")`,
   ],
+  [
+    "mounts below a folder that was swapped",
+    `import os; os.rename(w+"/a",w+"/old"); os.rename(w+"/other",w+"/a")`,
+  ],
 ];
 
 const canLie = ACTORS.includes("root") && LAUNCHERS.includes("system");
