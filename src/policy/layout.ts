@@ -224,8 +224,10 @@ function addDraft(
   if (missing) {
     if (around !== "writable" || drafts.has(at)) return;
     if (state !== "read_only" && state !== "masked") return;
-    const isMetadata = METADATA_NAMES.includes(nameOf(at));
-    const placeholder = isMetadata ? "directory" : "file";
+    // What is missing of our own is a folder: a file in its place would look odd to whoever meets it.
+    const isFolder = METADATA_NAMES.includes(nameOf(at)) ||
+      decider.kind === "own";
+    const placeholder = isFolder ? "directory" : "file";
     const closed = at === path ? state : "read_only";
     drafts.set(at, { path: at, state: closed, decider, place, placeholder });
     return;
