@@ -93,6 +93,11 @@ export function beginRun(
     signals.to,
   );
   if (!caught.ok) return failed("Cannot catch signals", caught.error);
+  // As bubblewrap's --die-with-parent has it: the run goes with the caller's thread, unless it was asked to stay.
+  if (!launch.plan.supervisor.includes("--outlive-caller")) {
+    const bound = prctl(abi.PR_SET_PDEATHSIG, abi.SIGTERM);
+    if (!bound.ok) return failed("Cannot end with the caller", bound.error);
+  }
   // A monitor that is killed before it has named its child leaves it waiting for ever: such an orphan comes to us.
   const reaper = prctl(abi.PR_SET_CHILD_SUBREAPER, 1);
   if (!reaper.ok) {

@@ -393,8 +393,14 @@ test("a run dies with the thread that started it, unless --outlive-caller", asyn
   const shell = `exec /usr/bin/python3 -c '${THREAD}' "$@"`;
   const dies = await subject.run(words, { shell });
   expect(dies.stdout).toBe("thread gone\n-9\n");
-  const lives = await subject.run(["--outlive-caller", ...words], { shell });
-  expect(lives.stdout).toBe("thread gone\n0\n");
+  const supervised = ["-P", ":workspace", "--", "sleep", "1"];
+  const ends = await subject.run(supervised, { shell });
+  expect(ends.stdout).toBe("thread gone\n-15\n");
+  expect(readdirSync(subject.work)).toEqual([]);
+  for (const call of [words, supervised]) {
+    const lives = await subject.run(["--outlive-caller", ...call], { shell });
+    expect(lives.stdout).toBe("thread gone\n0\n");
+  }
 });
 
 /** SIGKILL at any moment of the start, with a supervisor: nothing may be left. */
