@@ -3,7 +3,7 @@
  *
  * Plain Node without dependencies. Progress goes to stderr; stdout belongs to what is run.
  *
- * Usage: node scripts/task.mjs build | sandbox ARGS… | test [PATH…] | gates | ok | bench ARGS… | compare ARGS… | fuzz |
+ * Usage: node scripts/task.mjs build | sandbox ARGS… | test [PATH…] | gates | ok | bench ARGS… | compare ARGS… | fuzz ARGS… |
  *   mutate ARGS… | soak ARGS…
  *
  * @module
@@ -20,7 +20,7 @@ import {
   rmSync,
 } from "node:fs";
 import { availableParallelism, constants, cpus, tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import process from "node:process";
 import { outDir, repositoryRoot, setup, toolPath } from "./setup.mjs";
 
@@ -88,16 +88,12 @@ async function test(paths) {
   process.exitCode = report(counts);
 }
 
-async function fuzz() {
+function fuzz(words) {
   setup({ tests: true });
-  compile("--quiet");
-  const files = testFiles([]).filter((file) =>
-    basename(file) === "fuzz_test.ts"
-  );
-  const counts = await runTests(files, {
-    FUZZ_RUNS: process.env.FUZZ_RUNS || "20000",
-  });
-  process.exitCode = report(counts);
+  return passThrough(toolPath("bun"), [
+    join(repositoryRoot, "scripts/fuzz.ts"),
+    ...words,
+  ]);
 }
 
 /** The one gate: form, lint, types, tests. All of it runs, so that one pass names all that is wrong. */

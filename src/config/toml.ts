@@ -29,6 +29,10 @@ export function parseToml(
   fast: TomlParser,
 ): Result<TomlTable, TomlError> {
   const body = withoutMark(text);
+  if (body.charCodeAt(0) === MARK) {
+    const message = "invalid TOML: a second byte order mark";
+    return fail({ message, line: 1, column: 1 });
+  }
   let parsed: unknown;
   let reason: string;
   try {
@@ -76,6 +80,9 @@ const FLOAT_LITERAL = /=\s*[+-]?[0-9][0-9_]*[.eE]/;
 
 const TOO_DEEP = `invalid TOML: nested deeper than ${MAX_DEPTH} levels`;
 
+/** U+FEFF. TOML allows one; the fast parser would skip further ones, the exact one refuses them. */
+const MARK = 0xfeff;
+
 /** Read once per layer: `config check` asks for many positions. */
 const preciseOfLayer = new WeakMap<Layer, PreciseToml | null>();
 
@@ -120,7 +127,7 @@ function isDeeper(value: unknown, levels: number): boolean {
 }
 
 function withoutMark(text: string): string {
-  return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
+  return text.charCodeAt(0) === MARK ? text.slice(1) : text;
 }
 
 function oneLine(reason: string): string {

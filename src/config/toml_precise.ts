@@ -51,12 +51,22 @@ export function parsePrecisely(text: string): Result<PreciseToml, TomlFault> {
     }
     return ok({ table, root });
   } catch (error) {
+    if (error instanceof OutOfRange) return fail(error.fault);
     if (!(error instanceof ParseError)) throw error;
     return fail({
       message: error.message,
       line: error.lineNumber,
       column: error.column + 1,
     });
+  }
+}
+
+/** Thrown and caught in this file. */
+class OutOfRange extends Error {
+  readonly fault: TomlFault;
+  constructor(at: Position) {
+    super("integer out of range");
+    this.fault = { message: this.message, ...at };
   }
 }
 
@@ -119,6 +129,10 @@ function valueOf(value: AST.TOMLContentNode, node: TomlNode): TomlValue {
     case "TOMLValue":
       if (value.kind === "float") node.isFloat = true;
       if (value.kind !== "integer") return value.value;
+      // The parser takes any length; TOML's integers have 64 bits.
+      if (BigInt.asIntN(64, value.bigint) !== value.bigint) {
+        throw new OutOfRange(position(value.loc.start));
+      }
       return Number.isSafeInteger(value.value) ? value.value : value.bigint;
   }
 }

@@ -1,13 +1,11 @@
 /**
  * Untrusted bytes: whatever comes in, nothing throws, cuts change nothing, and what is accepted means one thing only.
  *
- * Mutations of the kept corpus (`tests/corpus`), fixed seed. `FUZZ_RUNS` sets the inputs per parser: 1,000,000 before a release.
+ * Mutations of the kept corpus (`tests/corpus`), fixed seed; `npm run fuzz` tries more.
  *
  * @module
  */
 import { expect, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { readProxyRequest } from "../../src/egress/http.ts";
 import {
   type BodyReader,
@@ -28,24 +26,14 @@ import {
   sameHost,
 } from "../../src/policy/host.ts";
 import { formatPattern, parsePattern } from "../../src/policy/pattern.ts";
+import {
+  type Check,
+  corpus,
+  fuzz as inputs,
+  FUZZ_TIMEOUT_MS,
+} from "../fuzzing.ts";
 
-const RUNS = Number(process.env.FUZZ_RUNS ?? 20_000);
-
-/** A small generator with a fixed seed (mulberry32). */
-function generator(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}
-
-function corpus(room: string): Buffer[] {
-  const dir = join(import.meta.dirname ?? ".", "../corpus", room);
-  return readdirSync(dir).sort().map((name) => readFileSync(join(dir, name)));
-}
+const RUNS = 20_000;
 
 const TOKENS = [
   "\r\n",
@@ -81,129 +69,76 @@ const TOKENS = [
   "http://",
 ].map((text) => Buffer.from(text, "latin1"));
 
-/** One mutated input; now and then a plain corpus entry. */
-function mutated(
-  entries: readonly Buffer[],
-  random: (below: number) => number,
-): Buffer {
-  let bytes = entries[random(entries.length)] ?? Buffer.alloc(0);
-  for (let i = random(5); i > 0; i--) {
-    const at = random(bytes.length + 1);
-    const to = Math.min(bytes.length, at + random(8));
-    const token = TOKENS[random(TOKENS.length)] ?? Buffer.alloc(0);
-    const other = entries[random(entries.length)] ?? Buffer.alloc(0);
-    switch (random(5)) {
-      case 0:
-        bytes = Buffer.concat([
-          bytes.subarray(0, at),
-          token,
-          bytes.subarray(at),
-        ]);
-        break;
-      case 1:
-        bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(to)]);
-        break;
-      case 2:
-        bytes = Buffer.concat([
-          bytes.subarray(0, at),
-          Buffer.from([random(256)]),
-          bytes.subarray(at + 1),
-        ]);
-        break;
-      case 3:
-        bytes = Buffer.concat([
-          bytes.subarray(0, at),
-          other.subarray(random(other.length + 1)),
-        ]);
-        break;
-      default:
-        bytes = Buffer.concat([
-          bytes.subarray(0, at),
-          bytes.subarray(at, to),
-          bytes.subarray(at),
-        ]);
-    }
-  }
-  return bytes;
-}
-
-/** Runs `check` on mutated inputs; a failure shows the input. */
-function fuzz(
-  room: string,
-  seed: number,
-  check: (bytes: Buffer, random: (below: number) => number) => void,
-): void {
-  const entries = corpus(room);
-  const random = generator(seed);
-  for (let i = 0; i < RUNS; i++) {
-    const bytes = i < entries.length
-      ? entries[i] ?? Buffer.alloc(0)
-      : mutated(entries, random);
-    try {
-      check(bytes, random);
-    } catch (error) {
-      throw new Error(`input ${i} of ${room}, hex ${bytes.toString("hex")}`, {
-        cause: error,
-      });
-    }
-  }
+/** Mutations of the corpus, {@linkcode RUNS} of them where nobody asks for more. */
+function fuzz(room: string, seed: number, check: Check): void {
+  inputs({ room, seed, runs: RUNS, tokens: TOKENS }, check);
 }
 
 function holds(condition: boolean, what: string): void {
   if (!condition) throw new Error(what);
 }
 
-test("a request that is accepted is forwarded as one unambiguous request for the judged host", () => {
-  fuzz("http", 11, (bytes) => {
-    const end = findHeadEnd(bytes, 0);
-    if (!end.ok || end.value === null) return;
-    const head = parseRequestHead(bytes.toString("latin1", 0, end.value));
-    if (!head.ok) return;
-    const request = readProxyRequest(head.value);
-    if (!request.ok || request.value.kind === "unix_socket") return;
-    const { endpoint } = request.value;
-    const again = parseHost(formatHost(endpoint.host));
-    holds(
-      again.ok && sameHost(again.value, endpoint.host),
-      "the host is not in normal form",
-    );
-    if (request.value.kind !== "forward") return;
-    const sent = request.value.head;
-    holds(
-      // deno-lint-ignore no-control-regex
-      !/[\0-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|[^\r]\n/.test(sent),
-      "a control character is forwarded",
-    );
-    holds(sent.indexOf("\r\n\r\n") === sent.length - 4, "the head ends twice");
-    const parsed = parseRequestHead(sent);
-    if (!parsed.ok) throw new Error("our own head is refused");
-    const { fields } = parsed.value;
-    holds(
-      fields.filter(({ key }) => key === "host").length === 1,
-      "not one Host",
-    );
-    holds(
-      fields.filter(({ key }) =>
-        key === "content-length" || key === "transfer-encoding"
-      ).length <= 1,
-      "two framings",
-    );
-    const second = readProxyRequest(parsed.value);
-    if (!second.ok || second.value.kind !== "forward") {
-      throw new Error("our own request is refused");
-    }
-    holds(
-      formatEndpoint(second.value.endpoint) === formatEndpoint(endpoint),
-      "the origin could see another host",
-    );
-    holds(
-      JSON.stringify(second.value.framing) ===
-        JSON.stringify(request.value.framing),
-      "the origin could see another body",
-    );
-    holds(second.value.head === sent, "rewriting twice is not rewriting once");
-  });
-});
+test(
+  "a request that is accepted is forwarded as one unambiguous request for the judged host",
+  () => {
+    fuzz("http", 11, (bytes) => {
+      const end = findHeadEnd(bytes, 0);
+      if (!end.ok || end.value === null) return;
+      const head = parseRequestHead(bytes.toString("latin1", 0, end.value));
+      if (!head.ok) return;
+      const request = readProxyRequest(head.value);
+      if (!request.ok || request.value.kind === "unix_socket") return;
+      const { endpoint } = request.value;
+      const again = parseHost(formatHost(endpoint.host));
+      holds(
+        again.ok && sameHost(again.value, endpoint.host),
+        "the host is not in normal form",
+      );
+      if (request.value.kind !== "forward") return;
+      const sent = request.value.head;
+      holds(
+        // deno-lint-ignore no-control-regex
+        !/[\0-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|[^\r]\n/.test(sent),
+        "a control character is forwarded",
+      );
+      holds(
+        sent.indexOf("\r\n\r\n") === sent.length - 4,
+        "the head ends twice",
+      );
+      const parsed = parseRequestHead(sent);
+      if (!parsed.ok) throw new Error("our own head is refused");
+      const { fields } = parsed.value;
+      holds(
+        fields.filter(({ key }) => key === "host").length === 1,
+        "not one Host",
+      );
+      holds(
+        fields.filter(({ key }) =>
+          key === "content-length" || key === "transfer-encoding"
+        ).length <= 1,
+        "two framings",
+      );
+      const second = readProxyRequest(parsed.value);
+      if (!second.ok || second.value.kind !== "forward") {
+        throw new Error("our own request is refused");
+      }
+      holds(
+        formatEndpoint(second.value.endpoint) === formatEndpoint(endpoint),
+        "the origin could see another host",
+      );
+      holds(
+        JSON.stringify(second.value.framing) ===
+          JSON.stringify(request.value.framing),
+        "the origin could see another body",
+      );
+      holds(
+        second.value.head === sent,
+        "rewriting twice is not rewriting once",
+      );
+    });
+  },
+  FUZZ_TIMEOUT_MS,
+);
 
 test("a head is found at the same place however it arrives", () => {
   fuzz("http", 12, (bytes, random) => {
@@ -227,7 +162,7 @@ test("a head is found at the same place however it arrives", () => {
       );
     } else holds(whole.ok && whole.value === early.value, "the end moved");
   });
-});
+}, FUZZ_TIMEOUT_MS);
 
 test("a response head never throws", () => {
   fuzz("http", 13, (bytes) => {
@@ -235,59 +170,68 @@ test("a response head never throws", () => {
       bytes.toString("latin1").replace(/^[^\r]*/, "HTTP/1.1 200 OK"),
     );
   });
-});
+}, FUZZ_TIMEOUT_MS);
 
-test("a chunked body decodes alike however it is cut, and never beyond its end", () => {
-  const decode = (bytes: Buffer, cut: number): string => {
-    const reader: BodyReader = bodyReader({ kind: "chunked" });
-    let text = "";
-    let at = 0;
-    for (const part of [bytes.subarray(0, cut), bytes.subarray(cut)]) {
-      if (reader.done) break;
-      const used = readBody(reader, part, 0, (data) => {
-        text += data.toString("latin1");
-      });
-      if (!used.ok) return "!";
-      at += used.value;
-    }
-    return `${text}|${reader.done ? at : "more"}`;
-  };
-  fuzz("chunks", 14, (bytes, random) => {
-    holds(
-      decode(bytes, bytes.length) === decode(bytes, random(bytes.length + 1)),
-      "a cut changes the body",
-    );
-  });
-});
+test(
+  "a chunked body decodes alike however it is cut, and never beyond its end",
+  () => {
+    const decode = (bytes: Buffer, cut: number): string => {
+      const reader: BodyReader = bodyReader({ kind: "chunked" });
+      let text = "";
+      let at = 0;
+      for (const part of [bytes.subarray(0, cut), bytes.subarray(cut)]) {
+        if (reader.done) break;
+        const used = readBody(reader, part, 0, (data) => {
+          text += data.toString("latin1");
+        });
+        if (!used.ok) return "!";
+        at += used.value;
+      }
+      return `${text}|${reader.done ? at : "more"}`;
+    };
+    fuzz("chunks", 14, (bytes, random) => {
+      holds(
+        decode(bytes, bytes.length) === decode(bytes, random(bytes.length + 1)),
+        "a cut changes the body",
+      );
+    });
+  },
+  FUZZ_TIMEOUT_MS,
+);
 
-test("SOCKS messages are read alike however they are cut, and name one host", () => {
-  fuzz("socks", 15, (bytes, random) => {
-    const cut = random(bytes.length + 1);
-    const whole = readSocksRequest(bytes);
-    const early = readSocksRequest(bytes.subarray(0, cut));
-    holds(
-      early.kind === "more" || JSON.stringify(early) === JSON.stringify(whole),
-      "a cut changes the request",
-    );
-    if (whole.kind === "connect") {
-      const again = parseHost(formatHost(whole.endpoint.host));
+test(
+  "SOCKS messages are read alike however they are cut, and name one host",
+  () => {
+    fuzz("socks", 15, (bytes, random) => {
+      const cut = random(bytes.length + 1);
+      const whole = readSocksRequest(bytes);
+      const early = readSocksRequest(bytes.subarray(0, cut));
       holds(
-        again.ok && sameHost(again.value, whole.endpoint.host),
-        "the host is not in normal form",
+        early.kind === "more" ||
+          JSON.stringify(early) === JSON.stringify(whole),
+        "a cut changes the request",
       );
+      if (whole.kind === "connect") {
+        const again = parseHost(formatHost(whole.endpoint.host));
+        holds(
+          again.ok && sameHost(again.value, whole.endpoint.host),
+          "the host is not in normal form",
+        );
+        holds(
+          whole.used <= bytes.length && whole.endpoint.port > 0,
+          "more was read than came",
+        );
+      }
+      const greeting = readGreeting(bytes);
+      const earlyGreeting = readGreeting(bytes.subarray(0, cut));
       holds(
-        whole.used <= bytes.length && whole.endpoint.port > 0,
-        "more was read than came",
+        earlyGreeting.kind === "more" || earlyGreeting.kind === greeting.kind,
+        "a cut changes the greeting",
       );
-    }
-    const greeting = readGreeting(bytes);
-    const earlyGreeting = readGreeting(bytes.subarray(0, cut));
-    holds(
-      earlyGreeting.kind === "more" || earlyGreeting.kind === greeting.kind,
-      "a cut changes the greeting",
-    );
-  });
-});
+    });
+  },
+  FUZZ_TIMEOUT_MS,
+);
 
 test("a ClientHello is read alike however it is cut", () => {
   fuzz("tls", 16, (bytes, random) => {
@@ -298,36 +242,40 @@ test("a ClientHello is read alike however it is cut", () => {
       "a cut changes the name",
     );
   });
-});
+}, FUZZ_TIMEOUT_MS);
 
-test("a host is its own normal form, and the runtime's URL parser reads no other", () => {
-  fuzz("hosts", 17, (bytes) => {
-    const text = bytes.toString("utf8");
-    const host = parseHost(text);
-    if (!host.ok) return;
-    const normal = formatHost(host.value);
-    holds(/^[a-z0-9._:%-]+$/.test(normal), "an odd character");
-    const again = parseHost(normal);
-    holds(
-      again.ok && sameHost(again.value, host.value),
-      "not its own normal form",
-    );
-    if (normal.includes("%") || normal.startsWith("-")) return;
-    let theirs: string;
-    try {
-      theirs =
-        new URL(`http://${normal.includes(":") ? `[${normal}]` : normal}/`)
-          .hostname;
-    } catch {
-      // Stricter than we are, about names with underscores and hyphens in odd places: then nobody can be misled.
-      return;
-    }
-    holds(
-      theirs.replace(/^\[|\]$/g, "") === normal,
-      `the URL parser reads ${theirs}`,
-    );
-  });
-});
+test(
+  "a host is its own normal form, and the runtime's URL parser reads no other",
+  () => {
+    fuzz("hosts", 17, (bytes) => {
+      const text = bytes.toString("utf8");
+      const host = parseHost(text);
+      if (!host.ok) return;
+      const normal = formatHost(host.value);
+      holds(/^[a-z0-9._:%-]+$/.test(normal), "an odd character");
+      const again = parseHost(normal);
+      holds(
+        again.ok && sameHost(again.value, host.value),
+        "not its own normal form",
+      );
+      if (normal.includes("%") || normal.startsWith("-")) return;
+      let theirs: string;
+      try {
+        theirs =
+          new URL(`http://${normal.includes(":") ? `[${normal}]` : normal}/`)
+            .hostname;
+      } catch {
+        // Stricter than we are, about names with underscores and hyphens in odd places: then nobody can be misled.
+        return;
+      }
+      holds(
+        theirs.replace(/^\[|\]$/g, "") === normal,
+        `the URL parser reads ${theirs}`,
+      );
+    });
+  },
+  FUZZ_TIMEOUT_MS,
+);
 
 test("a pattern means the same as its normal form", () => {
   fuzz("hosts", 18, (bytes) => {
@@ -339,7 +287,7 @@ test("a pattern means the same as its normal form", () => {
       formatPattern(pattern.value),
     );
   });
-});
+}, FUZZ_TIMEOUT_MS);
 
 test("the corpus is there", () => {
   for (const room of ["http", "socks", "chunks", "tls", "hosts"]) {

@@ -1,13 +1,12 @@
 /**
  * Texts of callers: policy JSON, sandbox states, `-c` words and glob patterns. Nothing throws, and what is accepted means one thing.
  *
- * Mutations of the kept corpora (`tests/corpus`), fixed seed. `FUZZ_RUNS` sets the inputs per reader.
+ * The kept corpora (`tests/corpus`), texts of a grammar and mutations of both, fixed seed; `npm run fuzz` tries more.
  *
  * @module
  */
 import { expect, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import fc from "fast-check";
 import { type ByteString, fromText } from "../../src/bytes.ts";
 import { parseOverride } from "../../src/config/override.ts";
 import { keyText } from "../../src/config/values.ts";
@@ -16,64 +15,90 @@ import { readJson, toPlain } from "../../src/policy/json.ts";
 import { abs, isInside, toAbsPath } from "../../src/policy/path.ts";
 import { parseProfile, writeProfile } from "../../src/policy/wire.ts";
 import { parseSandboxState } from "../../src/policy/wire_state.ts";
+import { fuzz as inputs, FUZZ_TIMEOUT_MS } from "../fuzzing.ts";
 
-const RUNS = Number(process.env["FUZZ_RUNS"] ?? 5_000);
-const TIMEOUT_MS = 600_000;
-const MAX_EDITS = 4;
-
-/** A small generator with a fixed seed (xorshift32). */
-function generator(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
-
-function corpus(room: string): readonly string[] {
-  const folder = join(import.meta.dirname ?? ".", "../corpus", room);
-  return readdirSync(folder).sort().map((name) =>
-    readFileSync(join(folder, name), "latin1")
-  );
-}
+const RUNS = 5_000;
 
 const TOKENS = [
   ...'{}[]",:=\\/.*?!^-# \n\t\0'.split(""),
   ...["true", "null", "1.0", "-0", "1e999", '\\u0000"', "\\ud800", "\xff"],
   ...['"access":"deny"', '"type":"special"', "**", "..", "//", "{a,b}", "[!"],
   ...["file://", "%2F", "%00", "'''", '"""', "__proto__", "\xc3\xa9"],
-];
+].map((text) => Buffer.from(text, "latin1"));
 
-/** Calls `check` with every entry as it is, then with mutations of them. */
-function fuzz(room: string, check: (text: ByteString) => void): void {
-  const entries = corpus(room);
-  const random = generator(7);
-  for (let run = 0; run < RUNS; run++) {
-    let text = entries[run] ?? entries[random(entries.length)] ?? "";
-    const edits = run < entries.length ? 0 : 1 + random(MAX_EDITS);
-    for (let edit = 0; edit < edits; edit++) {
-      const at = random(text.length + 1);
-      const until = at + random(8);
-      const other = entries[random(entries.length)] ?? "";
-      const inserts = [
-        TOKENS[random(TOKENS.length)] ?? "",
-        String.fromCharCode(random(256)),
-        other.slice(random(other.length + 1)),
-        text.slice(at, until),
-        "",
-      ];
-      const insert = inserts[random(inserts.length)] ?? "";
-      text = text.slice(0, at) + insert +
-        text.slice(random(2) === 0 ? at : until);
-    }
-    try {
-      check(text.slice(0, 4_096) as ByteString);
-    } catch (error) {
-      throw new Error(`input ${JSON.stringify(text)}: ${error}`);
-    }
-  }
+const access = fc.constantFrom("read", "write", "deny", "none");
+const special = fc.constantFrom(
+  { kind: "root" },
+  { kind: "minimal" },
+  { kind: "project_roots" },
+  { kind: "project_roots", subpath: ".git" },
+  { kind: "tmpdir" },
+  { kind: "slash_tmp" },
+  { kind: "odd" },
+).map((value) => ({ type: "special", value }));
+const path = fc.constantFrom("/", "/w", "/w/../x", "/a b/\u00fc", "w", "/w//x")
+  .map((path) => ({ type: "path", path }));
+const pattern = fc.constantFrom("/w/**/*.env", "/w/{a,b}*", "/w/[a-c]?", "*")
+  .map((pattern) => ({ type: "glob_pattern", pattern }));
+const network = fc.constantFrom("restricted", "enabled");
+const profile = fc.oneof(
+  { weight: 1, arbitrary: fc.constant({ type: "disabled" }) },
+  {
+    weight: 1,
+    arbitrary: network.map((network) => ({ type: "external", network })),
+  },
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      type: fc.constant("managed"),
+      file_system: fc.oneof(
+        { weight: 1, arbitrary: fc.constant({ type: "unrestricted" }) },
+        {
+          weight: 4,
+          arbitrary: fc.record({
+            type: fc.constant("restricted"),
+            entries: fc.array(
+              fc.record({ path: fc.oneof(special, path, pattern), access }),
+              { maxLength: 4 },
+            ),
+            glob_scan_max_depth: fc.constantFrom(1, 3, 64, 0, 1.5),
+          }, { requiredKeys: ["type", "entries"] }),
+        },
+      ),
+      network,
+    }),
+  },
+);
+const state = fc.record({
+  permissionProfile: profile,
+  sandboxCwd: fc.constantFrom(
+    ..."file:///w|file:///|file:///w/%2Fx|file:///a%20b|file://localhost/w|/w|file:///w/../x|FILE:///w"
+      .split("|"),
+  ),
+  codexLinuxSandboxExe: fc.constantFrom(null, "/opt/codex", "codex"),
+  useLegacyLandlock: fc.boolean(),
+}, { requiredKeys: ["permissionProfile", "sandboxCwd"] });
+
+/** Texts of what a caller would send. */
+const GRAMMARS: Readonly<Record<string, fc.Arbitrary<Buffer>>> = {
+  json: fc.json().map((text) => Buffer.from(text)),
+  permission_profile: profile.map((it) => Buffer.from(JSON.stringify(it))),
+  sandbox_state: state.map((it) => Buffer.from(JSON.stringify(it))),
+};
+
+/** Calls `check` with every entry as it is, then with texts of its grammar and with mutations. @returns the inputs tried */
+function fuzz(room: string, check: (text: ByteString) => void): number {
+  return inputs(
+    {
+      room,
+      seed: 7,
+      runs: RUNS,
+      tokens: TOKENS,
+      maxBytes: 4_096,
+      ...(GRAMMARS[room] === undefined ? {} : { grammar: GRAMMARS[room] }),
+    },
+    (bytes) => check(bytes.toString("latin1") as ByteString),
+  );
 }
 
 function utf8(bytes: ByteString): string {
@@ -90,13 +115,13 @@ test("JSON: what we accept, JSON.parse accepts with the same value", () => {
     if (!read.ok) return expectOneLine(read.error.message);
     expect(toPlain(read.value)).toEqual(JSON.parse(utf8(text)));
   });
-}, TIMEOUT_MS);
+}, FUZZ_TIMEOUT_MS);
 
 test(
   "profiles: what we accept is written, read again and written the same",
   () => {
     let accepted = 0;
-    fuzz("permission_profile", (text) => {
+    const tried = fuzz("permission_profile", (text) => {
       const profile = parseProfile(text, "fuzz");
       if (!profile.ok) return expectOneLine(profile.error.message);
       accepted++;
@@ -108,16 +133,16 @@ test(
       expect(writeProfile(again.value)).toEqual(written);
       expect(JSON.stringify(again.value)).toBe(JSON.stringify(profile.value));
     });
-    expect(accepted).toBeGreaterThan(RUNS / 100);
+    expect(accepted).toBeGreaterThan(tried / 100);
   },
-  TIMEOUT_MS,
+  FUZZ_TIMEOUT_MS,
 );
 
 test(
   "states: what we accept has a normal absolute directory and a profile that can be read",
   () => {
     let accepted = 0;
-    fuzz("sandbox_state", (text) => {
+    const tried = fuzz("sandbox_state", (text) => {
       const state = parseSandboxState(text);
       if (!state.ok) return expectOneLine(state.error.message);
       accepted++;
@@ -130,9 +155,9 @@ test(
       expect(toAbsPath(cwd)).toBe(cwd);
       expect(plain.permissionProfile).toBeObject();
     });
-    expect(accepted).toBeGreaterThan(RUNS / 100);
+    expect(accepted).toBeGreaterThan(tried / 100);
   },
-  TIMEOUT_MS,
+  FUZZ_TIMEOUT_MS,
 );
 
 test(
@@ -141,7 +166,7 @@ test(
     const parse = (text: string): ReturnType<typeof Bun.TOML.parse> =>
       Bun.TOML.parse(text);
     let accepted = 0;
-    fuzz("override", (text) => {
+    const tried = fuzz("override", (text) => {
       const raw = utf8(text);
       const override = parseOverride(raw, parse as never);
       if (!override.ok) return expect(override.error.message).not.toBe("");
@@ -154,9 +179,9 @@ test(
       expect(parseOverride(spelled, parse as never))
         .toEqual({ ok: true, value: { path, value } });
     });
-    expect(accepted).toBeGreaterThan(RUNS / 100);
+    expect(accepted).toBeGreaterThan(tried / 100);
   },
-  TIMEOUT_MS,
+  FUZZ_TIMEOUT_MS,
 );
 
 test(
@@ -167,7 +192,7 @@ test(
       ...["/w/[ab]", "/w/*x", "/x/y", "/w/\xff", "/w/\xc3\xa9"],
     ].map((path) => abs(path));
     let accepted = 0;
-    fuzz("glob", (text) => {
+    const tried = fuzz("glob", (text) => {
       const glob = compileGlob(text);
       if (!glob.ok) return expect(glob.error).not.toBe("");
       accepted++;
@@ -185,7 +210,7 @@ test(
         expect(matchesPath(escaped.value, path)).toBe(path === literal);
       }
     });
-    expect(accepted).toBeGreaterThan(RUNS / 100);
+    expect(accepted).toBeGreaterThan(tried / 100);
   },
-  TIMEOUT_MS,
+  FUZZ_TIMEOUT_MS,
 );
