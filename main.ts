@@ -39,14 +39,10 @@ import type { CommandOutput } from "./src/commands/output.ts";
 import { describe, exitStatus, type Failure } from "./src/failure.ts";
 import { type Origin, readOrigin, readWords } from "./src/host/origin.ts";
 import { explainJson, explainText } from "./src/linux/explain.ts";
-import {
-  runCallersInnerStage,
-  runInnerStage,
-} from "./src/linux/inner_stage.ts";
+import { runCallersInnerStage } from "./src/linux/inner_stage.ts";
 import { withoutLoader } from "./src/linux/own_files.ts";
 import { missedStart } from "./src/kept_start.ts";
 import { helperPolicy, helperRequest, sandboxRequest } from "./src/requests.ts";
-import { runWatcher } from "./src/linux/watcher.ts";
 import { type Result, unreachable } from "./src/result.ts";
 import type { ResultTeller } from "./src/run_result.ts";
 import { exitNow, writeAll } from "./src/sys/calls.ts";
@@ -59,15 +55,7 @@ function main(): void {
   const [argv0 = "" as ByteString, ...words] = ownWords;
   const entry = dispatch(argv0, words);
   if (entry.kind === "helper") {
-    // Our own three spellings; a caller who uses them gets a command with fewer rights and nothing else.
-    if (words[0] === "--inner-stage") {
-      runInnerStage(
-        Number(words[1]),
-        Number(words[2] ?? -1),
-        Number(words[3] ?? -1),
-      );
-    }
-    if (words[0] === "--watcher") runWatcher(Number(words[1]));
+    // One of our own spellings, as those of entry.ts are.
     if (words[0] === "--relay") return startRelayProcess(Number(words[1]));
   }
   const origin = readOrigin(ownWords);
