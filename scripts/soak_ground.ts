@@ -153,10 +153,11 @@ async function leftovers(
     readonly processes: () => number[];
   },
 ): Promise<string[]> {
-  const deadline = performance.now() + 5_000;
+  const started = performance.now();
   for (;;) {
+    const alive = processes();
     const found = [
-      ...processes().map((pid) => `process ${pid}: ${wordsOf(pid)}`),
+      ...alive.map((pid) => `process ${pid}: ${wordsOf(pid)}`),
       ...folders.flatMap((folder) =>
         NAMES.map((name) => join(folder, name)).filter((path) =>
           existsSync(path)
@@ -169,7 +170,11 @@ async function leftovers(
         line,
       ) => line.includes("codex-soak-")).map((line) => `mount ${line}`),
     ];
-    if (found.length === 0 || performance.now() > deadline) return found;
+    // Where nobody is left, nobody removes anything any more.
+    const patienceMs = alive.length > 0 ? 5_000 : 300;
+    if (found.length === 0 || performance.now() > started + patienceMs) {
+      return found;
+    }
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

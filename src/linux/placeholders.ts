@@ -25,6 +25,7 @@ import {
   flock,
   fstat,
   getpid,
+  kill,
   lstatAt,
   mkdirAt,
   modifiedAt,
@@ -373,6 +374,10 @@ export function reclaimPlaceholders(
   whileLocked(records.value, () => {
     const names = readDirectory(records.value);
     for (const record of names.ok ? names.value : []) {
+      if (record.startsWith(".")) {
+        if (!dryRun) dropDraft(records.value, record);
+        continue;
+      }
       const text = readRecord(records.value, record);
       if (text !== null && reclaimOne(text, record, records.value, dryRun)) {
         removed.push(text.path as AbsPath);
@@ -381,6 +386,14 @@ export function reclaimPlaceholders(
   });
   close(records.value);
   return removed;
+}
+
+/** A record that was never given its name: whoever wrote it was killed in between. One whose writer lives is left alone. */
+function dropDraft(recordsFd: number, draft: string): void {
+  const writer = kill(Number(draft.slice(draft.lastIndexOf(".") + 1)), 0);
+  if (!writer.ok && writer.error.errno === abi.ESRCH) {
+    unlinkAt(recordsFd, draft, 0);
+  }
 }
 
 /** A leftover with everything open that is needed to judge it. */

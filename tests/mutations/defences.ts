@@ -562,6 +562,13 @@ const LIFE_STEPS: readonly Defence[] = [
     ["sandbox/placeholder_test.ts", "too few descriptors"],
   ),
   live(
+    "a record without its name is removed when its writer is dead",
+    PLACES,
+    `        if (!dryRun) dropDraft(records.value, record);`,
+    ``,
+    ["sandbox/placeholder_test.ts", "never gave its name"],
+  ),
+  live(
     "a leftover is removed only if it is the recorded inode",
     PLACES,
     `    return stat.inode === text.inode && stat.device === text.device &&

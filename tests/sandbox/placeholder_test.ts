@@ -105,6 +105,27 @@ matrix(
 );
 
 matrix(
+  "a record that a killed run never gave its name is removed, a living one's is not",
+  BOTH_STAGES,
+  async ({ run, home, outside }) => {
+    expect((await run([...WORKSPACE, "--", "true"])).end).toBe(0);
+    const records = `${home}/sandbox/placeholders`;
+    const dead = ".0123456789abcdef.4194302"; // beyond the largest number of a process
+    const living = `.0123456789abcdef.${process.pid}`;
+    for (const name of [dead, living]) {
+      await outside([
+        "sh",
+        "-c",
+        `echo '{"path":"/x","node":"file"}' >${records}/${name}`,
+      ]);
+    }
+    expect((await run([...WORKSPACE, "--", "true"])).end).toBe(0);
+    const left = readdirSync(records).filter((name) => name.startsWith("."));
+    expect(left).toEqual([living]);
+  },
+);
+
+matrix(
   "a run that has too few descriptors leaves neither placeholder nor record",
   BOTH_STAGES,
   async ({ run, work, home }) => {
