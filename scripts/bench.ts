@@ -26,6 +26,7 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { configTable } from "./bench_config.ts";
 import { masksTable } from "./bench_masks.ts";
+import { networkTable } from "./bench_network.ts";
 import { COMPILE_FLAGS } from "./build.ts";
 import { outDir } from "./build_files.ts";
 
@@ -102,6 +103,13 @@ function main(): void {
       const bundled = join(folder, "bwrap");
       process.stdout.write(
         masksTable(codex, { folder, env, rounds, bundled }),
+      );
+    }
+    const network = values.row.filter((part) => part.startsWith("network"));
+    if (values.row.length === 0 || network.length > 0) {
+      const { peer: peers } = values;
+      process.stdout.write(
+        networkTable(codex, { folder, env, rounds, peers, parts: network }),
       );
     }
   } finally {
