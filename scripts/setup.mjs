@@ -67,6 +67,12 @@ const TEST_PROGRAMS = [
   ["setpriv", () => isInPath("setpriv"), "util-linux"],
   ["ps", () => isInPath("ps"), "procps"],
   ["strace", () => isInPath("strace"), "strace"],
+  ["curl", () => isInPath("curl"), "curl"],
+  ["openssl", () => isInPath("openssl"), "openssl"],
+  ["ssh", () => isInPath("ssh"), "openssh-client"],
+  // Without a service that would be started: only the tests start it.
+  ["dropbear", () => existsSync("/usr/sbin/dropbear"), "dropbear-bin"],
+  ["pip", () => isPythonModule("pip"), "python3-pip"],
 ];
 
 /** The path of the Bun or Deno that the lock file names, for this machine. */

@@ -151,7 +151,10 @@ function javaOptions(
   proxy: ProxyEnvironment,
   bypass: readonly string[],
 ): string {
-  const hosts = bypass.map((name) => name === "::1" ? "[::1]" : name);
+  // A JVM adds the whole loopback to any list but an empty one: where part of it is allowed, all of it goes to the proxy.
+  const hosts = bypass.length < LOOPBACK_NAMES.length
+    ? []
+    : bypass.map((name) => name === "::1" ? "[::1]" : name);
   const options = [
     "-Dhttp.proxyHost=127.0.0.1",
     `-Dhttp.proxyPort=${proxy.httpPort}`,

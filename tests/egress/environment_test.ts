@@ -104,6 +104,12 @@ test("a command sees these variables and no others", () => {
   });
 });
 
+test("a JVM, which adds the whole loopback to a list, bypasses nothing where part of it is allowed", () => {
+  const options = seen([], { policy: policyOf("localhost") })
+    .get("JAVA_TOOL_OPTIONS");
+  expect(options).toEndWith(" -Dhttp.nonProxyHosts=");
+});
+
 test("without SOCKS everything leads to the HTTP listener", () => {
   expect(seen([], { socksPort: null }).get("ALL_PROXY")).toBe(H);
 });
