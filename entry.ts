@@ -14,7 +14,7 @@ import {
   keptPlace,
   missStart,
   startKept,
-} from "./src/kept_start.ts";
+} from "./src/run/kept_start.ts";
 import { runInnerStage } from "./src/linux/inner_stage.ts";
 import { withoutLoader } from "./src/linux/own_files.ts";
 import { runWatcher } from "./src/linux/watcher.ts";

@@ -7,13 +7,6 @@
  * @module
  */
 import {
-  carryOut,
-  planOf,
-  type Prepared,
-  prepareRun,
-  type RunRequest,
-} from "./src/backend.ts";
-import {
   BWRAP_SHA256,
   BWRAP_VERSION,
   CODEX_VERSION,
@@ -41,10 +34,17 @@ import { type Origin, readOrigin, readWords } from "./src/host/origin.ts";
 import { explainJson, explainText } from "./src/linux/explain.ts";
 import { runCallersInnerStage } from "./src/linux/inner_stage.ts";
 import { withoutLoader } from "./src/linux/own_files.ts";
-import { missedStart } from "./src/kept_start.ts";
-import { helperPolicy, helperRequest, sandboxRequest } from "./src/requests.ts";
+import { missedStart } from "./src/run/kept_start.ts";
+import { carryOut } from "./src/run/carry_out.ts";
+import { prepareRun } from "./src/run/prepare.ts";
+import type { Prepared, RunRequest } from "./src/run/request.ts";
+import {
+  helperPolicy,
+  helperRequest,
+  sandboxRequest,
+} from "./src/run/requests.ts";
 import { type Result, unreachable } from "./src/result.ts";
-import type { ResultTeller } from "./src/run_result.ts";
+import type { ResultTeller } from "./src/run/result.ts";
 import { exitNow, writeAll } from "./src/sys/calls.ts";
 import { startObserving } from "./src/sys/observed.ts";
 
@@ -194,9 +194,9 @@ function startSandbox(
   if (!prepared.ok) return stop(prepared.error);
   switch (options.value.action) {
     case "explain_text":
-      return print(explainText(planOf(prepared.value)));
+      return print(explainText(prepared.value.plan));
     case "explain_json":
-      return print(explainJson(planOf(prepared.value)));
+      return print(explainJson(prepared.value.plan));
     case "run":
       warnOf(prepared.value, request.value);
       if (options.value.printsTimings) timer.printAtLaunch = true;
@@ -206,7 +206,7 @@ function startSandbox(
 
 /** What only the plan knows: a fresh /proc that can't be mounted, a masked file that has another name. */
 function warnOf(prepared: Prepared, request: RunRequest): void {
-  for (const warning of planOf(prepared).warnings) {
+  for (const warning of prepared.plan.warnings) {
     if (!request.warnings.includes(warning)) say(`warning: ${warning}`);
   }
 }
@@ -280,8 +280,8 @@ function tellResultTo(
   passedFds: readonly number[],
 ): void {
   const { resultTeller } = require(
-    "./src/run_result.ts",
-  ) as typeof import("./src/run_result.ts");
+    "./src/run/result.ts",
+  ) as typeof import("./src/run/result.ts");
   const claimed = resultTeller(target, passedFds, say);
   if (!claimed.ok) return stop(claimed.error);
   teller = claimed.value;

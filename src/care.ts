@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { planOf, prepareRun } from "./backend.ts";
+import { prepareRun } from "./run/prepare.ts";
 import { CODEX_VERSION } from "./build_info.ts";
 import { type ByteString, fromText, toText } from "./bytes.ts";
 import {
@@ -31,7 +31,7 @@ import { bubblewrapPromises, type KeptPromise } from "./linux/ladder.ts";
 import type { Plan } from "./linux/plan.ts";
 import { runProbe } from "./linux/run_probe.ts";
 import { type AbsPath, childOf, ROOT, toAbsPath } from "./policy/path.ts";
-import { sandboxRequest } from "./requests.ts";
+import { sandboxRequest } from "./run/requests.ts";
 import { ok, type Result, unreachable } from "./result.ts";
 import { errnoText } from "./sys/abi.ts";
 import { stat } from "./sys/calls.ts";
@@ -110,7 +110,7 @@ function planDefault(
   const { name, cwd, workspaceRoots } = request.value.policy;
   const prepared = prepareRun(request.value);
   if (!prepared.ok) return refused(name, prepared.error);
-  const plan = planOf(prepared.value);
+  const plan = prepared.value.plan;
   return {
     name,
     plan: {

@@ -33,7 +33,7 @@ import type { PathFacts } from "./host/facts.ts";
 import { ownPathsOf } from "./own_paths.ts";
 import { type AbsPath, resolvePath } from "./policy/path.ts";
 import type { Origin } from "./policy/policy.ts";
-import { backEndRefusal } from "./requests.ts";
+import { backEndRefusal } from "./run/requests.ts";
 import { fail, ok, type Result, unreachable } from "./result.ts";
 import { configCheck } from "./commands/config_check.ts";
 import { configSchema } from "./commands/config_schema.ts";

@@ -14,16 +14,25 @@ import { dirname, join, posix } from "node:path";
 const EFFECT_FILES: ReadonlySet<string> = new Set([
   "entry.ts",
   "main.ts",
-  "src/backend.ts",
-  "src/keep_start.ts",
-  "src/kept_start.ts",
   "src/care.ts",
   "src/commands.ts",
-  "src/landlock_run.ts",
   "src/own_paths.ts",
-  "src/requests.ts",
-  "src/run_result.ts",
-  "src/network_requests.ts",
+  "src/run/carry_out.ts",
+  "src/run/choose_bwrap.ts",
+  "src/run/descriptors.ts",
+  "src/run/draft.ts",
+  "src/run/keep_start.ts",
+  "src/run/kept_start.ts",
+  "src/run/landlock.ts",
+  "src/run/launch.ts",
+  "src/run/mount_places.ts",
+  "src/run/network_requests.ts",
+  "src/run/on_demand.ts",
+  "src/run/prepare.ts",
+  "src/run/requests.ts",
+  "src/run/result.ts",
+  "src/run/start_place.ts",
+  "src/run/user_rights.ts",
   "src/config/host_files.ts",
   "src/config/load.ts",
   "src/host/probe.ts",
@@ -98,7 +107,9 @@ const HEIGHT: Readonly<Record<string, number>> = {
   linux: 4,
   macos: 4,
   windows: 4,
-  top: 5,
+  shared: 5,
+  run: 6,
+  top: 7,
 };
 
 /** Files of the alphabet, wherever they lie: they import nothing of ours but one another. */
@@ -110,6 +121,12 @@ const ALPHABET: ReadonlySet<string> = new Set([
   "src/policy/path.ts",
   "src/host/facts.ts", // the shape of answers: the policy's questions and decisions speak of it
   "src/sys/abi.ts",
+]);
+
+/** Files beside the rooms that a run and all commands use. */
+const SHARED: ReadonlySet<string> = new Set([
+  "src/failure.ts",
+  "src/own_paths.ts",
 ]);
 
 /** Uphill imports that are meant: importer, imported, why. */
@@ -285,6 +302,7 @@ function pureFiles(): SourceFile[] {
 
 function roomOf(path: string): string {
   if (ALPHABET.has(path)) return "alphabet";
+  if (SHARED.has(path)) return "shared";
   const parts = path.split("/");
   return parts.length === 3 || parts.length === 4 ? parts[1]! : "top";
 }

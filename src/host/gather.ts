@@ -18,14 +18,14 @@ import {
 } from "../policy/questions.ts";
 import { ok, type Result } from "../result.ts";
 import { kernelDirectoryReader } from "./directory_reader.ts";
-import {
-  MAX_POINTER_BYTES,
-  type OwnPaths,
-  type PathFacts,
-  type SocketFact,
-} from "./facts.ts";
+import { MAX_POINTER_BYTES, type OwnPaths, type SocketFact } from "./facts.ts";
 import { expandGlobs, type GlobError } from "./glob.ts";
-import { type FactMap, probePath, readSmallFile } from "./probe.ts";
+import {
+  type FactMap,
+  type ProbedFacts,
+  probePath,
+  readSmallFile,
+} from "./probe.ts";
 
 /** What is asked beside the policy's own questions. */
 export interface GatherRequest {
@@ -41,7 +41,7 @@ export interface GatherRequest {
 /** The facts, complete for `layoutOf`, `validatePolicy` and `access`; `paths` may be added to. */
 export function gatherFacts(
   { policy, own, asked = [], euid, surroundings }: GatherRequest,
-): Result<PathFacts & { readonly paths: FactMap }, GlobError> {
+): Result<ProbedFacts, GlobError> {
   const paths: FactMap = new Map();
   const gitPointers = new Map<AbsPath, ByteString>();
   const sockets =

@@ -27,10 +27,19 @@ import {
   type Stat,
   type SysError,
 } from "../sys/calls.ts";
-import { MAX_LINKS, MISSING, type PathFact, type PathKind } from "./facts.ts";
+import {
+  MAX_LINKS,
+  MISSING,
+  type PathFact,
+  type PathFacts,
+  type PathKind,
+} from "./facts.ts";
 
 /** Facts in the making: the probe adds to them, round after round. */
 export type FactMap = Map<AbsPath, PathFact>;
+
+/** All facts, with paths that more may be added to. */
+export type ProbedFacts = PathFacts & { readonly paths: FactMap };
 
 const KINDS: { readonly [type: number]: PathKind } = {
   [abi.S_IFDIR]: "directory",

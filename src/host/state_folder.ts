@@ -23,6 +23,12 @@ import {
 /** Name of the state folder in `$CODEX_HOME`. */
 export const STATE_FOLDER_NAME = "sandbox";
 
+/** Where the state folder lies, and whose it is. */
+export interface StateHome {
+  readonly codexHome: AbsPath;
+  readonly euid: number;
+}
+
 /** The state folder of a `$CODEX_HOME`. */
 export function stateFolderOf(codexHome: AbsPath): AbsPath {
   return childOf(codexHome, STATE_FOLDER_NAME);

@@ -16,6 +16,7 @@ import {
   openStateFolder,
   type StateError,
   stateFolderOf,
+  type StateHome,
 } from "../host/state_folder.ts";
 import { type AbsPath, nameOf, parentOf } from "../policy/path.ts";
 import { fail, ok, type Result } from "../result.ts";
@@ -97,7 +98,7 @@ interface RecordText {
 /** Makes and locks every placeholder. On failure those already made are given back. */
 export function makePlaceholders(
   wanted: readonly Placeholder[],
-  home: { readonly codexHome: AbsPath; readonly euid: number },
+  home: StateHome,
 ): Result<
   { readonly held: readonly HeldPlaceholder[]; readonly recordsFd: number },
   PlaceholderError
@@ -337,7 +338,7 @@ function removeIfFree(placeholder: HeldPlaceholder): boolean {
  * waits for another run.
  */
 export function reclaimIfAny(
-  home: { readonly codexHome: AbsPath; readonly euid: number },
+  home: StateHome,
 ): void {
   const place = `${stateFolderOf(home.codexHome)}/placeholders` as ByteString;
   const folder = open(place, abi.O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
@@ -355,7 +356,7 @@ export function reclaimIfAny(
  * @returns the paths; with `dryRun` those that would be removed. Without `waits`, none while another run is at work on its records
  */
 export function reclaimPlaceholders(
-  home: { readonly codexHome: AbsPath; readonly euid: number },
+  home: StateHome,
   { dryRun, waits }: { readonly dryRun: boolean; readonly waits: boolean } = {
     dryRun: false,
     waits: true,

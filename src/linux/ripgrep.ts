@@ -9,8 +9,8 @@
  * @module
  */
 import { type ByteString, toText } from "../bytes.ts";
-import { factFromStat, type FactMap, probePath } from "../host/probe.ts";
-import type { GlobMatch, PathFacts } from "../host/facts.ts";
+import { factFromStat, type ProbedFacts, probePath } from "../host/probe.ts";
+import type { GlobMatch } from "../host/facts.ts";
 import { WALK_LIMITS } from "../host/glob.ts";
 import {
   type Search,
@@ -44,7 +44,7 @@ import { firstOwnFd } from "./launcher.ts";
 /** What {@linkcode addRipgrep} needs to know. `facts` are whole, the walker's matches included. */
 export interface RipgrepRequest {
   readonly policy: Policy;
-  readonly facts: PathFacts & { readonly paths: FactMap };
+  readonly facts: ProbedFacts;
   /** The caller's PATH. */
   readonly path: ByteString | null;
 }

@@ -29,7 +29,8 @@ import {
   type RunRules,
   type RunState,
 } from "./run_events.ts";
-import { beginRun, type SupervisorHome } from "./supervisor.ts";
+import type { StateHome } from "../host/state_folder.ts";
+import { beginRun } from "./supervisor.ts";
 
 /** How long the inner stage may take to hand its listeners over. */
 const HANDOVER_TIMEOUT_MS = 30_000;
@@ -40,7 +41,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 /** Runs the plan to its end and serves its network meanwhile. Nobody and nothing is left when it resolves, also on failure. */
 export async function superviseServed(
   launch: Launch,
-  home: SupervisorHome | null,
+  home: StateHome | null,
   rules: RunRules,
   service: NetworkService,
 ): Promise<Result<RunEnd, LaunchError>> {

@@ -10,7 +10,6 @@
  * @module
  */
 import { toText } from "../bytes.ts";
-import type { AbsPath } from "../policy/path.ts";
 import { fail, ok, type Result, unreachable } from "../result.ts";
 import * as abi from "../sys/abi.ts";
 import {
@@ -37,6 +36,7 @@ import {
   reclaimPlaceholders,
   releasePlaceholders,
 } from "./placeholders.ts";
+import type { StateHome } from "../host/state_folder.ts";
 import { feed, finishRun, killAll, type Run, takeEvent } from "./run.ts";
 import {
   BEGINNING,
@@ -47,16 +47,10 @@ import {
 import { startRun } from "./run_start.ts";
 import { verifyMounts } from "./verify_mounts.ts";
 
-/** Where the state folder is. */
-export interface SupervisorHome {
-  readonly codexHome: AbsPath;
-  readonly euid: number;
-}
-
 /** Runs the plan to its end. Placeholders are gone when it returns, also on failure. */
 export function superviseRun(
   launch: Launch,
-  home: SupervisorHome | null,
+  home: StateHome | null,
   rules: RunRules,
 ): Result<RunEnd, LaunchError> {
   const run = beginRun(launch, home, rules);
@@ -78,7 +72,7 @@ export function superviseRun(
  */
 export function beginRun(
   launch: Launch,
-  home: SupervisorHome | null,
+  home: StateHome | null,
   rules: RunRules,
 ): Result<Run, LaunchError> {
   // 1. Nothing may interrupt between the first placeholder and the last removal.
@@ -150,7 +144,7 @@ interface Held {
 
 function hold(
   launch: Launch,
-  home: SupervisorHome | null,
+  home: StateHome | null,
 ): Result<Held, LaunchError> {
   const { placeholders } = launch.plan;
   if (placeholders.length === 0) return ok({ held: [], recordsFd: null });

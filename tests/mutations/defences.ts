@@ -397,7 +397,7 @@ const STATE_STEPS: readonly Defence[] = [
   ),
   withSystem(live(
     "loader variables never reach bubblewrap",
-    "src/backend.ts",
+    "src/run/launch.ts",
     `environment: request.environment.filter((entry) => !isLoaderEntry(entry)),`,
     `environment: request.environment,`,
     ["sandbox/loader_test.ts"],
@@ -405,14 +405,14 @@ const STATE_STEPS: readonly Defence[] = [
   )),
   live(
     "a directory or a disk as a stream is refused",
-    "src/backend.ts",
+    "src/run/descriptors.ts",
     `  if (type === abi.S_IFDIR) return "a directory";`,
     "",
     [STATE, "directory"],
   ),
   live(
     "a disk as a stream is refused",
-    "src/backend.ts",
+    "src/run/descriptors.ts",
     `  return type === abi.S_IFBLK ? "a block device" : null;`,
     `  return null;`,
     [STATE, "block device"],
@@ -442,7 +442,7 @@ const STATE_STEPS: readonly Defence[] = [
   ),
   live(
     "a stream behind --pass-fd is guarded too",
-    "src/backend.ts",
+    "src/run/descriptors.ts",
     `  const fds = [0, 1, 2, ...request.passFds];
   const streams = readOnlyStreams(`,
     `  const fds = [0, 1, 2];
@@ -728,28 +728,28 @@ const SEALING: readonly Defence[] = [
 const KEPT: readonly Defence[] = [
   live(
     "a kept start holds only while every answer is the same",
-    "src/kept_start.ts",
+    "src/run/kept_start.ts",
     `    if (answerNow(kind, subject, environment) !== answer) return false;`,
     ``,
     ["sandbox/kept_start_test.ts"],
   ),
   live(
     "a kept start belongs to one key",
-    "src/kept_start.ts",
+    "src/run/kept_start.ts",
     `    return kept.key === place.key ? kept : null;`,
     `    return kept;`,
     ["sandbox/kept_file_test.ts"],
   ),
   live(
     "a kept start is read from our own folder only",
-    "src/kept_start.ts",
+    "src/run/kept_start.ts",
     `  if (!isOurs) return null;`,
     ``,
     ["sandbox/kept_start_test.ts"],
   ),
   live(
     "a kept start binds what was seen",
-    "src/kept_start.ts",
+    "src/run/kept_start.ts",
     `      return there?.ok === true && there.value.device === one.device &&
           there.value.inode === one.inode`,
     `      return there?.ok === true`,
@@ -757,7 +757,7 @@ const KEPT: readonly Defence[] = [
   ),
   live(
     "a kept start looks at the streams anew",
-    "src/kept_start.ts",
+    "src/run/kept_start.ts",
     `if (!areStreamsPlain() || environment.some(mayActOnLoader)) return;`,
     `if (environment.some(mayActOnLoader)) return;`,
     ["sandbox/kept_start_test.ts"],
@@ -765,7 +765,7 @@ const KEPT: readonly Defence[] = [
   ),
   live(
     "a kept start leaves loader variables to the long way",
-    "src/kept_start.ts",
+    "src/run/kept_start.ts",
     `if (!areStreamsPlain() || environment.some(mayActOnLoader)) return;`,
     `if (!areStreamsPlain()) return;`,
     ["sandbox/kept_start_test.ts"],

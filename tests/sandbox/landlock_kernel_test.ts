@@ -18,7 +18,7 @@ import {
 } from "node:fs";
 import { NO_OWN_PATHS } from "../../src/host/facts.ts";
 import { gatherFacts } from "../../src/host/gather.ts";
-import { landlockOfKernel } from "../../src/landlock_run.ts";
+import { landlockOfKernel } from "../../src/run/landlock.ts";
 import { landlockPromises } from "../../src/linux/ladder.ts";
 import { access, type Operation } from "../../src/policy/access.ts";
 import { layoutOf, leadsToVisible, mountOf } from "../../src/policy/layout.ts";

@@ -6,25 +6,25 @@
  *
  * @module
  */
-import { isOfRuntime } from "./backend.ts";
-import type { ByteString } from "./bytes.ts";
-import { toText } from "./bytes.ts";
-import type { ResultTarget } from "./cli/options.ts";
-import type { Failure } from "./failure.ts";
-import type { PathFacts } from "./host/facts.ts";
-import { firstOwnFd } from "./linux/launcher.ts";
-import type { RunEnd } from "./linux/run_events.ts";
-import { layoutOf, mountOf } from "./policy/layout.ts";
-import { childOf, toAbsPath } from "./policy/path.ts";
-import type { Policy } from "./policy/policy.ts";
-import { fail, ok, type Result } from "./result.ts";
+import { isOfRuntime } from "./descriptors.ts";
+import type { ByteString } from "../bytes.ts";
+import { toText } from "../bytes.ts";
+import type { ResultTarget } from "../cli/options.ts";
+import type { Failure } from "../failure.ts";
+import type { PathFacts } from "../host/facts.ts";
+import { firstOwnFd } from "../linux/launcher.ts";
+import type { RunEnd } from "../linux/run_events.ts";
+import { layoutOf, mountOf } from "../policy/layout.ts";
+import { childOf, toAbsPath } from "../policy/path.ts";
+import type { Policy } from "../policy/policy.ts";
+import { fail, ok, type Result } from "../result.ts";
 import {
   recordOfEnd,
   recordOfFailure,
   type RunRecord,
   spellRecord,
-} from "./run_record.ts";
-import * as abi from "./sys/abi.ts";
+} from "./record.ts";
+import * as abi from "../sys/abi.ts";
 import {
   close,
   duplicate,
@@ -37,7 +37,7 @@ import {
   openAt,
   readlink,
   writeAll,
-} from "./sys/calls.ts";
+} from "../sys/calls.ts";
 
 /** Where the result goes, and how it is told. Each run tells once. */
 export interface ResultTeller {

@@ -1,31 +1,26 @@
 /**
  * A run on the Landlock rung: chosen by hand, or because bubblewrap can't be used here.
  *
- * Loaded only then. The wiring between the rooms, as `backend.ts` is for the first rung. Effects: asks the kernel for its version of
+ * Loaded only then. The wiring between the rooms, as `prepare.ts` and `carry_out.ts` are for the first rung. Effects: asks the kernel for its version of
  * Landlock, and carries the plan out.
  *
  * @module
  */
-import {
-  cannotPass,
-  limitNameOf,
-  type Prepared,
-  type RunRequest,
-} from "./backend.ts";
-import type { ByteString } from "./bytes.ts";
-import type { Failure } from "./failure.ts";
-import type { PathFacts } from "./host/facts.ts";
-import type { FactMap } from "./host/probe.ts";
-import { chooseRung } from "./linux/ladder.ts";
-import { launchAlone } from "./linux/landlock_launcher.ts";
-import { planLandlock, type RootPlace } from "./linux/landlock_plan.ts";
-import { callerSoftLimit } from "./linux/launcher.ts";
-import type { LandlockPlan } from "./linux/plan.ts";
-import type { Draft } from "./linux/planner.ts";
-import { layoutOf } from "./policy/layout.ts";
-import { type AbsPath, childOf } from "./policy/path.ts";
-import { fail, ok, type Result } from "./result.ts";
-import * as abi from "./sys/abi.ts";
+import { cannotPass } from "./descriptors.ts";
+import { limitNameOf, type Prepared, type RunRequest } from "./request.ts";
+import type { ByteString } from "../bytes.ts";
+import type { Failure } from "../failure.ts";
+import type { ProbedFacts } from "../host/probe.ts";
+import { chooseRung } from "../linux/ladder.ts";
+import { launchAlone } from "../linux/landlock_launcher.ts";
+import { planLandlock, type RootPlace } from "../linux/landlock_plan.ts";
+import { callerSoftLimit } from "../linux/launcher.ts";
+import type { LandlockPlan } from "../linux/plan.ts";
+import type { Draft } from "../linux/planner.ts";
+import { layoutOf } from "../policy/layout.ts";
+import { type AbsPath, childOf } from "../policy/path.ts";
+import { fail, ok, type Result } from "../result.ts";
+import * as abi from "../sys/abi.ts";
 import {
   close,
   landlockVersion,
@@ -33,7 +28,7 @@ import {
   O_DIRECTORY,
   open,
   readDirectory,
-} from "./sys/calls.ts";
+} from "../sys/calls.ts";
 
 /** The version of Landlock that the kernel has; 0 where it has none, or where it is switched off. */
 export function landlockOfKernel(): number {
@@ -48,7 +43,7 @@ export function landlockOfKernel(): number {
  */
 export function prepareLandlock(
   request: RunRequest,
-  facts: PathFacts & { readonly paths: FactMap },
+  facts: ProbedFacts,
   draft: Draft,
   failure: string | null,
 ): Result<Prepared, Failure> {

@@ -5,10 +5,10 @@
  *
  * @module
  */
-import { describe, exitStatus, type Failure } from "./failure.ts";
-import type { InnerFailure } from "./linux/inner_report.ts";
-import type { RunEnd } from "./linux/run_events.ts";
-import { unreachable } from "./result.ts";
+import { describe, exitStatus, type Failure } from "../failure.ts";
+import type { InnerFailure } from "../linux/inner_report.ts";
+import type { RunEnd } from "../linux/run_events.ts";
+import { unreachable } from "../result.ts";
 
 /** How a run ended. */
 export type RecordKind =

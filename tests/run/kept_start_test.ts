@@ -4,7 +4,7 @@
  * @module
  */
 import { expect, test } from "bun:test";
-import { commandIndex } from "../src/kept_start.ts";
+import { commandIndex } from "../../src/run/kept_start.ts";
 
 const CALLS: readonly (readonly [
   words: readonly string[],

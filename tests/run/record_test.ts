@@ -1,14 +1,14 @@
 import { expect, test } from "bun:test";
-import type { ByteString } from "../src/bytes.ts";
-import type { Failure } from "../src/failure.ts";
-import { readReport, spellReport } from "../src/linux/inner_report.ts";
-import type { RunEnd } from "../src/linux/run_events.ts";
+import type { ByteString } from "../../src/bytes.ts";
+import type { Failure } from "../../src/failure.ts";
+import { readReport, spellReport } from "../../src/linux/inner_report.ts";
+import type { RunEnd } from "../../src/linux/run_events.ts";
 import {
   recordOfEnd,
   recordOfFailure,
   type RunRecord,
   spellRecord,
-} from "../src/run_record.ts";
+} from "../../src/run/record.ts";
 
 const NOTHING = { signal: null, reason: null, message: null };
 

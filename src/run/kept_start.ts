@@ -10,20 +10,20 @@
  *
  * @module
  */
-import type { ByteString } from "./bytes.ts";
-import type { EnvironmentPolicy } from "./config/config.ts";
-import { commandEnvironment, type Confinement } from "./config/environment.ts";
-import { NOT_SET, type Origin, variable } from "./host/origin.ts";
-import { loadBundledBwrap } from "./linux/bundled_bwrap.ts";
+import type { ByteString } from "../bytes.ts";
+import type { EnvironmentPolicy } from "../config/config.ts";
+import { commandEnvironment, type Confinement } from "../config/environment.ts";
+import { NOT_SET, type Origin, variable } from "../host/origin.ts";
+import { loadBundledBwrap } from "../linux/bundled_bwrap.ts";
 import {
   callerSoftLimit,
   closeAbstractSockets,
   firstOwnFd,
   restoreState,
-} from "./linux/launcher.ts";
-import { assembledFilter } from "./linux/seccomp/programs.ts";
-import type { FilterRequest } from "./linux/seccomp/request.ts";
-import * as abi from "./sys/abi.ts";
+} from "../linux/launcher.ts";
+import { assembledFilter } from "../linux/seccomp/programs.ts";
+import type { FilterRequest } from "../linux/seccomp/request.ts";
+import * as abi from "../sys/abi.ts";
 import {
   access,
   close,
@@ -45,8 +45,8 @@ import {
   readlink,
   sealedMemfd,
   stat,
-} from "./sys/calls.ts";
-import type { Observation } from "./sys/observed.ts";
+} from "../sys/calls.ts";
+import type { Observation } from "../sys/observed.ts";
 
 /** Where and under what key a start is kept. */
 export interface KeptPlace {

@@ -5,18 +5,18 @@
  *
  * @module
  */
-import { type ByteString, toText } from "./bytes.ts";
-import type { HelperProxy, NetworkReporting } from "./cli/options.ts";
-import type { RunConfig } from "./config/config.ts";
-import { CONFIG_HOST } from "./config/host_files.ts";
-import { networkTableOf } from "./config/network_rules.ts";
-import { proxiedEnvironment } from "./egress/environment.ts";
+import { type ByteString, toText } from "../bytes.ts";
+import type { HelperProxy, NetworkReporting } from "../cli/options.ts";
+import type { RunConfig } from "../config/config.ts";
+import { CONFIG_HOST } from "../config/host_files.ts";
+import { networkTableOf } from "../config/network_rules.ts";
+import { proxiedEnvironment } from "../egress/environment.ts";
 import {
   HTTP_PORT,
   listenPorts,
   type NetworkRequest,
   SOCKS_PORT,
-} from "./egress/network_request.ts";
+} from "../egress/network_request.ts";
 import {
   ATTRIBUTION_VARIABLE,
   attributionPreface,
@@ -24,17 +24,17 @@ import {
   parseManagedNetwork,
   planRoutes,
   rewriteEnvironment,
-} from "./egress/routes.ts";
-import type { Origin } from "./host/origin.ts";
-import { INNER_EXECUTABLE } from "./linux/own_files.ts";
+} from "../egress/routes.ts";
+import type { Origin } from "../host/origin.ts";
+import { INNER_EXECUTABLE } from "../linux/own_files.ts";
 import {
   type AbsPath,
   childOf,
   nameOf,
   parentOf,
   resolvePath,
-} from "./policy/path.ts";
-import { fail, ok, type Result } from "./result.ts";
+} from "../policy/path.ts";
+import { fail, ok, type Result } from "../result.ts";
 
 /** A served network, and the command's whole environment beside it. */
 export interface ServedNetwork {

@@ -8,15 +8,15 @@
  *
  * @module
  */
-import type { EnvironmentPolicy } from "./config/config.ts";
-import type { Confinement } from "./config/environment.ts";
-import { openStateFolder } from "./host/state_folder.ts";
+import type { EnvironmentPolicy } from "../config/config.ts";
+import type { Confinement } from "../config/environment.ts";
+import { openStateFolder } from "../host/state_folder.ts";
 import type { KeptDescriptor, KeptPlace, KeptStart } from "./kept_start.ts";
-import { bwrapArguments, takesDescriptor } from "./linux/bwrap_argv.ts";
-import type { Launch } from "./linux/launcher.ts";
-import type { MountOp } from "./linux/mounts.ts";
-import type { AbsPath } from "./policy/path.ts";
-import * as abi from "./sys/abi.ts";
+import { bwrapArguments, takesDescriptor } from "../linux/bwrap_argv.ts";
+import type { Launch } from "../linux/launcher.ts";
+import type { MountOp } from "../linux/mounts.ts";
+import type { AbsPath } from "../policy/path.ts";
+import * as abi from "../sys/abi.ts";
 import {
   close,
   getpid,
@@ -26,9 +26,9 @@ import {
   renameAt,
   unlinkAt,
   writeAll,
-} from "./sys/calls.ts";
-import type { Observation } from "./sys/observed.ts";
-import type { ByteString } from "./bytes.ts";
+} from "../sys/calls.ts";
+import type { Observation } from "../sys/observed.ts";
+import type { ByteString } from "../bytes.ts";
 
 /** What the start that is to be kept was. */
 export interface StartToKeep {

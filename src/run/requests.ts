@@ -5,47 +5,47 @@
  *
  * @module
  */
-import type { RunRequest } from "./backend.ts";
-import { type ByteString, fromText, toText } from "./bytes.ts";
+import type { RunRequest } from "./request.ts";
+import { type ByteString, fromText, toText } from "../bytes.ts";
 import {
   type HelperOptions,
   NO_LIMITS,
   type SandboxOptions,
   type UserChoice,
-} from "./cli/options.ts";
+} from "../cli/options.ts";
 import {
   type ConfigRequest,
   type EnvironmentPolicy,
   type LoadedConfig,
   type RunConfig,
-} from "./config/config.ts";
-import { commandEnvironment } from "./config/environment.ts";
-import { CONFIG_HOST } from "./config/host_files.ts";
-import { loadConfig } from "./config/load.ts";
-import { ownFilesOf, selectRun } from "./config/run.ts";
-import type { Failure } from "./failure.ts";
-import { homeOf, type Origin, primaryGroup, variable } from "./host/origin.ts";
+} from "../config/config.ts";
+import { commandEnvironment } from "../config/environment.ts";
+import { CONFIG_HOST } from "../config/host_files.ts";
+import { loadConfig } from "../config/load.ts";
+import { ownFilesOf, selectRun } from "../config/run.ts";
+import type { Failure } from "../failure.ts";
+import { homeOf, type Origin, primaryGroup, variable } from "../host/origin.ts";
 import type { ServedNetwork } from "./network_requests.ts";
 import {
   type AbsPath,
   childOf,
   resolvePath,
   toAbsPath,
-} from "./policy/path.ts";
+} from "../policy/path.ts";
 import {
   DEFAULT_POLICY_OPTIONS,
   type NetworkMode,
   type PermissionProfile,
   type Policy,
-} from "./policy/policy.ts";
-import { resolvePolicy } from "./policy/resolve.ts";
-import { parseProfile } from "./policy/wire.ts";
-import { profileFromSplit } from "./policy/wire_split.ts";
-import { adjustProfile, parseSandboxState } from "./policy/wire_state.ts";
-import { fail, ok, type Result, unreachable } from "./result.ts";
-import * as abi from "./sys/abi.ts";
-import { stat } from "./sys/calls.ts";
-import type { Identity } from "./sys/identity.ts";
+} from "../policy/policy.ts";
+import { resolvePolicy } from "../policy/resolve.ts";
+import { parseProfile } from "../policy/wire.ts";
+import { profileFromSplit } from "../policy/wire_split.ts";
+import { adjustProfile, parseSandboxState } from "../policy/wire_state.ts";
+import { fail, ok, type Result, unreachable } from "../result.ts";
+import * as abi from "../sys/abi.ts";
+import { stat } from "../sys/calls.ts";
+import type { Identity } from "../sys/identity.ts";
 
 /** The request of `codex sandbox`. */
 export function sandboxRequest(
@@ -426,9 +426,9 @@ function backEndOf(
 /** Loaded on demand: hardly anybody sets the flag. */
 function legacyLandlock(
   policy: Policy,
-): ReturnType<typeof import("./policy/legacy_landlock.ts").legacyLandlock> {
-  const module: typeof import("./policy/legacy_landlock.ts") = require(
-    "./policy/legacy_landlock.ts",
+): ReturnType<typeof import("../policy/legacy_landlock.ts").legacyLandlock> {
+  const module: typeof import("../policy/legacy_landlock.ts") = require(
+    "../policy/legacy_landlock.ts",
   );
   return module.legacyLandlock(policy);
 }

@@ -1,0 +1,170 @@
+/**
+ * A prepared run to its end: carried out, watched where somebody must stay, told where its end was asked for.
+ *
+ * The wiring between the rooms; what each step does lies in its own. Effects: all of them.
+ *
+ * @module
+ */
+import { toText } from "../bytes.ts";
+import type { NetworkRequest } from "../egress/network_request.ts";
+import type { Failure } from "../failure.ts";
+import type { StateHome } from "../host/state_folder.ts";
+import { executeCommand } from "../linux/inner_stage.ts";
+import {
+  callerSoftLimit,
+  closeAbstractSockets,
+  type Launch,
+  launchByExec,
+  restoreState,
+} from "../linux/launcher.ts";
+import { reclaimIfAny } from "../linux/placeholders.ts";
+import type { RunEnd } from "../linux/run_events.ts";
+import { endLike, superviseRun } from "../linux/supervisor.ts";
+import { ok } from "../result.ts";
+import * as abi from "../sys/abi.ts";
+import { chdir, writeAll } from "../sys/calls.ts";
+import { observations } from "../sys/observed.ts";
+import { missedStart } from "./kept_start.ts";
+import { launchOf } from "./launch.ts";
+import { landlockRun } from "./on_demand.ts";
+import {
+  launchFailure,
+  type Prepared,
+  type RunRequest,
+  stateHomeOf,
+} from "./request.ts";
+import { becomeForGood, withRightsOf } from "./user_rights.ts";
+
+/** Carries a plan out. @returns only on failure before the command started; later, where the network is served */
+export function carryOut(
+  request: RunRequest,
+  prepared: Prepared,
+  warn: (line: string) => void,
+): Failure | Promise<Failure> {
+  switch (prepared.kind) {
+    case "direct": {
+      const restored = restoreState(request.passFds, callerSoftLimit());
+      if (!restored.ok) return { kind: "launch", error: restored.error };
+      if (request.user !== null) {
+        const become = becomeForGood(request.user);
+        if (!become.ok) return become.error;
+      }
+      const moved = chdir(request.policy.cwd);
+      if (!moved.ok) {
+        const why = abi.errnoText(moved.error.errno);
+        return {
+          kind: "request",
+          message: `Cannot run in ${toText(request.policy.cwd)}: ${why}`,
+        };
+      }
+      return executeCommand(request.command, request.environment);
+    }
+    case "landlock":
+      reclaimFor(request);
+      return landlockRun().launchLandlock(request, prepared.plan);
+    case "sandbox": {
+      const launch = launchOf(request, prepared);
+      request.mark("launch");
+      if (prepared.plan.abstractSockets?.reach === "closed") {
+        const closed = closeAbstractSockets();
+        if (!closed.ok) return { kind: "launch", error: closed.error };
+      }
+      if (prepared.plan.supervisor.length === 0) {
+        keepForNextTime(request, launch);
+        reclaimFor(request);
+        return { kind: "launch", error: launchByExec(launch) };
+      }
+      const home = stateHomeOf(request);
+      const atEnd = (): void => warnOfRepositories(request, prepared, warn);
+      if (request.network !== null) {
+        return serveRun(request, request.network, launch, home, atEnd);
+      }
+      const end = superviseRun(launch, home, prepared.plan.rules);
+      if (!end.ok) return { kind: "launch", error: end.error };
+      atEnd();
+      return endRun(request, end.value);
+    }
+  }
+}
+
+/** A run with an event loop, all of it loaded on demand. */
+async function serveRun(
+  request: RunRequest,
+  network: NetworkRequest,
+  launch: Launch,
+  home: StateHome | null,
+  atEnd: () => void,
+): Promise<Failure> {
+  const { prepareService } = require(
+    "../egress/service.ts",
+  ) as typeof import("../egress/service.ts");
+  const { superviseServed } = require(
+    "../linux/served_run.ts",
+  ) as typeof import("../linux/served_run.ts");
+  const service = prepareService(
+    network,
+    (line) => void writeAll(2, Buffer.from(`codex: ${line}\n`, "utf8")),
+  );
+  if (!service.ok) return launchFailure(service.error).error;
+  const end = await superviseServed(
+    launch,
+    home,
+    launch.plan.rules,
+    service.value,
+  );
+  if (!end.ok) return { kind: "launch", error: end.error };
+  atEnd();
+  return endRun(request, end.value);
+}
+
+/** Tells the end where it was asked for, and ends like the run. */
+function endRun({ teller }: RunRequest, end: RunEnd): never {
+  teller?.tellEnd(end);
+  return endLike(end);
+}
+
+/** What a command makes inside a writable directory is obeyed outside later: hooks and settings of a repository. */
+function warnOfRepositories(
+  { policy, euid, user }: RunRequest,
+  { facts, startedMs }: Extract<Prepared, { kind: "sandbox" }>,
+  warn: (line: string) => void,
+): void {
+  if (facts.repositories === undefined) return;
+  const { appearedWarning } = require(
+    "../host/search.ts",
+  ) as typeof import("../host/search.ts");
+  const line = withRightsOf(
+    user,
+    () => ok(appearedWarning(policy, facts, startedMs, euid)),
+  );
+  if (line.ok && line.value !== null) warn(line.value);
+}
+
+/** What dead runs left, by a run that needs no placeholder itself. */
+function reclaimFor(request: RunRequest): void {
+  const home = stateHomeOf(request);
+  if (home !== null) reclaimIfAny(home);
+}
+
+/** Leaves what this run found out for the next start of the same command, where it rests on nothing else. */
+function keepForNextTime(request: RunRequest, launch: Launch): void {
+  const place = missedStart();
+  const seen = observations();
+  const { codexHome, euid, policy, environmentPolicy } = request;
+  if (
+    place === null || seen === null || codexHome === null ||
+    environmentPolicy === null || request.user !== null
+  ) return;
+  const { keepStart } = require(
+    "./keep_start.ts",
+  ) as typeof import("./keep_start.ts");
+  keepStart({
+    place,
+    launch,
+    observations: seen,
+    environment: environmentPolicy,
+    confinement: { network: policy.network, sandbox: "bubblewrap" },
+    codexHome,
+    euid,
+  });
+}

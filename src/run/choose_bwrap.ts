@@ -1,0 +1,231 @@
+/**
+ * Which bwrap makes the sandbox: the system's where it is trusted and can do what the plan needs, else the bundled one.
+ *
+ * Effects: looks for candidates on PATH and tries them out.
+ *
+ * @module
+ */
+import { type ByteString, toText } from "../bytes.ts";
+import type { Failure } from "../failure.ts";
+import { variable } from "../host/origin.ts";
+import { type ProbedFacts, probePath } from "../host/probe.ts";
+import type { StateHome } from "../host/state_folder.ts";
+import { type BundledBwrap, loadBundledBwrap } from "../linux/bundled_bwrap.ts";
+import {
+  type BwrapAbility,
+  bwrapCandidates,
+  explainRefusal,
+  hasOption,
+  judgeBwrap,
+} from "../linux/bwrap_choice.ts";
+import type { PlanSize } from "../linux/many_mounts.ts";
+import type { Launcher } from "../linux/plan.ts";
+import type { Draft } from "../linux/planner.ts";
+import {
+  abilityOf,
+  type BwrapFile,
+  namespaceFacts,
+} from "../linux/probe_bwrap.ts";
+import { layoutOf, writableRoots } from "../policy/layout.ts";
+import { ok, type Result } from "../result.ts";
+import * as abi from "../sys/abi.ts";
+import { hasMountSetattr, stat } from "../sys/calls.ts";
+import type { Identity } from "../sys/identity.ts";
+import { unobserved } from "../sys/observed.ts";
+import { launchFailure, type RunRequest, stateHomeOf } from "./request.ts";
+
+/** A bwrap that may be run, can do what the plan needs, and works here. */
+interface Chosen {
+  readonly file: BwrapFile;
+  readonly launcher: Launcher;
+  readonly ability: BwrapAbility;
+}
+
+export function chooseBwrap(
+  request: RunRequest,
+  facts: ProbedFacts,
+  draft: Draft,
+): Result<Chosen, Failure> {
+  const cache = stateHomeOf(request);
+  const reasons: string[] = [];
+  if (draft.size !== null && request.launcher === "auto") {
+    const linear = linearBwrap(draft.size, cache, request.user);
+    if (linear !== null) return ok(linear);
+  }
+  if (request.launcher !== "bundled") {
+    const system = systemBwrap(request, facts, draft, cache, reasons);
+    if (system !== null) return system;
+    if (request.launcher === "system") {
+      return launchFailure(
+        `Cannot use a system bubblewrap: ${reasons.join("; ")}${
+          draft.size === null ? "" : "; leave --launcher system out"
+        }`,
+      );
+    }
+  }
+  const bundled = unobserved(loadBundledBwrap);
+  if (!bundled.ok) {
+    const why = reasons.length === 0 ? "" : ` (${reasons.join("; ")})`;
+    return launchFailure(`${bundled.error.message}${why}`);
+  }
+  const ability = abilityOf(bundled.value.file, cache, request.user);
+  if (!ability.ok) {
+    return launchFailure(
+      `Cannot start the bundled bubblewrap: ${ability.error.call} says ${
+        abi.errnoText(ability.error.errno)
+      }`,
+    );
+  }
+  if (ability.value.trial.kind === "fails") {
+    return launchFailure(
+      explainRefusal(namespaceFacts(request.euid), ability.value.trial.stderr),
+    );
+  }
+  const unfit = unfitOf(draft.size, ability.value);
+  if (unfit !== null) {
+    return launchFailure(
+      `Cannot use the bundled bubblewrap: it ${unfit}; deny directories instead of their files${
+        reasons.length === 0 ? "" : ` (${reasons.join("; ")})`
+      }`,
+    );
+  }
+  const reason = request.launcher === "bundled"
+    ? "--launcher bundled"
+    : reasons.join("; ");
+  return ok(asChosen(bundled.value, ability.value, reason));
+}
+
+/** The bundled bwrap, where it works here and its time does not grow with the square of the plan's many mounts. */
+function linearBwrap(
+  size: PlanSize,
+  cache: StateHome | null,
+  user: Identity | null,
+): Chosen | null {
+  const bundled = unobserved(loadBundledBwrap);
+  if (!bundled.ok) return null;
+  const ability = abilityOf(bundled.value.file, cache, user);
+  if (!ability.ok || ability.value.trial.kind === "fails") return null;
+  if (
+    !many().isLinear(ability.value, hasMountSetattr()) ||
+    unfitOf(size, ability.value) !== null
+  ) return null;
+  return asChosen(
+    bundled.value,
+    ability.value,
+    `${size.binds} binds: the system's time would grow with their square`,
+  );
+}
+
+/** @returns `null` to go on with the bundled one; `reasons` then says why */
+function systemBwrap(
+  request: RunRequest,
+  facts: ProbedFacts,
+  draft: Draft,
+  cache: StateHome | null,
+  reasons: string[],
+): Result<Chosen, Failure> | null {
+  for (
+    const candidate of bwrapCandidates(
+      variable(request.callerEnvironment, "PATH"),
+    )
+  ) {
+    // Most places of PATH have none: one call instead of a walk.
+    if (!stat(candidate).ok) continue;
+    probePath(facts.paths, candidate);
+    const trust = judgeBwrap(facts, candidate, {
+      cwd: request.policy.cwd,
+      workspaceRoots: request.policy.workspaceRoots,
+      writableRoots: writableRoots(layoutOf(request.policy, facts)).map((
+        { path },
+      ) => path),
+    });
+    if (trust.kind === "absent") continue;
+    if (trust.kind === "untrusted") {
+      reasons.push(
+        `${toText(candidate)} is not trusted: ${
+          toText(trust.why as ByteString)
+        }`,
+      );
+      continue;
+    }
+    const identity = stat(trust.path);
+    if (!identity.ok) continue;
+    const { device, inode, ctimeSeconds, ctimeNanoseconds } = identity.value;
+    const file: BwrapFile = {
+      path: trust.path,
+      identity: `${device}:${inode}:${ctimeSeconds}.${ctimeNanoseconds}`,
+    };
+    const ability = abilityOf(file, cache, request.user);
+    if (!ability.ok) {
+      reasons.push(
+        `${trust.path} can't be started: ${abi.errnoText(ability.error.errno)}`,
+      );
+      continue;
+    }
+    const missing = draft.needed.filter((option) =>
+      !hasOption(ability.value, option)
+    );
+    const isSilent = ability.value.options.length === 0 &&
+      ability.value.trial.kind === "fails";
+    if (missing.length > 0 && !isSilent) {
+      reasons.push(`${trust.path} lacks ${missing.join(", ")}`);
+      continue;
+    }
+    const unfit = unfitOf(draft.size, ability.value);
+    if (unfit !== null) {
+      const reason = `${trust.path} ${unfit}`;
+      // One file may be found by several names.
+      if (!reasons.includes(reason)) reasons.push(reason);
+      continue;
+    }
+    if (ability.value.trial.kind === "fails") {
+      reasons.push(
+        `${trust.path} does not work here: ${
+          explainRefusal(
+            namespaceFacts(request.euid),
+            ability.value.trial.stderr,
+          )
+        }`,
+      );
+      continue;
+    }
+    const reason = request.launcher === "system"
+      ? "--launcher system"
+      : "trusted, with every option that the plan needs";
+    return ok({
+      file,
+      launcher: {
+        kind: "system",
+        path: trust.path,
+        version: ability.value.version,
+        reason,
+      },
+      ability: ability.value,
+    });
+  }
+  if (reasons.length === 0) reasons.push("no bwrap on PATH");
+  return null;
+}
+
+function asChosen(
+  { file, version, sha256 }: BundledBwrap,
+  ability: BwrapAbility,
+  reason: string,
+): Chosen {
+  return {
+    file,
+    launcher: { kind: "bundled", version, sha256, reason },
+    ability,
+  };
+}
+
+function unfitOf(size: PlanSize | null, ability: BwrapAbility): string | null {
+  return size === null
+    ? null
+    : many().unfitFor(size, ability, hasMountSetattr());
+}
+
+/** Loaded by the plans that need it. */
+function many(): typeof import("../linux/many_mounts.ts") {
+  return require("../linux/many_mounts.ts");
+}
