@@ -3,7 +3,7 @@
  *
  * Usage: bun scripts/soak.ts [--minutes N] [--quick] [WORD...]   only parts that contain every WORD
  *
- * The whole is 200 kills, 200 runs at once and 10,000 in sequence, about ten minutes on two cores; `--minutes` scales it, `--quick`
+ * The whole is 200 kills, 200 runs at once and 10,000 in sequence, about five minutes on two cores; `--minutes` scales it, `--quick`
  * is a twentieth of it. Ends with a table and status 1 if anything was left or a run ended as it must not.
  *
  * Limits: the parts with a full or read-only disk need root or user namespaces; exhausted processes need root, because the limit is
@@ -44,7 +44,7 @@ type Part = readonly [
 ];
 
 /** Minutes of the whole on two cores. */
-const WHOLE_MINUTES = 10;
+const WHOLE_MINUTES = 5;
 const QUICK = 0.05;
 
 /** A start takes about this long: kills fall into it and a little behind. */
