@@ -91,6 +91,16 @@ const EFFECT_FILES: ReadonlySet<string> = new Set([
   "src/egress/network_log.ts",
   "src/sys/ffi.ts",
   "src/sys/calls.ts",
+  "src/sys/confinement.ts",
+  "src/sys/descriptors.ts",
+  "src/sys/directories.ts",
+  "src/sys/files.ts",
+  "src/sys/outcome.ts",
+  "src/sys/processes.ts",
+  "src/sys/programs.ts",
+  "src/sys/signals.ts",
+  "src/sys/stat.ts",
+  "src/sys/terminals.ts",
   "src/sys/observed.ts",
 ]);
 

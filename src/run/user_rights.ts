@@ -11,7 +11,7 @@ import type { PathFacts } from "../host/facts.ts";
 import { ownExecutable } from "../linux/own_files.ts";
 import type { Draft } from "../linux/planner.ts";
 import type { MountPoint } from "../policy/decision.ts";
-import type { Result } from "../result.ts";
+import { ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";
 import { accessExecutable, close, open, type SysError } from "../sys/calls.ts";
 import type { Identity } from "../sys/identity.ts";
@@ -41,7 +41,7 @@ function cannotBecome(
 /** Becomes `user` for good, before a command without a sandbox. */
 export function becomeForGood(user: Identity): Result<void, Failure> {
   const become = identity().becomeUser(user);
-  return become.ok ? become : cannotBecome(user, become.error);
+  return become.ok ? ok(undefined) : cannotBecome(user, become.error);
 }
 
 /** What root can use and `--user` can't, although the run needs it. Asked with that user's rights. */

@@ -16,12 +16,10 @@ import {
   SOCK_NONBLOCK,
   SOCK_STREAM,
   SOL_SOCKET,
-  SYSCALLS,
 } from "./abi.ts";
 import { close, poll, readFile } from "./calls.ts";
 import { stableBytes, syscall } from "./ffi.ts";
-
-const SYS = SYSCALLS[process.arch === "arm64" ? "arm64" : "x64"];
+import { SYS } from "./outcome.ts";
 
 // `netinet/in.h`, `netinet/tcp.h`, `asm-generic/socket.h`, `bits/poll.h`.
 const SO_ERROR = 4;

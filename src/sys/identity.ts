@@ -8,13 +8,12 @@
  * @module
  */
 import type { ByteString } from "../bytes.ts";
-import { fail, ok, type Result } from "../result.ts";
-import { AT_FDCWD, EACCES, SYSCALLS } from "./abi.ts";
+import { ok, type Result } from "../result.ts";
+import { AT_FDCWD, EACCES } from "./abi.ts";
 import { cString, exitNow, getgroups, ids, type SysError } from "./calls.ts";
 import { stableBytes, syscall } from "./ffi.ts";
 import { spoil } from "./observed.ts";
-
-const SYS = SYSCALLS[process.arch === "arm64" ? "arm64" : "x64"];
+import { outcome, SYS } from "./outcome.ts";
 
 /** `uid_t` and `gid_t` for "leave it as it is". */
 const UNCHANGED = 0xffff_ffff;
@@ -39,13 +38,7 @@ export interface Identity {
   readonly gid: number;
 }
 
-function outcome(call: string, result: number): Result<void, SysError> {
-  return result < 0
-    ? fail({ kind: "sys", call, errno: -result })
-    : ok(undefined);
-}
-
-function setGroups(groups: readonly number[]): Result<void, SysError> {
+function setGroups(groups: readonly number[]): Result<number, SysError> {
   const list = stableBytes(Math.max(groups.length * 4, 4));
   const view = new DataView(list.buffer);
   groups.forEach((group, index) => view.setUint32(index * 4, group, true));
@@ -53,7 +46,10 @@ function setGroups(groups: readonly number[]): Result<void, SysError> {
 }
 
 /** Groups first, the uid last: without it the rest is no longer allowed. */
-function take(user: Identity, saved: Identity | null): Result<void, SysError> {
+function take(
+  user: Identity,
+  saved: Identity | null,
+): Result<number, SysError> {
   syscall(SYS.prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   const groups = setGroups([]);
   if (!groups.ok) return groups;
@@ -70,7 +66,7 @@ function take(user: Identity, saved: Identity | null): Result<void, SysError> {
 }
 
 /** Becomes `user` for good, right before an exec. On failure nothing may be executed. */
-export function becomeUser(user: Identity): Result<void, SysError> {
+export function becomeUser(user: Identity): Result<number, SysError> {
   return take(user, null);
 }
 
@@ -107,7 +103,7 @@ export function asUser<T>(user: Identity, work: () => T): Result<T, SysError> {
  *
  * The bounding set is emptied where CAP_SETPCAP allows it; where it doesn't, no_new_privs makes it worthless.
  */
-export function dropCapabilities(): Result<void, SysError> {
+export function dropCapabilities(): Result<number, SysError> {
   let dropped = 0;
   for (let capability = 0; capability < 64 && dropped >= 0; capability++) {
     dropped = syscall(SYS.prctl, PR_CAPBSET_DROP, capability, 0, 0, 0);

@@ -7,12 +7,11 @@
  * @module
  */
 import type { ByteString } from "../bytes.ts";
-import { fail, ok, type Result } from "../result.ts";
+import { ok, type Result } from "../result.ts";
 import * as abi from "./abi.ts";
 import { close, type SysError } from "./calls.ts";
 import { addressOf, stableBytes, syscall } from "./ffi.ts";
-
-const SYS = abi.SYSCALLS[process.arch === "arm64" ? "arm64" : "x64"];
+import { failed, SYS } from "./outcome.ts";
 
 /** socketpair(2) of AF_UNIX, close-on-exec. @param flags SOCK_NONBLOCK or 0 */
 export function socketPair(
@@ -220,11 +219,4 @@ function space(count: number): number {
 
 function align(length: number): number {
   return (length + 7) & ~7;
-}
-
-function failed(
-  call: string,
-  result: number,
-): { readonly ok: false; readonly error: SysError } {
-  return fail({ kind: "sys", call, errno: -result });
 }
