@@ -257,6 +257,11 @@ function isInPath(program) {
   );
 }
 
+/** Whether the system's python3 finds a module. */
+function isPythonModule(name) {
+  return spawnSync("/usr/bin/python3", ["-c", `import ${name}`]).status === 0;
+}
+
 function isExecutable(path) {
   try {
     accessSync(path, constants.X_OK);
