@@ -16,17 +16,18 @@ import { dispatch, type Entry } from "./src/cli/dispatch.ts";
 import { completionScript } from "./src/cli/completions.ts";
 import { helpText, versionText } from "./src/cli/help.ts";
 import {
-  type HelperOptions,
-  type HelpRequest,
   parseCleanOptions,
   parseConfigOptions,
   parseDoctorOptions,
-  parseHelperOptions,
   parsePolicyOptions,
-  parseSandboxOptions,
-  type ResultTarget,
-  resultTargetOf,
-} from "./src/cli/options.ts";
+} from "./src/cli/answer_options.ts";
+import {
+  type HelperOptions,
+  parseHelperOptions,
+} from "./src/cli/helper_options.ts";
+import { type HelpRequest } from "./src/cli/options.ts";
+import { type ResultTarget, resultTargetOf } from "./src/cli/run_limits.ts";
+import { parseSandboxOptions } from "./src/cli/sandbox_options.ts";
 import type { UsageError } from "./src/cli/usage.ts";
 import type { CommandOutput } from "./src/commands/output.ts";
 import { describe, exitStatus, type Failure } from "./src/failure.ts";

@@ -8,12 +8,9 @@
 import { prepareRun } from "./run/prepare.ts";
 import { CODEX_VERSION } from "./build_info.ts";
 import { type ByteString, fromText, toText } from "./bytes.ts";
-import {
-  type CleanOptions,
-  type DoctorOptions,
-  parseSandboxOptions,
-  type SessionConfig,
-} from "./cli/options.ts";
+import { type CleanOptions, type DoctorOptions } from "./cli/answer_options.ts";
+import { type SessionConfig } from "./cli/options.ts";
+import { parseSandboxOptions } from "./cli/sandbox_options.ts";
 import { type CommandOutput, jsonText } from "./commands/output.ts";
 import { describe, type Failure } from "./failure.ts";
 import { homeOf, type Origin, variable } from "./host/origin.ts";

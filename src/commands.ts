@@ -6,11 +6,8 @@
  * @module
  */
 import { toText } from "./bytes.ts";
-import type {
-  ConfigOptions,
-  PolicyOptions,
-  SessionConfig,
-} from "./cli/options.ts";
+import type { ConfigOptions, PolicyOptions } from "./cli/answer_options.ts";
+import type { SessionConfig } from "./cli/options.ts";
 import type {
   ConfigError,
   ConfigOrigin,

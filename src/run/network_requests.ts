@@ -6,7 +6,8 @@
  * @module
  */
 import { type ByteString, toText } from "../bytes.ts";
-import type { HelperProxy, NetworkReporting } from "../cli/options.ts";
+import type { HelperProxy } from "../cli/helper_options.ts";
+import type { NetworkReporting } from "../cli/sandbox_options.ts";
 import type { RunConfig } from "../config/config.ts";
 import { CONFIG_HOST } from "../config/host_files.ts";
 import { networkTableOf } from "../config/network_rules.ts";

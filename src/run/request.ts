@@ -6,7 +6,7 @@
  * @module
  */
 import type { ByteString } from "../bytes.ts";
-import type { RunLimits } from "../cli/options.ts";
+import type { RunLimits } from "../cli/run_limits.ts";
 import type { EnvironmentPolicy } from "../config/config.ts";
 import type { NetworkRequest } from "../egress/network_request.ts";
 import type { Failure } from "../failure.ts";

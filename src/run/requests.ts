@@ -7,12 +7,12 @@
  */
 import type { RunRequest } from "./request.ts";
 import { type ByteString, fromText, toText } from "../bytes.ts";
+import { type HelperOptions } from "../cli/helper_options.ts";
+import { NO_LIMITS } from "../cli/run_limits.ts";
 import {
-  type HelperOptions,
-  NO_LIMITS,
   type SandboxOptions,
   type UserChoice,
-} from "../cli/options.ts";
+} from "../cli/sandbox_options.ts";
 import {
   type ConfigRequest,
   type EnvironmentPolicy,

@@ -9,7 +9,7 @@
 import { isOfRuntime } from "./descriptors.ts";
 import type { ByteString } from "../bytes.ts";
 import { toText } from "../bytes.ts";
-import type { ResultTarget } from "../cli/options.ts";
+import type { ResultTarget } from "../cli/run_limits.ts";
 import type { Failure } from "../failure.ts";
 import type { PathFacts } from "../host/facts.ts";
 import { firstOwnFd } from "../linux/launcher.ts";

@@ -7,10 +7,8 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import type { ByteString } from "../../src/bytes.ts";
 import { FLAGS } from "../../src/cli/flags.ts";
-import {
-  parseHelperOptions,
-  parseSandboxOptions,
-} from "../../src/cli/options.ts";
+import { parseHelperOptions } from "../../src/cli/helper_options.ts";
+import { parseSandboxOptions } from "../../src/cli/sandbox_options.ts";
 import { parseWords } from "../../src/cli/parse.ts";
 import { fuzz, FUZZ_TIMEOUT_MS } from "../fuzzing.ts";
 

@@ -6,10 +6,10 @@ import {
   parseCleanOptions,
   parseConfigOptions,
   parseDoctorOptions,
-  parseHelperOptions,
   parsePolicyOptions,
-  parseSandboxOptions,
-} from "../../src/cli/options.ts";
+} from "../../src/cli/answer_options.ts";
+import { parseHelperOptions } from "../../src/cli/helper_options.ts";
+import { parseSandboxOptions } from "../../src/cli/sandbox_options.ts";
 
 const bytes = (words: readonly string[]): ByteString[] =>
   words.map((word) => word as ByteString);
