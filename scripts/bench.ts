@@ -1,11 +1,13 @@
 /**
- * Measures the start of a sandbox as ratios to bare bubblewrap with the same mounts, all rows interleaved in one run.
+ * Measures what a sandbox costs, as ratios within one run: starts, config files, many masks, the managed network.
  *
- * Absolute times differ between machines and hours; a ratio within one round does not, much. Every round runs each row once,
- * beginning one row further than the last. The mounts of the bare rows are those that `codex sandbox --explain=json` prints.
- * Needs root: `/tmp` of the measurement is a private one that has all metadata names, so that nothing is left on the host's.
+ * Absolute times differ between machines and hours; a ratio within one round does not, much. Needs root: `/tmp` of the measurement is
+ * a private one that has all metadata names, so that nothing is left on the host's.
  *
- * Usage: npm run bench -- [--rounds N] [--codex FILE] [--peer NAME=FILE]… [--row PART]…
+ * Usage: npm run bench -- [--rounds N] [--codex FILE] [--peer NAME=FILE]… [--peers DIR…] [--row PART]…
+ *   [--json FILE] [--svg FILE] [--page FILE]
+ *
+ * `--peers` takes folders with releases from npm. `--json` gets all rows, `--svg` the picture, `--page` the tables.
  *
  * @module
  */
@@ -15,46 +17,35 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
-  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { loadavg } from "node:os";
+import { cpus, loadavg, totalmem } from "node:os";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { configTable } from "./bench_config.ts";
-import { masksTable } from "./bench_masks.ts";
-import { networkTable } from "./bench_network.ts";
-import { COMPILE_FLAGS } from "./build.ts";
+import { configRows } from "./bench_config.ts";
+import { masksRows } from "./bench_masks.ts";
+import { networkRows } from "./bench_network.ts";
+import { pageWith } from "./bench_page.ts";
+import { type Peer, peerOf, peersIn } from "./bench_peers.ts";
+import { picture } from "./bench_picture.ts";
+import {
+  type BenchResult,
+  type BenchRow,
+  isBusy,
+  notesOf,
+  textTable,
+} from "./bench_result.ts";
+import { METADATA_NAMES, startBars, startRows } from "./bench_start.ts";
 import { outDir } from "./build_files.ts";
+import { toolPath } from "./setup.mjs";
 
-/** Below this a median says too little: the ratio is not printed. */
-const MIN_ROUNDS = 20;
 const DEFAULT_ROUNDS = 40;
 const PRIVATE_TMP_MARK = "CODEX_BENCH_PRIVATE_TMP";
-const SETTLED_MS = 250;
-/** Nothing is kept of a start that rests on a file which changed less than two seconds ago. */
-const SETTLING_MS = 3_100;
-const PAGE_BYTES = 4096; // of x86-64; statm counts in pages
-/** Made in every workspace that must not need placeholders. */
-export const METADATA_NAMES = [".git", ".codex", ".agents"] as const;
-
-type Row = {
-  readonly name: string;
-  readonly argv: readonly string[];
-  readonly cwd: string;
-  /** The row that this one is divided by, and the highest ratio that design §5 allows. */
-  readonly against: string | null;
-  readonly budget: number | null;
-};
-
-type Plan = {
-  readonly launcher: { readonly kind: string; readonly path?: string };
-  readonly supervisor: readonly unknown[];
-  readonly bwrapArguments: readonly string[];
-};
+/** The file that the measurement leaves for its caller outside of the namespace. */
+const RESULT_MARK = "CODEX_BENCH_RESULT";
 
 if (import.meta.main) {
   try {
@@ -67,14 +58,29 @@ if (import.meta.main) {
   }
 }
 
-function main(): void {
-  const { values } = parseArgs({
+type Words = {
+  readonly rounds: number;
+  readonly codex: string;
+  readonly peers: readonly Peer[];
+  readonly row: readonly string[];
+  readonly json: string | undefined;
+  readonly svg: string | undefined;
+  readonly page: string | undefined;
+};
+
+function wordsOf(): Words {
+  const { values, positionals } = parseArgs({
     options: {
       rounds: { type: "string", default: String(DEFAULT_ROUNDS) },
       codex: { type: "string", default: join(outDir, "codex") },
       peer: { type: "string", multiple: true, default: [] },
+      peers: { type: "string", multiple: true, default: [] },
       row: { type: "string", multiple: true, default: [] },
+      json: { type: "string" },
+      svg: { type: "string" },
+      page: { type: "string" },
     },
+    allowPositionals: true,
   });
   const rounds = Number(values.rounds);
   if (!Number.isSafeInteger(rounds) || rounds < 1) {
@@ -82,54 +88,99 @@ function main(): void {
       `Cannot use --rounds "${values.rounds}": must be a number from 1`,
     );
   }
-  if (process.env[PRIVATE_TMP_MARK] === undefined) {
-    return enterPrivateTmp(resolve(values.codex));
+  // What stands behind a first --peers are further folders.
+  if (positionals.length > 0 && values.peers.length === 0) {
+    throw new Error(`Unknown word "${positionals[0]}"`);
   }
+  const peers: readonly Peer[] = [
+    ...values.peer.map(peerOf),
+    ...[...values.peers, ...positionals].flatMap(peersIn),
+  ];
+  const { codex, row, json, svg, page } = values;
+  return { rounds, codex, peers, row, json, svg, page };
+}
 
+function main(): void {
+  const words = wordsOf();
+  if (process.env[PRIVATE_TMP_MARK] === undefined) return measureApart(words);
+  const result = measured(process.env[PRIVATE_TMP_MARK], words);
+  writeFileSync(process.env[RESULT_MARK]!, JSON.stringify(result, null, 2));
+}
+
+function measured(codex: string, words: Words): BenchResult {
+  const { rounds, peers, row: parts } = words;
   const folder = mkdtempSync("/var/tmp/codex-bench-");
   try {
-    const codex = process.env[PRIVATE_TMP_MARK];
     const env = layFolders(folder);
-    const rows = chosenRows(
-      plannedRows(codex, folder, env, values.peer),
-      values.row,
+    const [load] = loadavg();
+    const before = processorTicks();
+    const isAsked = (table: string): boolean =>
+      parts.length === 0 || parts.some((part) => part.startsWith(table));
+    const rows: BenchRow[] = [];
+    const add = (added: readonly BenchRow[]): void => {
+      rows.push(...added);
+      if (added.length > 0) process.stdout.write(`${textTable(added)}\n\n`);
+    };
+    const place = { folder, env, rounds };
+    const starts = parts.filter((part) =>
+      !["config", "masks", "network"].some((table) => part.startsWith(table))
     );
-    const times = measure(rows, rounds, env);
-    process.stdout.write(table(rows, times, rounds, env));
-    if (values.row.length === 0 || values.row.includes("config")) {
-      process.stdout.write(configTable(codex, { folder, env, rounds }));
+    if (parts.length === 0 || starts.length > 0) {
+      add(startRows(codex, { ...place, peers, parts: starts }));
     }
-    if (values.row.length === 0 || values.row.includes("masks")) {
+    if (isAsked("config")) add(configRows(codex, place));
+    if (isAsked("masks")) {
       const bundled = join(folder, "bwrap");
-      process.stdout.write(
-        masksTable(codex, { folder, env, rounds, bundled }),
-      );
+      copyFileSync(join(outDir, "bwrap"), bundled);
+      add(masksRows(codex, { ...place, bundled }));
     }
-    const network = values.row.filter((part) => part.startsWith("network"));
-    if (values.row.length === 0 || network.length > 0) {
-      const { peer: peers } = values;
-      process.stdout.write(
-        networkTable(codex, { folder, env, rounds, peers, parts: network }),
-      );
+    const network = parts.filter((part) => part.startsWith("network"));
+    if (parts.length === 0 || network.length > 0) {
+      add(networkRows(codex, { ...place, peers, parts: network }));
     }
+    const othersShare = sharesOf(before, processorTicks());
+    const result: BenchResult = {
+      command: commandText(words),
+      date: `${new Date().toISOString().slice(0, 16).replace("T", " ")} UTC`,
+      machine: {
+        processor: cpus()[0]?.model.trim() ?? "unknown processor",
+        cores: cpus().length,
+        memoryGb: Math.round(totalmem() / 2 ** 30),
+        kernel: `Linux ${
+          readFileSync("/proc/sys/kernel/osrelease", "utf8").trim()
+        }`,
+      },
+      versions: versionsOf(codex, peers),
+      rounds,
+      busy: { load: load!, othersShare, isBusy: isBusy(load!, othersShare) },
+      rows,
+      bars: startBars(peers),
+    };
+    process.stdout.write(`${notesOf(result).join("\n")}\n`);
+    return result;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
 /** Starts this script again in a mount namespace of its own, with an empty `/tmp` that has the metadata names. */
-function enterPrivateTmp(codex: string): void {
+function measureApart(words: Words): void {
+  const codex = resolve(words.codex);
   if (process.getuid?.() !== 0) {
     throw new Error("Cannot make a private /tmp: run as root");
   }
   if (!existsSync(codex)) {
     throw new Error(`Cannot measure "${codex}": there is no such file`);
   }
+  const page = words.page === undefined
+    ? null
+    : readFileSync(words.page, "utf8");
   // What lies below /tmp is hidden by the private one.
   const shelter = mkdtempSync("/var/tmp/codex-bench-");
   try {
     const kept = codex.startsWith("/tmp/") ? join(shelter, "codex") : codex;
     if (kept !== codex) copyFileSync(codex, kept);
+    const file = join(shelter, "result.json");
     const script = `mount -t tmpfs -o mode=1777 tmpfs /tmp && mkdir ${
       METADATA_NAMES.map((name) => `/tmp/${name}`).join(" ")
     } && touch ${
@@ -147,13 +198,106 @@ function enterPrivateTmp(codex: string): void {
       import.meta.path,
       ...process.argv.slice(2),
     ], {
-      env: { ...process.env, [PRIVATE_TMP_MARK]: kept },
+      env: {
+        ...process.env,
+        [PRIVATE_TMP_MARK]: kept,
+        [RESULT_MARK]: file,
+      },
       stdio: ["ignore", "inherit", "inherit"],
     });
     process.exitCode = done.exitCode ?? 125;
+    if (process.exitCode !== 0) return;
+    writeOut(words, page, readFileSync(file, "utf8"));
   } finally {
     rmSync(shelter, { recursive: true, force: true });
   }
+}
+
+function writeOut(words: Words, page: string | null, json: string): void {
+  const result: BenchResult = JSON.parse(json);
+  if (words.json !== undefined) writeFileSync(words.json, `${json}\n`);
+  const written: string[] = [];
+  if (words.svg !== undefined) {
+    writeFileSync(words.svg, picture(result));
+    written.push(words.svg);
+  }
+  if (words.page !== undefined && page !== null) {
+    writeFileSync(words.page, pageWith(page, result));
+    written.push(words.page);
+  }
+  // The gate wants them in this form.
+  if (written.length > 0) {
+    Bun.spawnSync([toolPath("deno"), "fmt", "--quiet", ...written]);
+  }
+}
+
+/** As anybody would type it: folders of this machine are left out. */
+function commandText({ rounds, row, peers, svg, page }: Words): string {
+  return [
+    "npm run bench --",
+    ...(rounds === DEFAULT_ROUNDS ? [] : [`--rounds ${rounds}`]),
+    ...row.map((part) => `--row '${part}'`),
+    ...(peers.length === 0 ? [] : ["--peers DIR…"]),
+    "--json FILE",
+    ...(svg === undefined ? [] : ["--svg docs/benchmarks.svg"]),
+    ...(page === undefined ? [] : ["--page docs/benchmarks.md"]),
+  ].join(" ");
+}
+
+function versionsOf(
+  codex: string,
+  peers: readonly Peer[],
+): readonly string[] {
+  const firstLine = (argv: readonly string[]): string => {
+    try {
+      const done = Bun.spawnSync([...argv], { stdin: "ignore" });
+      return done.stdout.toString().split("\n")[0]!.trim();
+    } catch {
+      return "";
+    }
+  };
+  const system = firstLine(["bwrap", "--version"]).split(" ").at(-1);
+  return [
+    firstLine([codex, "--version"]),
+    `Bun ${process.versions["bun"]}`,
+    ...(system === "" ? [] : [`the system's bubblewrap ${system}`]),
+    ...(peers.length === 0
+      ? []
+      : [`peers: ${peers.map(({ name }) => name).join(", ")}`]),
+  ];
+}
+
+/** Ticks that all processors have counted, those not idle, and those of this process and of what it has waited for. */
+type Ticks = {
+  readonly all: number;
+  readonly busy: number;
+  readonly own: number;
+};
+
+function processorTicks(): Ticks {
+  const [line = ""] = readFileSync("/proc/stat", "latin1").split("\n");
+  const [
+    user = 0,
+    nice = 0,
+    system = 0,
+    idle = 0,
+    wait = 0,
+    irq = 0,
+    soft = 0,
+  ] = line.split(/\s+/).slice(1).map(Number);
+  const busy = user + nice + system + irq + soft;
+  const stat = readFileSync("/proc/self/stat", "latin1");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  // utime, stime, cutime, cstime: proc(5) counts them from 14 on.
+  const own = fields.slice(11, 15).reduce((sum, it) => sum + Number(it), 0);
+  return { all: busy + idle + wait, busy, own };
+}
+
+/** The share of the processors that neither was idle nor was ours. */
+function sharesOf(before: Ticks, after: Ticks): number {
+  const all = after.all - before.all;
+  const others = after.busy - before.busy - (after.own - before.own);
+  return all <= 0 ? 0 : Math.max(0, others / all);
 }
 
 /** An empty workspace, one with all metadata names, and a state folder that no sandbox can write. */
@@ -177,433 +321,4 @@ function layFolders(folder: string): Record<string, string> {
     CODEX_HOME: join(folder, "home"),
     LANG: "C.UTF-8",
   };
-}
-
-function plannedRows(
-  codex: string,
-  folder: string,
-  env: Record<string, string>,
-  peers: readonly string[],
-): Row[] {
-  const plain = join(folder, "plain");
-  const repo = join(folder, "repo");
-  const bundled = join(folder, "bwrap");
-  copyFileSync(join(outDir, "bwrap"), bundled);
-
-  const rows: Row[] = [
-    {
-      name: "true",
-      argv: ["/bin/true"],
-      cwd: plain,
-      against: null,
-      budget: null,
-    },
-    {
-      name: "floor: empty sealed program",
-      argv: [emptyProgram(folder)],
-      cwd: plain,
-      against: null,
-      budget: null,
-    },
-  ];
-  /** A bare row with the mounts of a plan, and the row of ours that is divided by it. */
-  const pair = (
-    name: string,
-    flags: readonly string[],
-    cwd: string,
-    budget: (plan: Plan) => number | null,
-  ): void => {
-    const plan = explain([codex, "sandbox", ...flags], cwd, env);
-    const bwrap = plan.launcher.kind === "system"
-      ? plan.launcher.path!
-      : bundled;
-    const kind = plan.launcher.kind === "system"
-      ? "system's bwrap"
-      : "bundled bwrap";
-    const bare = `bare ${kind}, mounts of ${name}`;
-    rows.push(
-      {
-        name: bare,
-        argv: [bwrap, ...bareArguments(plan.bwrapArguments)],
-        cwd,
-        against: null,
-        budget: null,
-      },
-      {
-        name,
-        argv: [codex, "sandbox", ...flags, "--", "true"],
-        cwd,
-        against: bare,
-        budget: budget(plan),
-      },
-    );
-  };
-  const workspaceBudget = (plan: Plan): number =>
-    plan.supervisor.length === 0 ? 2.5 : 3.5;
-  pair("default profile", [], plain, () => 2.5);
-  const [, , bareDefault] = rows;
-  rows.push({
-    ...bareDefault!,
-    name: "bare bundled bwrap by path, same mounts",
-    argv: [bundled, ...bareDefault!.argv.slice(1)],
-    against: bareDefault!.name,
-  });
-  pair(
-    "default profile, bundled bwrap",
-    ["--launcher", "bundled"],
-    plain,
-    () => null,
-  );
-  rows.push({
-    name: "default profile, planned anew",
-    argv: [codex, "sandbox", "--stage", "one-start", "--", "true"],
-    cwd: plain,
-    against: bareDefault!.name,
-    budget: null,
-  }, {
-    name: "default profile, inner stage",
-    argv: [codex, "sandbox", "--stage", "inner", "--", "true"],
-    cwd: plain,
-    against: bareDefault!.name,
-    budget: null,
-  });
-  pair(
-    ":workspace, all names there",
-    ["-P", ":workspace"],
-    repo,
-    workspaceBudget,
-  );
-  pair(
-    ":workspace, all names there, bundled",
-    ["-P", ":workspace", "--launcher", "bundled"],
-    repo,
-    workspaceBudget,
-  );
-  const repoBare = rows.find(({ name }) =>
-    name.endsWith("mounts of :workspace, all names there")
-  )!;
-  rows.push({
-    name: ":workspace, placeholders",
-    argv: [codex, "sandbox", "-P", ":workspace", "--", "true"],
-    cwd: plain,
-    against: repoBare.name,
-    budget: 3.5,
-  });
-  for (const peer of peers) {
-    const [name, path] = [
-      peer.slice(0, peer.indexOf("=")),
-      peer.slice(peer.indexOf("=") + 1),
-    ];
-    if (name === "" || path === "") {
-      throw new Error(`Cannot use --peer "${peer}": must be NAME=FILE`);
-    }
-    const row = `peer ${name}`;
-    rows.push(
-      {
-        name: row,
-        argv: [resolve(path), "sandbox", "--", "true"],
-        cwd: plain,
-        against: bareDefault!.name,
-        budget: null,
-      },
-      {
-        name: `default profile ÷ ${row}`,
-        argv: [codex, "sandbox", "--", "true"],
-        cwd: plain,
-        against: row,
-        budget: 0.3,
-      },
-    );
-  }
-  return rows;
-}
-
-/** The asked rows with the rows they are divided by; all when none was asked for. */
-function chosenRows(
-  rows: readonly Row[],
-  parts: readonly string[],
-): readonly Row[] {
-  if (parts.length === 0) return rows;
-  const asked = rows.filter(({ name }) =>
-    parts.some((part) => name.includes(part))
-  );
-  return rows.filter((row) =>
-    asked.includes(row) || asked.some(({ against }) => against === row.name)
-  );
-}
-
-function explain(
-  argv: readonly string[],
-  cwd: string,
-  env: Record<string, string>,
-): Plan {
-  const done = Bun.spawnSync([...argv, "--explain=json", "--", "true"], {
-    cwd,
-    env,
-    stdin: "ignore",
-  });
-  if (done.exitCode !== 0) {
-    throw new Error(
-      `Cannot plan "${
-        argv.slice(1).join(" ")
-      }": ${done.stderr.toString().trim()}`,
-    );
-  }
-  return JSON.parse(done.stdout.toString());
-}
-
-/** The plan's arguments as they work without our descriptors: binds by path, no filter, no report pipes. */
-export function bareArguments(planned: readonly string[]): string[] {
-  const words: string[] = [];
-  for (let i = 0; i < planned.length; i++) {
-    const word = planned[i]!;
-    const next = planned[i + 1] ?? "";
-    switch (word) {
-      case "--seccomp":
-      case "--add-seccomp-fd":
-      case "--info-fd":
-      case "--json-status-fd":
-      case "--sync-fd":
-      case "--block-fd":
-      case "--args":
-        i++;
-        break;
-      case "--bind-fd":
-      case "--ro-bind-fd":
-        words.push(word.replace("-fd", ""), planned[i + 2]!, planned[i + 2]!);
-        i += 2;
-        break;
-      case "--ro-bind-data":
-        if (words.at(-2) === "--perms") words.splice(-2); // a bind keeps the mode of its source
-        words.push("--ro-bind", "/dev/null", planned[i + 2]!);
-        i += 2;
-        break;
-      case "--empty-file": // only the bundled bwrap has it
-        if (words.at(-2) === "--perms") words.splice(-2);
-        words.push("--ro-bind", "/dev/null", next);
-        i++;
-        break;
-      case "--":
-        return [...words, ...planned.slice(i)];
-      default:
-        words.push(word);
-        if (word === "--argv0" || word === "--setenv") {
-          words.push(next);
-          i++;
-        }
-    }
-  }
-  return words;
-}
-
-/** The least that a program of ours can cost: a sealed runtime with nothing to do. */
-function emptyProgram(folder: string): string {
-  const source = join(folder, "empty.ts");
-  writeFileSync(source, "export {};\n");
-  const done = Bun.spawnSync([
-    process.execPath,
-    "build",
-    ...COMPILE_FLAGS,
-    `--compile-executable-path=${join(outDir, "runtime")}`,
-    "--outfile=empty",
-    source,
-  ], { cwd: folder, env: { HOME: folder } });
-  if (done.exitCode !== 0) {
-    throw new Error(`Cannot compile the empty program: ${done.stderr}`);
-  }
-  return join(folder, "empty");
-}
-
-/** Milliseconds of each row, one number a round. */
-function measure(
-  rows: readonly Row[],
-  rounds: number,
-  env: Record<string, string>,
-): ReadonlyMap<string, readonly number[]> {
-  const times = new Map<string, number[]>(rows.map(({ name }) => [name, []]));
-  Bun.sleepSync(SETTLING_MS);
-  for (let round = -2; round < rounds; round++) { // two rounds to fill the caches, not counted
-    for (let i = 0; i < rows.length; i++) {
-      const row = rows[(i + Math.max(round, 0)) % rows.length]!;
-      const ms = runOnce(row, env);
-      if (round >= 0) times.get(row.name)!.push(ms);
-    }
-  }
-  return times;
-}
-
-/** Milliseconds from the start to the end of one run that succeeds. */
-function runOnce(
-  { argv, cwd, name }: Row,
-  env: Record<string, string>,
-): number {
-  const started = Bun.nanoseconds();
-  const done = Bun.spawnSync([...argv], {
-    cwd,
-    env,
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  const ms = (Bun.nanoseconds() - started) / 1e6;
-  if (done.exitCode !== 0) {
-    throw new Error(
-      `Cannot measure "${name}": status ${done.exitCode}, ${done.stderr.toString().trim()}`,
-    );
-  }
-  return ms;
-}
-
-/**
- * The highest sum of resident bytes of a run's processes that was seen while it lasted.
- *
- * Sampled, because `ru_maxrss` of a process that was started by vfork(2) begins at the size of its parent: us.
- */
-function peakBytes({ argv, cwd }: Row, env: Record<string, string>): number {
-  let peak = 0;
-  for (let run = 0; run < 3; run++) {
-    const child = Bun.spawn([...argv], {
-      cwd,
-      env,
-      stdio: ["ignore", "ignore", "ignore"],
-    });
-    for (let now = treeBytes(child.pid); now > 0; now = treeBytes(child.pid)) {
-      peak = Math.max(peak, now);
-    }
-  }
-  return peak;
-}
-
-/** 0 when the process has ended. */
-function treeBytes(pid: number): number {
-  try {
-    const [, pages] = readFileSync(`/proc/${pid}/statm`, "latin1").split(" ");
-    const children = readFileSync(
-      `/proc/${pid}/task/${pid}/children`,
-      "latin1",
-    );
-    return Number(pages) * PAGE_BYTES +
-      children.split(" ").filter((word) => word !== "")
-        .reduce((sum, child) => sum + treeBytes(Number(child)), 0);
-  } catch {
-    return 0;
-  }
-}
-
-/** Processes between us and the command while it runs, the command itself not counted. */
-function residentProcesses(
-  { argv, cwd }: Row,
-  env: Record<string, string>,
-): number | null {
-  if (!argv.at(-1)!.endsWith("true") || argv.length === 1) return null;
-  const child = Bun.spawn([...argv.slice(0, -1), "sleep", "1"], {
-    cwd,
-    env,
-    stdio: ["ignore", "ignore", "ignore"],
-  });
-  Bun.sleepSync(SETTLED_MS);
-  const count = descendants(child.pid); // the started one counts, the command does not
-  child.kill("SIGTERM");
-  Bun.sleepSync(20);
-  return count;
-}
-
-function descendants(pid: number): number {
-  const parents = new Map<number, number>();
-  for (const entry of readdirSync("/proc")) {
-    if (!/^\d+$/.test(entry)) continue;
-    try {
-      const stat = readFileSync(`/proc/${entry}/stat`, "latin1");
-      parents.set(
-        Number(entry),
-        Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]),
-      );
-    } catch {
-      // it ended meanwhile
-    }
-  }
-  const below = (of: number): number =>
-    [...parents].filter(([, parent]) => parent === of)
-      .reduce((sum, [child]) => sum + 1 + below(child), 0);
-  return below(pid);
-}
-
-function table(
-  rows: readonly Row[],
-  times: ReadonlyMap<string, readonly number[]>,
-  rounds: number,
-  env: Record<string, string>,
-): string {
-  const head = [
-    "row",
-    "median ms",
-    "p95 ms",
-    "ratio",
-    "budget",
-    "peak MB",
-    "processes",
-  ];
-  const body = rows.map((row) => {
-    const own = times.get(row.name)!;
-    const base = row.against === null ? undefined : times.get(row.against);
-    const ratio = base === undefined
-      ? null
-      : quantile(own.map((ms, i) => ms / base[i]!), 0.5);
-    return [
-      row.name,
-      quantile(own, 0.5).toFixed(2),
-      quantile(own, 0.95).toFixed(2),
-      ratio === null ? "" : rounds < MIN_ROUNDS ? "refused" : ratio.toFixed(2),
-      row.budget === null || ratio === null || rounds < MIN_ROUNDS
-        ? ""
-        : `${row.budget.toFixed(2)} ${ratio <= row.budget ? "ok" : "OVER"}`,
-      (peakBytes(row, env) / 1e6).toFixed(1),
-      String(residentProcesses(row, env) ?? ""),
-    ];
-  });
-  const widths = head.map((_, column) =>
-    Math.max(...[head, ...body].map((line) => [...line[column]!].length))
-  );
-  const lines = [head, ...body].map((line) =>
-    line.map((cell, column) =>
-      column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!)
-    ).join("  ")
-  );
-  return `${lines.join("\n")}\n\n${notes(times, rounds).join("\n")}\n`;
-}
-
-function notes(
-  times: ReadonlyMap<string, readonly number[]>,
-  rounds: number,
-): string[] {
-  const median = (part: string): number | null => {
-    const found = [...times].find(([name]) => name.startsWith(part));
-    return found === undefined ? null : quantile(found[1], 0.5);
-  };
-  const empty = median("floor");
-  const bare = median("bare system's bwrap, mounts of default profile") ??
-    median("bare bundled bwrap, mounts of default profile");
-  const [load] = loadavg();
-  return [
-    `${rounds} rounds; a ratio is the median of the rounds' ratios${
-      rounds < MIN_ROUNDS ? `, and is refused below ${MIN_ROUNDS} rounds` : ""
-    }`,
-    ...(empty === null || bare === null ? [] : [
-      `floor, the empty program and then bare bwrap: ${
-        ((empty + bare) / bare).toFixed(2)
-      }`,
-    ]),
-    `peak MB: all processes of a run together, sampled; processes: resident beside the command`,
-    `${process.versions["bun"]} on ${kernel()}, load ${load!.toFixed(2)}${
-      load! > 1 ? ": the machine is BUSY, measure again" : ""
-    }`,
-  ];
-}
-
-function kernel(): string {
-  return `Linux ${readFileSync("/proc/sys/kernel/osrelease", "utf8").trim()}`;
-}
-
-function quantile(values: readonly number[], at: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * at))] ??
-    Number.NaN;
 }

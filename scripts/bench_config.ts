@@ -8,6 +8,7 @@
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { type BenchRow, quantile, timeRow } from "./bench_result.ts";
 
 const PROFILES = 200;
 const ENTRIES_PER_PROFILE = 10;
@@ -43,15 +44,15 @@ const ROWS: readonly ConfigRow[] = [
   },
 ];
 
-/** One line for each config, with its budget. */
-export function configTable(
+/** A row for each config, with its budget. */
+export function configRows(
   codex: string,
   { folder, env, rounds }: {
     readonly folder: string;
     readonly env: Record<string, string>;
     readonly rounds: number;
   },
-): string {
+): readonly BenchRow[] {
   const homes = ROWS.map(({ text }, index) => {
     const home = join(folder, `config-${index}`);
     mkdirSync(home, { mode: 0o700 });
@@ -70,19 +71,18 @@ export function configTable(
       if (round >= 0) times[row]!.push(ms);
     }
   }
-  const medians = times.map(median);
-  const lines = ROWS.map(({ name, over, budgetMs }, index) => {
+  const medians = times.map((own) => quantile(own, 0.5));
+  return ROWS.map(({ name, over, budgetMs }, index) => {
     const base = over === null
       ? 0
       : medians[ROWS.findIndex((row) => row.name === over)]!;
-    const cost = medians[index]! - base;
-    const what = over === null ? "in all" : `over ${over}`;
-    const verdict = cost <= budgetMs ? "ok" : "OVER";
-    return `config: ${name}: ${
-      cost.toFixed(2)
-    } ms ${what}, budget ${budgetMs} ${verdict}`;
+    return timeRow({
+      table: "config",
+      name: over === null ? name : `${name}, over ${over}`,
+      times: times[index]!.map((ms) => Math.max(0, ms - base)),
+      mostMs: budgetMs,
+    });
   });
-  return `${lines.join("\n")}\n`;
 }
 
 function configMs(
@@ -103,11 +103,6 @@ function configMs(
     );
   }
   return Number(ms);
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? 0;
 }
 
 function thirtyLines(): string {

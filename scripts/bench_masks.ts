@@ -8,7 +8,8 @@
 
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { bareArguments, METADATA_NAMES } from "./bench.ts";
+import { type BenchRow, MIN_PAIRS, timeRow } from "./bench_result.ts";
+import { bareArguments, METADATA_NAMES } from "./bench_start.ts";
 
 const RIPGREP = "/usr/bin/rg";
 const FILES_PER_DIRECTORY = 100;
@@ -21,8 +22,8 @@ type MaskRow = {
   readonly budgetMs?: number;
 };
 
-/** One line for each row, with its budgets. */
-export function masksTable(
+/** The rows with their budgets. */
+export function masksRows(
   codex: string,
   { folder, env, rounds, bundled }: {
     readonly folder: string;
@@ -30,7 +31,7 @@ export function masksTable(
     readonly rounds: number;
     readonly bundled: string;
   },
-): string {
+): readonly BenchRow[] {
   const home = join(folder, "masks-home");
   mkdirSync(home, { mode: 0o700 });
   const trees = { k1: "1,000", k10: "10,000", large: "100,000" };
@@ -44,15 +45,28 @@ export function masksTable(
   const place = { cwd: join(folder, "k1"), env: { ...env, CODEX_HOME: home } };
   const rows = rowsOf(codex, place, folder, bundled);
   const times = rows.map((): number[] => []);
-  for (let round = -2; round < rounds; round++) { // two rounds to fill the caches, not counted
+  // What takes seconds is done no more often than a ratio needs.
+  const most = Math.min(rounds, MIN_PAIRS);
+  for (let round = -2; round < most; round++) { // two rounds to fill the caches, not counted
     for (let i = 0; i < rows.length; i++) {
       const row = (i + Math.max(round, 0)) % rows.length;
       const ms = runMs(rows[row]!, place);
       if (round >= 0) times[row]!.push(ms);
     }
   }
-  const lines = rows.map((row, index) => line(row, index, rows, times));
-  return `${lines.join("\n")}\n`;
+  return rows.map(({ name, against, budgetMs }, index) =>
+    timeRow({
+      table: "masks",
+      name,
+      times: times[index]!,
+      against: against === undefined ? null : {
+        name: against.name,
+        times: times[rows.findIndex((row) => row.name === against.name)]!,
+      },
+      mostRatio: against?.most ?? null,
+      mostMs: budgetMs ?? null,
+    })
+  );
 }
 
 function rowsOf(
@@ -169,35 +183,4 @@ function runMs({ name, argv }: MaskRow, { cwd, env }: Place): number {
     );
   }
   return ms;
-}
-
-function line(
-  { name, against, budgetMs }: MaskRow,
-  index: number,
-  rows: readonly MaskRow[],
-  times: readonly (readonly number[])[],
-): string {
-  const own = times[index]!;
-  const ms = median(own);
-  const said = [`${ms.toFixed(1)} ms`];
-  if (budgetMs !== undefined) {
-    said.push(`budget ${budgetMs} ms ${ms <= budgetMs ? "ok" : "OVER"}`);
-  }
-  if (against !== undefined) {
-    const base = times[rows.findIndex((row) => row.name === against.name)]!;
-    const ratio = median(own.map((value, round) => value / base[round]!));
-    said.push(
-      `${ratio.toFixed(2)} × ${against.name}${
-        against.most === null
-          ? ""
-          : `, budget ${against.most} ${ratio <= against.most ? "ok" : "OVER"}`
-      }`,
-    );
-  }
-  return `masks: ${name}: ${said.join("; ")}`;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? 0;
 }

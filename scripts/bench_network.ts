@@ -16,15 +16,22 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import process from "node:process";
 import { BODY_BYTES } from "./bench_network_load.ts";
+import type { Peer } from "./bench_peers.ts";
+import {
+  type BenchRow,
+  emptyRow,
+  MIN_PAIRS,
+  quantile,
+} from "./bench_result.ts";
 
 const LOAD_PROGRAM = `${import.meta.dirname}/bench_network_load.ts`;
 const TUNNELS = 2_000;
 const RUN_MS = 60_000;
-/** A row takes seconds here, and milliseconds in the other tables. */
-const ROUNDS_IN_ONE = 8;
+/** A round of tunnels takes as long as the peer that can't open them is waited for: these figures have no ratio. */
+const TUNNEL_ROUNDS = 3;
 const CURL =
   "env -u NO_PROXY -u no_proxy curl -sS --fail -o /dev/null --max-time 50";
 
@@ -37,20 +44,22 @@ type Row = {
   readonly line: string;
   readonly read: (text: string) => number;
   readonly better: "more" | "less";
+  /** Not more than these, where a round takes long. */
+  readonly rounds?: number;
 };
 
-/** One line for each row: ours, the peers', and how ours compares to the better of them. */
-export function networkTable(
+/** For each row ours, with its ratio to the better of the peers, and theirs. */
+export function networkRows(
   codex: string,
   { folder, env, rounds, peers, parts }: {
     readonly folder: string;
     readonly env: Record<string, string>;
     readonly rounds: number;
-    readonly peers: readonly string[];
+    readonly peers: readonly Peer[];
     /** Beginnings of names: only those rows, all when there are none. */
     readonly parts: readonly string[];
   },
-): string {
+): readonly BenchRow[] {
   const home = join(folder, "network-home");
   const work = join(folder, "network-work");
   for (const made of [home, work]) mkdirSync(made, { mode: 0o700 });
@@ -81,16 +90,15 @@ domains = { "127.0.0.1" = "allow" }
     const place = { cwd: work, env: { ...env, CODEX_HOME: home } };
     const subjects = [
       { name: "ours", path: codex },
-      ...peers.map((peer) => ({
-        name: peer.slice(0, peer.indexOf("=")),
-        path: resolve(peer.slice(peer.indexOf("=") + 1)),
-      })),
+      ...peers.flatMap(({ name, codex: path }) =>
+        path === null ? [] : [{ name, path }]
+      ),
     ];
     return rowsOf(port, body)
       .filter(({ name }) =>
         parts.length === 0 || parts.some((part) => name.startsWith(part))
       )
-      .map((row) => `${rowLine(row, subjects, place, rounds)}\n`).join("");
+      .flatMap((row) => figuresOf(row, subjects, place, rounds));
   } finally {
     origin.kill();
   }
@@ -140,18 +148,20 @@ function rowsOf(port: string, body: string): readonly Row[] {
         return stood === TUNNELS ? ms : Number.NaN;
       },
       better: "less",
+      rounds: TUNNEL_ROUNDS,
     },
   ];
 }
 
-function rowLine(
+function figuresOf(
   row: Row,
   subjects: readonly Subject[],
   place: { readonly cwd: string; readonly env: Record<string, string> },
   rounds: number,
-): string {
+): readonly BenchRow[] {
   const isStart = row.line === "true";
-  const most = isStart ? rounds : Math.ceil(rounds / ROUNDS_IN_ONE);
+  // What takes seconds is done no more often than a ratio needs.
+  const most = row.rounds ?? (isStart ? rounds : Math.min(rounds, MIN_PAIRS));
   const results = subjects.map((): number[] => []);
   for (let round = isStart ? -2 : 0; round < most; round++) { // two starts to fill the caches, not counted
     for (let i = 0; i < subjects.length; i++) {
@@ -160,43 +170,85 @@ function rowLine(
       if (round >= 0) results[which]!.push(result);
     }
   }
-  const figures = subjects.map(({ name }, index) =>
-    `${name} ${figure(results[index]!)}`
-  );
-  const [ours = [], ...peers] = results;
-  if (peers.length === 0) {
-    return `${row.name}: ${figures.join(", ")} ${row.unit}`;
-  }
-  const ratios = ours.map((own, round) => {
-    const theirs = peers.map((values) => values[round]!)
+  const [ours = [], ...theirs] = results;
+  const peers = subjects.slice(1);
+  const name = row.name.replace("network: ", "");
+  const better = row.better === "more" ? Math.max : Math.min;
+  const best = ours.map((_, round) => {
+    const read = theirs.map((values) => values[round]!)
       .filter((value) => !Number.isNaN(value));
-    if (theirs.length === 0) return row.better === "more" ? Infinity : 0;
-    return own /
-      (row.better === "more" ? Math.max(...theirs) : Math.min(...theirs));
+    return read.length === 0 ? Number.NaN : better(...read);
   });
-  const ratio = median(ratios);
-  const isKept = row.better === "more" ? ratio >= 1 : ratio <= 1;
-  return `${row.name}: ${
-    figures.join(", ")
-  } ${row.unit}; to the better of the others ${ratio.toFixed(2)} ${
-    isKept ? "ok" : "OVER"
-  }${isStart ? startRatios(subjects, results) : ""}`;
+  const bound = row.better === "more" ? "least" as const : "most" as const;
+  const first = peers.find(({ name }) => name.includes("145"));
+  return [
+    figureRow(row, `${name}: ours`, ours, {
+      name: "the better peer",
+      values: best,
+      budget: { bound, value: 1 },
+    }),
+    // A start is held to 0.145 by itself as well.
+    ...(isStart && first !== undefined
+      ? [
+        figureRow(row, `${name}: ours, to ${first.name}`, ours, {
+          name: first.name,
+          values: results[subjects.indexOf(first)]!,
+          budget: { bound: "most", value: 0.6 },
+        }),
+      ]
+      : []),
+    ...peers.map((peer, index) =>
+      figureRow(row, `${name}: ${peer.name}`, theirs[index]!, null)
+    ),
+  ];
 }
 
-/** A start is held to each release by itself: at most 0.6 of 0.145. */
-function startRatios(
-  subjects: readonly Subject[],
-  results: readonly (readonly number[])[],
-): string {
-  return subjects.slice(1).map(({ name }, index) => {
-    const ratio = median(
-      results[0]!.map((own, round) => own / results[index + 1]![round]!),
-    );
-    const isReference = name.includes("145");
-    return `; to ${name} ${ratio.toFixed(2)}${
-      isReference ? ` of 0.60 ${ratio <= 0.6 ? "ok" : "OVER"}` : ""
-    }`;
-  }).join("");
+function figureRow(
+  { unit, better }: Row,
+  name: string,
+  values: readonly number[],
+  against: {
+    readonly name: string;
+    readonly values: readonly number[];
+    readonly budget: {
+      readonly bound: "most" | "least";
+      readonly value: number;
+    };
+  } | null,
+): BenchRow {
+  const read = values.filter((value) => !Number.isNaN(value));
+  if (read.length === 0) {
+    return emptyRow("network", name, `none of ${values.length} succeeded`);
+  }
+  const ratios = against === null ? [] : values
+    .map((value, round) => value / against.values[round]!)
+    .filter((ratio) => !Number.isNaN(ratio));
+  const ratio = ratios.length < MIN_PAIRS ? null : quantile(ratios, 0.5);
+  return {
+    table: "network",
+    name,
+    median: quantile(read, 0.5),
+    // Of a rate the slow end is the low one.
+    p95: quantile(read, better === "less" ? 0.95 : 0.05),
+    unit,
+    against: ratios.length === 0 ? null : against!.name,
+    ratio,
+    pairs: ratios.length,
+    budgets: against === null || ratios.length === 0 ? [] : [{
+      of: "ratio",
+      ...against.budget,
+      isKept: ratio === null
+        ? null
+        : against.budget.bound === "most"
+        ? ratio <= against.budget.value
+        : ratio >= against.budget.value,
+    }],
+    peakMb: null,
+    processes: null,
+    note: read.length < values.length
+      ? `${values.length - read.length} of ${values.length} failed`
+      : null,
+  };
 }
 
 function measure(
@@ -225,20 +277,4 @@ function measure(
     );
   }
   return row.line === "true" ? ms : row.read(done.stdout?.toString() ?? "");
-}
-
-function figure(values: readonly number[]): string {
-  const read = values.filter((value) => !Number.isNaN(value));
-  return read.length === 0
-    ? "none"
-    : `${median(read).toFixed(median(read) < 100 ? 1 : 0)}${
-      read.length < values.length
-        ? ` (${values.length - read.length} of ${values.length} failed)`
-        : ""
-    }`;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }

@@ -15,8 +15,8 @@ import process from "node:process";
 export const BODY_BYTES = 200_000_000;
 
 const CLIENTS = 16;
-const LOAD_MS = 1_500;
-const TUNNELS_MS = 30_000;
+const LOAD_MS = 500;
+const TUNNELS_MS = 10_000;
 /** Tunnels that are being opened at one time. */
 const OPENING = 128;
 const HEAD_END = "\r\n\r\n";
