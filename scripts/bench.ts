@@ -5,9 +5,10 @@
  * a private one that has all metadata names, so that nothing is left on the host's.
  *
  * Usage: npm run bench -- [--rounds N] [--codex FILE] [--peer NAME=FILE]… [--peers DIR…] [--row PART]…
- *   [--json FILE] [--svg FILE] [--page FILE]
+ *   [--json FILE] [--svg FILE] [--page FILE]…
  *
- * `--peers` takes folders with releases from npm. `--json` gets all rows, `--svg` the picture, `--page` the tables.
+ * `--peers` takes folders with releases from npm. `--json` gets all rows, `--svg` the picture, `--page` the tables
+ * that it has marks for.
  *
  * @module
  */
@@ -22,7 +23,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { cpus, loadavg, totalmem } from "node:os";
-import { join, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { configRows } from "./bench_config.ts";
@@ -40,7 +41,7 @@ import {
 } from "./bench_result.ts";
 import { METADATA_NAMES, startBars, startRows } from "./bench_start.ts";
 import { outDir } from "./build_files.ts";
-import { toolPath } from "./setup.mjs";
+import { repositoryRoot, toolPath } from "./setup.mjs";
 
 const DEFAULT_ROUNDS = 40;
 const PRIVATE_TMP_MARK = "CODEX_BENCH_PRIVATE_TMP";
@@ -65,7 +66,7 @@ type Words = {
   readonly row: readonly string[];
   readonly json: string | undefined;
   readonly svg: string | undefined;
-  readonly page: string | undefined;
+  readonly page: readonly string[];
 };
 
 function wordsOf(): Words {
@@ -78,7 +79,7 @@ function wordsOf(): Words {
       row: { type: "string", multiple: true, default: [] },
       json: { type: "string" },
       svg: { type: "string" },
-      page: { type: "string" },
+      page: { type: "string", multiple: true, default: [] },
     },
     allowPositionals: true,
   });
@@ -172,9 +173,8 @@ function measureApart(words: Words): void {
   if (!existsSync(codex)) {
     throw new Error(`Cannot measure "${codex}": there is no such file`);
   }
-  const page = words.page === undefined
-    ? null
-    : readFileSync(words.page, "utf8");
+  // Read before minutes are spent.
+  const pages = words.page.map((file) => [file, readFileSync(file, "utf8")]);
   // What lies below /tmp is hidden by the private one.
   const shelter = mkdtempSync("/var/tmp/codex-bench-");
   try {
@@ -207,13 +207,17 @@ function measureApart(words: Words): void {
     });
     process.exitCode = done.exitCode ?? 125;
     if (process.exitCode !== 0) return;
-    writeOut(words, page, readFileSync(file, "utf8"));
+    writeOut(words, pages, readFileSync(file, "utf8"));
   } finally {
     rmSync(shelter, { recursive: true, force: true });
   }
 }
 
-function writeOut(words: Words, page: string | null, json: string): void {
+function writeOut(
+  words: Words,
+  pages: readonly (readonly string[])[],
+  json: string,
+): void {
   const result: BenchResult = JSON.parse(json);
   if (words.json !== undefined) writeFileSync(words.json, `${json}\n`);
   const written: string[] = [];
@@ -221,9 +225,9 @@ function writeOut(words: Words, page: string | null, json: string): void {
     writeFileSync(words.svg, picture(result));
     written.push(words.svg);
   }
-  if (words.page !== undefined && page !== null) {
-    writeFileSync(words.page, pageWith(page, result));
-    written.push(words.page);
+  for (const [file = "", text = ""] of pages) {
+    writeFileSync(file, pageWith(text, result));
+    written.push(file);
   }
   // The gate wants them in this form.
   if (written.length > 0) {
@@ -239,8 +243,10 @@ function commandText({ rounds, row, peers, svg, page }: Words): string {
     ...row.map((part) => `--row '${part}'`),
     ...(peers.length === 0 ? [] : ["--peers DIR…"]),
     "--json FILE",
-    ...(svg === undefined ? [] : ["--svg docs/benchmarks.svg"]),
-    ...(page === undefined ? [] : ["--page docs/benchmarks.md"]),
+    ...(svg === undefined
+      ? []
+      : [`--svg ${relative(repositoryRoot, resolve(svg))}`]),
+    ...page.map((file) => `--page ${relative(repositoryRoot, resolve(file))}`),
   ].join(" ");
 }
 

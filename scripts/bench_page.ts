@@ -1,5 +1,5 @@
 /**
- * The page of a measurement: its tables between two marks of `docs/benchmarks.md`; what stands around them stays.
+ * Pages of a measurement: all tables (`docs/benchmarks.md`) or the short one (`README.md`) between two marks; the rest stays.
  *
  * Pure.
  *
@@ -12,8 +12,11 @@ import {
   notesOf,
 } from "./bench_result.ts";
 
-const BEGIN = "<!-- bench: begin -->";
-const END = "<!-- bench: end -->";
+/** What a page may ask for, between `<!-- NAME: begin -->` and `<!-- NAME: end -->`. */
+const PARTS: Readonly<Record<string, (result: BenchResult) => string>> = {
+  bench: measured,
+  "bench summary": summary,
+};
 
 const TITLES: Readonly<Record<BenchRow["table"], string>> = {
   start: "Start-up",
@@ -22,16 +25,82 @@ const TITLES: Readonly<Record<BenchRow["table"], string>> = {
   network: "The managed network",
 };
 
-/** `page` with the tables of `result`. @throws where the marks are missing */
+/** `page` with the tables of `result` between its marks. @throws where there are none */
 export function pageWith(page: string, result: BenchResult): string {
-  const from = page.indexOf(BEGIN);
-  const to = page.indexOf(END);
-  if (from === -1 || to < from) {
-    throw new Error(`Cannot write the page: must hold ${BEGIN} and ${END}`);
+  let text = page;
+  let isFound = false;
+  for (const [name, write] of Object.entries(PARTS)) {
+    const begin = `<!-- ${name}: begin -->`;
+    const from = text.indexOf(begin);
+    const to = text.indexOf(`<!-- ${name}: end -->`);
+    if (from === -1 || to < from) continue;
+    isFound = true;
+    text = `${text.slice(0, from + begin.length)}\n\n${write(result)}\n\n${
+      text.slice(to)
+    }`;
   }
-  return `${page.slice(0, from + BEGIN.length)}\n\n${measured(result)}\n\n${
-    page.slice(to)
-  }`;
+  if (isFound) return text;
+  throw new Error(
+    `Cannot write the page: must hold <!-- ${
+      Object.keys(PARTS)[0]
+    }: begin --> and its end`,
+  );
+}
+
+const START = "default profile";
+
+/** What is compared in a few words: a figure, and the row of each tool. */
+const SUMMARY: readonly {
+  readonly what: string;
+  readonly cell: (row: BenchRow) => string;
+  readonly rowOf: (tool: string | null) => string;
+}[] = [
+  {
+    what: "start of `true`, median",
+    cell: (row) => row.median === null ? "" : `${row.median.toFixed(1)} ms`,
+    rowOf: (tool) => tool ?? START,
+  },
+  {
+    what: "memory of all its processes, peak",
+    cell: (row) => row.peakMb === null ? "" : `${row.peakMb.toFixed(0)} MB`,
+    rowOf: (tool) => tool ?? START,
+  },
+  {
+    what: "processes beside the command",
+    cell: (row) => row.processes === null ? "" : String(row.processes),
+    rowOf: (tool) => tool ?? START,
+  },
+  ...[
+    ["start with a managed network", "true"],
+    ["download through its proxy", "forward GET, 200 MB"],
+    ["requests, kept connections", "kept connections, 16 clients"],
+    ["2,000 tunnels, opened and held", "2000 tunnels, opened and held"],
+  ].map(([what, row]) => ({
+    what: what!,
+    cell: ({ median, unit, note }: BenchRow): string =>
+      median === null ? note ?? "" : `${median.toFixed(0)} ${unit}`,
+    rowOf: (tool: string | null) => `${row}: ${tool ?? "ours"}`,
+  })),
+];
+
+/** One column for each tool, one line for each figure that anybody has. */
+function summary(result: BenchResult): string {
+  const peers = result.bars.filter(({ isOurs, label, row }) =>
+    !isOurs && label === row
+  ).map(({ row }) => row);
+  const lines = SUMMARY.map(({ what, cell, rowOf }) => [
+    what,
+    ...[null, ...peers].map((tool) => {
+      const row = result.rows.find(({ name }) => name === rowOf(tool));
+      return row === undefined ? "" : cell(row);
+    }),
+  ]).filter((cells) => cells.slice(1).some((cell) => cell !== ""));
+  const busy = result.busy.isBusy ? " The machine was busy." : "";
+  return `${
+    tableOf([["", "codex", ...peers], ...lines])
+  }\n\n${result.machine.processor}, ${result.machine.cores} cores, ${
+    result.date.slice(0, 10)
+  }.${busy} An empty cell was not measured.`;
 }
 
 function measured(result: BenchResult): string {
@@ -55,13 +124,16 @@ function verdict(rows: readonly BenchRow[]): readonly string[] {
   const [over, open] = [named(false), named(null)];
   if (over === "" && open === "") return ["Every budget is kept."];
   return [
-    ...(over === "" ? [] : ["Over budget:", over]),
+    ...(over === "" ? [] : ["Budgets missed:", over]),
     ...(open === "" ? [] : ["Not judged:", open]),
   ];
 }
 
 function markdown(rows: readonly BenchRow[]): string {
-  const [head = [], ...body] = cellsOf(rows);
+  return tableOf(cellsOf(rows));
+}
+
+function tableOf([head = [], ...body]: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string =>
     `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
   return [line(head), line(head.map(() => "---")), ...body.map(line)].join(

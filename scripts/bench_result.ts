@@ -222,7 +222,7 @@ export function notesOf(result: BenchResult): readonly string[] {
 }
 
 function budgetText({ bound, value, of, isKept }: Budget): string {
-  const verdict = isKept === null ? "" : isKept ? " ok" : " OVER";
+  const verdict = isKept === null ? "" : isKept ? " ok" : " MISSED";
   return `${bound === "most" ? "≤" : "≥"} ${value}${
     of === "median" ? " ms" : ""
   }${verdict}`;

@@ -79,7 +79,7 @@ function result(isOver: boolean): BenchResult {
     rows: [ours],
     bars: [
       { label: "ours <1>", row: "default profile", isOurs: true },
-      { label: "missing", row: "no such row", isOurs: false },
+      { label: "missing", row: "no such row", isOurs: true },
     ],
   };
 }
@@ -97,15 +97,35 @@ test("the picture has a title, a description with every figure, and no bar for w
   expect(drawn.match(/<rect /g)?.length).toBe(1);
 });
 
-test("the page keeps what stands around the marks, and names what is over budget", () => {
+test("the page keeps what stands around the marks, and names the budgets that were missed", () => {
   const page = "# A\n\n<!-- bench: begin -->\nold\n<!-- bench: end -->\n\nB\n";
   const written = pageWith(page, result(true));
   expect(written).toStartWith("# A\n");
   expect(written).toEndWith("\n\nB\n");
   expect(written).not.toContain("old");
-  expect(written).toContain("Over budget:\n\n- default profile");
+  expect(written).toContain("Budgets missed:\n\n- default profile");
   expect(pageWith(written, result(false))).toContain("Every budget is kept.");
   expect(() => pageWith("# A\n", result(true))).toThrow("must hold");
+});
+
+test("a page may ask for the short table: a column for each tool, a line for each figure", () => {
+  const peer = timeRow({
+    table: "start",
+    name: "Other 1",
+    times: times(20, 50),
+  });
+  const { rows, bars, ...rest } = result(false);
+  const page = pageWith(
+    "A\n<!-- bench summary: begin -->\n<!-- bench summary: end -->\n",
+    {
+      ...rest,
+      rows: [...rows, peer],
+      bars: [...bars, { label: "Other 1", row: "Other 1", isOurs: false }],
+    },
+  );
+  expect(page).toContain("|  | codex | Other 1 |");
+  expect(page).toContain("| start of `true`, median | 10.0 ms | 50.0 ms |");
+  expect(page).not.toContain("tunnels");
 });
 
 test("peers are found in a folder and directly below it, and a folder without any is refused by name", () => {
