@@ -14,6 +14,7 @@
  */
 
 import {
+  chmodSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -26,6 +27,7 @@ import { cpus, loadavg, totalmem } from "node:os";
 import { join, relative, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { claimsOf } from "./bench_claims.ts";
 import { configRows } from "./bench_config.ts";
 import { masksRows } from "./bench_masks.ts";
 import { networkRows } from "./bench_network.ts";
@@ -35,6 +37,7 @@ import { picture } from "./bench_picture.ts";
 import {
   type BenchResult,
   type BenchRow,
+  type Claim,
   isBusy,
   notesOf,
   textTable,
@@ -124,7 +127,9 @@ function measured(codex: string, words: Words): BenchResult {
     };
     const place = { folder, env, rounds };
     const starts = parts.filter((part) =>
-      !["config", "masks", "network"].some((table) => part.startsWith(table))
+      !["config", "masks", "network", "claims"].some((table) =>
+        part.startsWith(table)
+      )
     );
     if (parts.length === 0 || starts.length > 0) {
       add(startRows(codex, { ...place, peers, parts: starts }));
@@ -156,11 +161,33 @@ function measured(codex: string, words: Words): BenchResult {
       busy: { load: load!, othersShare, isBusy: isBusy(load!, othersShare) },
       rows,
       bars: startBars(peers),
+      claims: isAsked("claims") ? claimsBeside(codex, peers, env["PATH"]!) : [],
     };
     process.stdout.write(`${notesOf(result).join("\n")}\n`);
     return result;
   } finally {
     rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** What a command can do, here and with each peer. Whoever may not read our file gets a copy of it. */
+function claimsBeside(
+  codex: string,
+  peers: readonly Peer[],
+  path: string,
+): readonly Claim[] {
+  const shelter = mkdtempSync("/var/tmp/codex-bench-");
+  try {
+    chmodSync(shelter, 0o755);
+    const copy = join(shelter, "codex");
+    copyFileSync(codex, copy);
+    chmodSync(copy, 0o755);
+    return claimsOf([
+      { name: "codex", argv: [copy, "sandbox", "--"] },
+      ...peers,
+    ], path);
+  } finally {
+    rmSync(shelter, { recursive: true, force: true });
   }
 }
 

@@ -16,6 +16,7 @@ import {
 const PARTS: Readonly<Record<string, (result: BenchResult) => string>> = {
   bench: measured,
   "bench summary": summary,
+  "bench claims": claims,
 };
 
 const TITLES: Readonly<Record<BenchRow["table"], string>> = {
@@ -83,11 +84,24 @@ const SUMMARY: readonly {
   })),
 ];
 
+function peersOf({ bars }: BenchResult): readonly string[] {
+  return bars.filter(({ isOurs, label, row }) => !isOurs && label === row)
+    .map(({ row }) => row);
+}
+
+/** What a command can do, one column for each tool. */
+function claims(result: BenchResult): string {
+  return `${
+    tableOf([
+      ["the command", "codex", ...peersOf(result)],
+      ...result.claims.map(({ what, answers }) => [what, ...answers]),
+    ])
+  }\n\nTried on ${result.date.slice(0, 10)} as an ordinary user.`;
+}
+
 /** One column for each tool, one line for each figure that anybody has. */
 function summary(result: BenchResult): string {
-  const peers = result.bars.filter(({ isOurs, label, row }) =>
-    !isOurs && label === row
-  ).map(({ row }) => row);
+  const peers = peersOf(result);
   const lines = SUMMARY.map(({ what, cell, rowOf }) => [
     what,
     ...[null, ...peers].map((tool) => {

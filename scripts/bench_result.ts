@@ -48,6 +48,12 @@ export type Bar = {
   readonly isOurs: boolean;
 };
 
+/** What was tried, and what came of it with us and with each peer; an empty answer where the tool doesn't run here. */
+export type Claim = {
+  readonly what: string;
+  readonly answers: readonly string[];
+};
+
 export type BenchResult = {
   readonly command: string;
   readonly date: string;
@@ -67,6 +73,7 @@ export type BenchResult = {
   };
   readonly rows: readonly BenchRow[];
   readonly bars: readonly Bar[];
+  readonly claims: readonly Claim[];
 };
 
 export function isBusy(load: number, othersShare: number): boolean {

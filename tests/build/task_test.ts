@@ -9,7 +9,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { bareArguments } from "../../scripts/bench.ts";
+import { bareArguments } from "../../scripts/bench_start.ts";
 import { repositoryRoot } from "../../scripts/build_files.ts";
 
 let tree = "";
