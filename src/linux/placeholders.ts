@@ -39,6 +39,7 @@ import {
   readDirectory,
   renameAt,
   setModified,
+  setUmask,
   type Stat,
   type SysError,
   unlinkAt,
@@ -57,8 +58,6 @@ export interface HeldPlaceholder {
   readonly inode: number;
   /** Name of its record; `null` for one that was there before. */
   readonly record: string | null;
-  /** Another state folder's runs made it: whoever is the last removes it. What nobody of us made is never removed. */
-  readonly isForeign: boolean;
 }
 
 /** Why a placeholder can't be had. */
@@ -125,13 +124,18 @@ export function makePlaceholders(
 
 /** Does `work` while no other run with this state folder makes or removes anything. Where locks can't be had, it goes on without. */
 function whileLocked<T>(recordsFd: number, work: () => T): T {
-  for (;;) {
-    const locked = flock(recordsFd, abi.LOCK_EX);
-    if (locked.ok || locked.error.errno !== abi.EINTR) break;
-  }
+  lockWaiting(recordsFd, abi.LOCK_EX);
   const done = work();
   flock(recordsFd, abi.LOCK_UN);
   return done;
+}
+
+/** flock(2) that no signal cuts short: what one asks for is done after the beginning. */
+function lockWaiting(fd: number, operation: number): Result<number, SysError> {
+  for (;;) {
+    const locked = flock(fd, operation);
+    if (locked.ok || locked.error.errno !== abi.EINTR) return locked;
+  }
 }
 
 /** Opens the directory of a canonical path without following any link on the way. */
@@ -181,6 +185,15 @@ function makeOne(
     const ours = made.ok ||
       (recorded !== null && speaksOf(recorded, record, recordsFd, fd, stat));
     if (made.ok) setModified(fd, MARK);
+    const held: HeldPlaceholder = {
+      path,
+      node,
+      parentFd: parent.value,
+      lockFd: fd,
+      device: stat.device,
+      inode: stat.inode,
+      record: ours ? record : null,
+    };
     if (ours) {
       const written = writeRecord(recordsFd, record, {
         path,
@@ -190,23 +203,14 @@ function makeOne(
         isMarked: isMarked(fd),
       });
       if (!written.ok) {
+        if (made.ok) removeIfFree(held);
         close(fd);
-        if (made.ok) takeBack(parent.value, name, node);
         if (recorded === null) unlinkAt(recordsFd, record, 0);
         close(parent.value);
         return written;
       }
     } else if (recorded === null) unlinkAt(recordsFd, record, 0);
-    return ok({
-      path,
-      node,
-      parentFd: parent.value,
-      lockFd: fd,
-      device: stat.device,
-      inode: stat.inode,
-      record: ours ? record : null,
-      isForeign: !ours && isMarked(fd),
-    });
+    return ok(held);
   }
   close(parent.value);
   return fail({
@@ -216,13 +220,22 @@ function makeOne(
   });
 }
 
+/** Whether an entry that we may not open is another run's all the same: without its lock no mount may stand on it. */
+export function isPlaceholderOfOthers(path: AbsPath): boolean {
+  const fd = open(path, abi.O_PATH | O_NOFOLLOW);
+  if (!fd.ok) return false;
+  const marked = isMarked(fd.value);
+  close(fd.value);
+  return marked;
+}
+
 function isMarked(fd: number): boolean {
   const modified = modifiedAt(fd);
   return modified.ok && modified.value[0] === MARK[0] &&
     modified.value[1] === MARK[1];
 }
 
-/** Removes what was just made and can't be relied on, unless somebody has filled it already. */
+/** Removes what was just made and can't be locked, unless somebody has filled it already. */
 function takeBack(
   parentFd: number,
   name: string,
@@ -235,12 +248,21 @@ function takeBack(
   unlinkAt(parentFd, name, node === "directory" ? abi.AT_REMOVEDIR : 0);
 }
 
+/** Whatever the caller's umask: runs of other users must be able to open it, for its lock. */
 function create(
   parentFd: number,
   name: string,
   node: "directory" | "file",
 ): Result<number, SysError> {
-  if (node === "directory") return mkdirAt(parentFd, name, 0o755);
+  const mask = setUmask(0);
+  const made = node === "directory"
+    ? mkdirAt(parentFd, name, 0o755)
+    : createFile(parentFd, name);
+  setUmask(mask);
+  return made;
+}
+
+function createFile(parentFd: number, name: string): Result<number, SysError> {
   const fd = openAt(
     parentFd,
     name,
@@ -269,7 +291,7 @@ function lockShared(
       : abi.errnoText(opened.error.errno);
   }
   const fd = opened.value;
-  const locked = flock(fd, abi.LOCK_SH);
+  const locked = lockWaiting(fd, abi.LOCK_SH);
   const stat = fstat(fd);
   const now = lstatAt(parentFd, name);
   if (
@@ -303,12 +325,14 @@ export function releasePlaceholders(
 ): void {
   whileLocked(recordsFd, () => {
     for (const placeholder of [...held].reverse()) {
-      const { record } = placeholder;
-      if (record !== null || placeholder.isForeign) {
+      const { record, lockFd } = placeholder;
+      // One of another state folder's runs goes with the last who relies on it; its maker may have marked it after we had its lock.
+      // What nobody of us made is never removed.
+      if (record !== null || isMarked(lockFd)) {
         const gone = removeIfFree(placeholder);
         if (gone && record !== null) unlinkAt(recordsFd, record, 0);
       }
-      close(placeholder.lockFd);
+      close(lockFd);
       close(placeholder.parentFd);
     }
   });
@@ -459,10 +483,14 @@ function forget(leftover: Leftover, remove: boolean): void {
   unlinkAt(leftover.recordsFd, leftover.record, 0);
 }
 
-/** Whether it is empty and the inode that the record speaks of. */
-function isLeftover({ text, record, recordsFd, fd }: Leftover): boolean {
+/** Whether it is empty and the inode that the record speaks of, and still has its name: another run may rely on what took it. */
+function isLeftover(
+  { text, record, recordsFd, parentFd, fd }: Leftover,
+): boolean {
   const stat = fstat(fd);
-  return stat.ok && isEmpty(fd, stat.value) &&
+  const named = lstatAt(parentFd, nameOf(text.path as AbsPath));
+  return stat.ok && named.ok && named.value.inode === stat.value.inode &&
+    isEmpty(fd, stat.value) &&
     speaksOf(text, record, recordsFd, fd, stat.value);
 }
 

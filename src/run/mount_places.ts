@@ -6,6 +6,7 @@
  * @module
  */
 import type { PathFacts } from "../host/facts.ts";
+import { isPlaceholderOfOthers } from "../linux/placeholders.ts";
 import type { Placeholder } from "../linux/plan.ts";
 import type { MountPoint } from "../policy/decision.ts";
 import type { AbsPath } from "../policy/path.ts";
@@ -58,12 +59,15 @@ export function canMakeBelow(folder: AbsPath, euid: number): boolean {
   return !fact.ok || fact.value.uid === euid || accessWritable(folder).ok;
 }
 
-/** Whether it can be opened for reading, as every placeholder can, and has nothing in it. */
+/** Whether it has nothing in it, and can be opened for reading as every placeholder can: one that can't is refused with the locks. */
 function isEmptyAndOpen(path: AbsPath, node: "directory" | "file"): boolean {
   const flags = abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK;
   const fd = open(path, node === "directory" ? flags | O_DIRECTORY : flags);
   // Gone meanwhile: it was another run's, which has ended. It is made again.
-  if (!fd.ok) return fd.error.errno === abi.ENOENT;
+  if (!fd.ok) {
+    return fd.error.errno === abi.ENOENT ||
+      fd.error.errno === abi.EACCES && isPlaceholderOfOthers(path);
+  }
   const names = node === "directory" ? readDirectory(fd.value) : ok([]);
   close(fd.value);
   // A directory that goes between the two calls has no names to give (ENOENT): it is made again, too.

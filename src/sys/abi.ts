@@ -45,6 +45,7 @@ export interface SyscallNumbers {
   readonly openat: number;
   readonly openat2: number;
   readonly mkdirat: number;
+  readonly umask: number;
   readonly unlinkat: number;
   readonly renameat2: number;
   readonly exit_group: number;
@@ -145,6 +146,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     getdents64: 217,
     openat: 257,
     mkdirat: 258,
+    umask: 95,
     newfstatat: 262,
     statfs: 137,
     utimensat: 280,
@@ -169,6 +171,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     ioctl: 29,
     flock: 32,
     mkdirat: 34,
+    umask: 166,
     unlinkat: 35,
     faccessat: 48,
     capget: 90,

@@ -32,6 +32,7 @@ export {
   mkdirAt,
   readDirectory,
   renameAt,
+  setUmask,
   unlinkAt,
   visitDirectory,
 } from "./directories.ts";

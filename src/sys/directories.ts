@@ -45,6 +45,11 @@ export function mkdirAt(
   );
 }
 
+/** umask(2), which can't fail. @returns the one before */
+export function setUmask(mask: number): number {
+  return syscall(SYS.umask, mask);
+}
+
 /** unlinkat(2). @param flags 0, or AT_REMOVEDIR for an empty directory */
 export function unlinkAt(
   dirfd: number,

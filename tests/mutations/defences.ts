@@ -518,7 +518,7 @@ const LIFE_STEPS: readonly Defence[] = [
   live(
     "a placeholder is held by a shared lock",
     PLACES,
-    `  const locked = flock(fd, abi.LOCK_SH);`,
+    `  const locked = lockWaiting(fd, abi.LOCK_SH);`,
     `  const locked = ok(0) as ReturnType<typeof flock>;`,
     [LIFE, "does not open up one that goes on|the first of two runs"],
   ),
@@ -553,11 +553,13 @@ const LIFE_STEPS: readonly Defence[] = [
   live(
     "a placeholder that can't be recorded is taken back, with its record",
     PLACES,
-    `        if (made.ok) takeBack(parent.value, name, node);
+    `        if (made.ok) removeIfFree(held);
+        close(fd);
         if (recorded === null) unlinkAt(recordsFd, record, 0);
         close(parent.value);
         return written;`,
-    `        close(parent.value);
+    `        close(fd);
+        close(parent.value);
         return written;`,
     ["sandbox/placeholder_test.ts", "too few descriptors"],
   ),
@@ -575,6 +577,20 @@ const LIFE_STEPS: readonly Defence[] = [
       (text.isMarked !== true || isMarked(fd));`,
     `    return true;`,
     ["sandbox/placeholder_test.ts"],
+  ),
+  live(
+    "whatever the umask, every user's run can lock a placeholder",
+    PLACES,
+    `  const mask = setUmask(0);`,
+    `  const mask = setUmask(0o77); setUmask(mask);`,
+    ["sandbox/placeholder_test.ts", "strict umask"],
+  ),
+  live(
+    "no mount stands on another's placeholder that can't be locked",
+    "src/run/mount_places.ts",
+    `isPlaceholderOfOthers(path);`,
+    `false;`,
+    ["sandbox/placeholder_test.ts", "can't be locked"],
   ),
   live(
     "a leftover that somebody holds is not removed",

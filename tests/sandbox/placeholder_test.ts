@@ -3,14 +3,23 @@
  *
  * @module
  */
-import { afterAll, expect } from "bun:test";
-import { chmodSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { afterAll, expect, test } from "bun:test";
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from "node:fs";
 import {
   BOTH_STAGES,
   isThere,
   leaveClean,
   matrix,
+  notProved,
   ourProcesses,
+  PLAIN,
+  setup,
   type Subject,
   until,
   untilNobodyIsLeft,
@@ -103,6 +112,63 @@ matrix(
     expect(isThere(`${work}/.agents`)).toBe(true);
   },
 );
+
+/** As in /tmp: everybody may make names there, nobody may remove another's. */
+function openFolder({ dir }: Subject, name: string): string {
+  const folder = `${dir}/${name}`;
+  mkdirSync(folder);
+  chmodSync(folder, 0o1777);
+  return folder;
+}
+
+matrix(
+  "what root's run under a strict umask stands on stays until the last run there is over",
+  BOTH_STAGES.filter(({ actor }) => actor === "root"),
+  async (subject) => {
+    const cwd = openFolder(subject, "open");
+    const other = setup({ ...subject.variant, actor: "user" });
+    const first = subject.start([...WORKSPACE, "--", "sh", "-c", WAIT], {
+      cwd,
+      shell: 'umask 077; exec "$@"',
+    });
+    await until(() => isThere(`${cwd}/up`), "the first is up");
+    const line =
+      "touch up2; while [ ! -e go2 ]; do sleep 0.02; done; mkdir .git .codex .agents 2>/dev/null && echo made; umask";
+    const second = other.start([...WORKSPACE, "--", "sh", "-c", line], { cwd });
+    await until(() => isThere(`${cwd}/up2`), "the second is up");
+    writeFileSync(`${cwd}/go`, "");
+    expect((await first.outcome).end).toBe(0);
+    writeFileSync(`${cwd}/go2`, "");
+    expect(await second.outcome).toEqual({
+      end: 0,
+      stdout: "0022\n",
+      stderr: "",
+    });
+  },
+);
+
+test("a placeholder of another's that can't be locked is refused: it would go away under the mount", async () => {
+  if (process.getuid?.() !== 0) {
+    return notProved("a closed placeholder", "needs root");
+  }
+  const subject = setup({ ...PLAIN, actor: "user" });
+  const cwd = openFolder(subject, "open");
+  mkdirSync(`${cwd}/.git`, 0o700);
+  const mark = "@202006016.123456700";
+  Bun.spawnSync(["touch", "-d", mark, `${cwd}/.git`]);
+  const { end, stdout, stderr } = await subject.run([
+    ...[...WORKSPACE, "--", "echo", "ran"],
+  ], { cwd });
+  expect({ end, stdout, stderr }).toEqual({
+    end: 125,
+    stdout: "",
+    stderr: `codex: Cannot protect ${cwd}/.git: EACCES: permission denied\n`,
+  });
+  // An empty folder that is closed and bears no mark is nobody's placeholder.
+  Bun.spawnSync(["touch", `${cwd}/.git`]);
+  expect((await subject.run([...WORKSPACE, "--", "true"], { cwd })).end)
+    .toBe(0);
+});
 
 matrix(
   "a record that a killed run never gave its name is removed, a living one's is not",
