@@ -6,6 +6,7 @@
 import { expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { PROMISE_NAMES } from "../../src/policy/policy.ts";
 import {
   blocksOf,
   CODEX,
@@ -83,6 +84,14 @@ for (const page of PAGES) {
     expect([...new Set(missing)]).toEqual([]);
   });
 }
+
+test("the security page has a row for each promise", () => {
+  const page = pageText("docs/security.md");
+  const missing = PROMISE_NAMES.filter((name) =>
+    !page.includes(`| \`${name}\``)
+  );
+  expect(missing).toEqual([]);
+});
 
 test("every test title that the threat model names is a title of that file", () => {
   const rows = [
