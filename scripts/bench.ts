@@ -5,10 +5,10 @@
  * a private one that has all metadata names, so that nothing is left on the host's.
  *
  * Usage: npm run bench -- [--rounds N] [--codex FILE] [--peer NAME=FILE]… [--peers DIR…] [--row PART]…
- *   [--json FILE] [--svg FILE] [--page FILE]…
+ *   [--json FILE] [--svg FILE] [--page FILE]… [--from FILE]
  *
  * `--peers` takes folders with releases from npm. `--json` gets all rows, `--svg` the picture, `--page` the tables
- * that it has marks for.
+ * that it has marks for. `--from` measures nothing: it takes the rows that an earlier `--json` has left.
  *
  * @module
  */
@@ -23,15 +23,21 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { cpus, loadavg, totalmem } from "node:os";
+import { loadavg } from "node:os";
 import { join, relative, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { claimsOf } from "./bench_claims.ts";
 import { configRows } from "./bench_config.ts";
+import {
+  machineOf,
+  processorTicks,
+  sharesOf,
+  versionsOf,
+} from "./bench_machine.ts";
 import { masksRows } from "./bench_masks.ts";
 import { networkRows } from "./bench_network.ts";
-import { pageWith } from "./bench_page.ts";
+import { checkPage, pageWith } from "./bench_page.ts";
 import { type Peer, peerOf, peersIn } from "./bench_peers.ts";
 import { picture } from "./bench_picture.ts";
 import {
@@ -67,8 +73,10 @@ type Words = {
   readonly codex: string;
   readonly peers: readonly Peer[];
   readonly row: readonly string[];
-  readonly json: string | undefined;
-  readonly svg: string | undefined;
+  /** Results of an earlier measurement, to draw and write again. */
+  readonly from?: string | undefined;
+  readonly json?: string | undefined;
+  readonly svg?: string | undefined;
   readonly page: readonly string[];
 };
 
@@ -80,6 +88,7 @@ function wordsOf(): Words {
       peer: { type: "string", multiple: true, default: [] },
       peers: { type: "string", multiple: true, default: [] },
       row: { type: "string", multiple: true, default: [] },
+      from: { type: "string" },
       json: { type: "string" },
       svg: { type: "string" },
       page: { type: "string", multiple: true, default: [] },
@@ -100,12 +109,14 @@ function wordsOf(): Words {
     ...values.peer.map(peerOf),
     ...[...values.peers, ...positionals].flatMap(peersIn),
   ];
-  const { codex, row, json, svg, page } = values;
-  return { rounds, codex, peers, row, json, svg, page };
+  return { ...values, rounds, peers };
 }
 
 function main(): void {
   const words = wordsOf();
+  if (words.from !== undefined) {
+    return writeOut(words, readFileSync(words.from, "utf8").trim());
+  }
   if (process.env[PRIVATE_TMP_MARK] === undefined) return measureApart(words);
   const result = measured(process.env[PRIVATE_TMP_MARK], words);
   writeFileSync(process.env[RESULT_MARK]!, JSON.stringify(result, null, 2));
@@ -148,14 +159,7 @@ function measured(codex: string, words: Words): BenchResult {
     const result: BenchResult = {
       command: commandText(words),
       date: `${new Date().toISOString().slice(0, 16).replace("T", " ")} UTC`,
-      machine: {
-        processor: cpus()[0]?.model.trim() ?? "unknown processor",
-        cores: cpus().length,
-        memoryGb: Math.round(totalmem() / 2 ** 30),
-        kernel: `Linux ${
-          readFileSync("/proc/sys/kernel/osrelease", "utf8").trim()
-        }`,
-      },
+      machine: machineOf(),
       versions: versionsOf(codex, peers),
       rounds,
       busy: { load: load!, othersShare, isBusy: isBusy(load!, othersShare) },
@@ -200,8 +204,8 @@ function measureApart(words: Words): void {
   if (!existsSync(codex)) {
     throw new Error(`Cannot measure "${codex}": there is no such file`);
   }
-  // Read before minutes are spent.
-  const pages = words.page.map((file) => [file, readFileSync(file, "utf8")]);
+  // Said before minutes are spent.
+  for (const file of words.page) checkPage(readFileSync(file, "utf8"), file);
   // What lies below /tmp is hidden by the private one.
   const shelter = mkdtempSync("/var/tmp/codex-bench-");
   try {
@@ -234,17 +238,13 @@ function measureApart(words: Words): void {
     });
     process.exitCode = done.exitCode ?? 125;
     if (process.exitCode !== 0) return;
-    writeOut(words, pages, readFileSync(file, "utf8"));
+    writeOut(words, readFileSync(file, "utf8"));
   } finally {
     rmSync(shelter, { recursive: true, force: true });
   }
 }
 
-function writeOut(
-  words: Words,
-  pages: readonly (readonly string[])[],
-  json: string,
-): void {
+function writeOut(words: Words, json: string): void {
   const result: BenchResult = JSON.parse(json);
   if (words.json !== undefined) writeFileSync(words.json, `${json}\n`);
   const written: string[] = [];
@@ -252,8 +252,8 @@ function writeOut(
     writeFileSync(words.svg, picture(result));
     written.push(words.svg);
   }
-  for (const [file = "", text = ""] of pages) {
-    writeFileSync(file, pageWith(text, result));
+  for (const file of words.page) {
+    writeFileSync(file, pageWith(readFileSync(file, "utf8"), result));
     written.push(file);
   }
   // The gate wants them in this form.
@@ -275,62 +275,6 @@ function commandText({ rounds, row, peers, svg, page }: Words): string {
       : [`--svg ${relative(repositoryRoot, resolve(svg))}`]),
     ...page.map((file) => `--page ${relative(repositoryRoot, resolve(file))}`),
   ].join(" ");
-}
-
-function versionsOf(
-  codex: string,
-  peers: readonly Peer[],
-): readonly string[] {
-  const firstLine = (argv: readonly string[]): string => {
-    try {
-      const done = Bun.spawnSync([...argv], { stdin: "ignore" });
-      return done.stdout.toString().split("\n")[0]!.trim();
-    } catch {
-      return "";
-    }
-  };
-  const system = firstLine(["bwrap", "--version"]).split(" ").at(-1);
-  return [
-    firstLine([codex, "--version"]),
-    `Bun ${process.versions["bun"]}`,
-    ...(system === "" ? [] : [`the system's bubblewrap ${system}`]),
-    ...(peers.length === 0
-      ? []
-      : [`peers: ${peers.map(({ name }) => name).join(", ")}`]),
-  ];
-}
-
-/** Ticks that all processors have counted, those not idle, and those of this process and of what it has waited for. */
-type Ticks = {
-  readonly all: number;
-  readonly busy: number;
-  readonly own: number;
-};
-
-function processorTicks(): Ticks {
-  const [line = ""] = readFileSync("/proc/stat", "latin1").split("\n");
-  const [
-    user = 0,
-    nice = 0,
-    system = 0,
-    idle = 0,
-    wait = 0,
-    irq = 0,
-    soft = 0,
-  ] = line.split(/\s+/).slice(1).map(Number);
-  const busy = user + nice + system + irq + soft;
-  const stat = readFileSync("/proc/self/stat", "latin1");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  // utime, stime, cutime, cstime: proc(5) counts them from 14 on.
-  const own = fields.slice(11, 15).reduce((sum, it) => sum + Number(it), 0);
-  return { all: busy + idle + wait, busy, own };
-}
-
-/** The share of the processors that neither was idle nor was ours. */
-function sharesOf(before: Ticks, after: Ticks): number {
-  const all = after.all - before.all;
-  const others = after.busy - before.busy - (after.own - before.own);
-  return all <= 0 ? 0 : Math.max(0, others / all);
 }
 
 /** An empty workspace, one with all metadata names, and a state folder that no sandbox can write. */

@@ -26,26 +26,33 @@ const TITLES: Readonly<Record<BenchRow["table"], string>> = {
   network: "The managed network",
 };
 
-/** `page` with the tables of `result` between its marks. @throws where there are none */
+/** `page` with the tables of `result` between its marks. */
 export function pageWith(page: string, result: BenchResult): string {
+  checkPage(page, "the page");
   let text = page;
-  let isFound = false;
   for (const [name, write] of Object.entries(PARTS)) {
-    const begin = `<!-- ${name}: begin -->`;
-    const from = text.indexOf(begin);
-    const to = text.indexOf(`<!-- ${name}: end -->`);
-    if (from === -1 || to < from) continue;
-    isFound = true;
-    text = `${text.slice(0, from + begin.length)}\n\n${write(result)}\n\n${
-      text.slice(to)
-    }`;
+    const [from, to] = marksOf(text, name);
+    if (from === -1) continue;
+    text = `${text.slice(0, from)}\n\n${write(result)}\n\n${text.slice(to)}`;
   }
-  if (isFound) return text;
+  return text;
+}
+
+/** @throws where there is no pair of marks */
+export function checkPage(page: string, file: string): void {
+  const names = Object.keys(PARTS);
+  if (names.some((name) => marksOf(page, name)[0] !== -1)) return;
   throw new Error(
-    `Cannot write the page: must hold <!-- ${
-      Object.keys(PARTS)[0]
-    }: begin --> and its end`,
+    `Cannot write "${file}": must hold <!-- ${names[0]}: begin --> and its end`,
   );
+}
+
+/** Where the text between two marks begins and ends, -1 where they are not there. */
+function marksOf(page: string, name: string): readonly [number, number] {
+  const begin = `<!-- ${name}: begin -->`;
+  const from = page.indexOf(begin);
+  const to = page.indexOf(`<!-- ${name}: end -->`);
+  return from === -1 || to < from ? [-1, -1] : [from + begin.length, to];
 }
 
 const START = "default profile";
