@@ -3,7 +3,7 @@
  *
  * Raw sockets of the runtime, and no parser: whoever is between the two is what is measured.
  *
- * Usage: bun scripts/bench_network_load.ts origin FILE | keep-alive PORT | new PORT | tunnels PORT COUNT
+ * Usage: bun scripts/bench_network_load.ts origin FILE | keep-alive PORT | new PORT | tunnels PORT COUNT | slow PORT
  *
  * @module
  */
@@ -16,7 +16,10 @@ export const BODY_BYTES = 200_000_000;
 
 const CLIENTS = 16;
 const LOAD_MS = 500;
+const COUNTED_MS = 300_000;
 const TUNNELS_MS = 10_000;
+/** Between two pieces of what is read slowly: 200 MB take ten seconds or more. */
+const SLOW_TURN_MS = 5;
 /** Tunnels that are being opened at one time. */
 const OPENING = 128;
 const HEAD_END = "\r\n\r\n";
@@ -31,9 +34,11 @@ async function main([role, ...words]: readonly string[]): Promise<void> {
     case "origin":
       return serve(first);
     case "keep-alive":
-      return say(await load(origin, "keep-alive"));
+      return say(await load(origin, "keep-alive", Number(second || Infinity)));
     case "new":
-      return say(await load(origin, "close"));
+      return say(await load(origin, "close", Number(second || Infinity)));
+    case "slow":
+      return say(await readSlowly(origin));
     case "tunnels":
       return say(await openTunnels(origin, Number(second)));
     default:
@@ -121,17 +126,24 @@ function proxyPort(): number {
   return Number(new URL(process.env["HTTP_PROXY"] ?? "").port);
 }
 
-/** Requests in a second by sixteen clients, each with one connection or with one for each request. */
+/**
+ * Requests in a second by sixteen clients, each with one connection or with one for each request.
+ *
+ * @param most so many and then no more, however long it takes; without a number for as long as a measurement lasts
+ */
 async function load(
   origin: number,
   kind: "keep-alive" | "close",
-): Promise<{ readonly perSecond: number }> {
+  most: number,
+): Promise<{ readonly perSecond: number; readonly count: number }> {
   const port = proxyPort();
   const request =
     `GET http://127.0.0.1:${origin}/ok HTTP/1.1\r\nHost: 127.0.0.1:${origin}\r\nConnection: ${kind}${HEAD_END}`;
   let count = 0;
   const begun = performance.now();
-  const until = begun + LOAD_MS;
+  const isCounted = Number.isFinite(most);
+  const until = begun + (isCounted ? COUNTED_MS : LOAD_MS);
+  const done = Promise.withResolvers<void>();
   const client = (): void => {
     let text = "";
     Bun.connect({
@@ -144,7 +156,7 @@ async function load(
           if (!text.endsWith(`${HEAD_END}ok`)) return;
           text = "";
           if (performance.now() > until) return void socket.end();
-          count++;
+          if (++count >= most) return done.resolve();
           if (kind === "keep-alive") return void socket.write(request);
           socket.end();
           client();
@@ -155,8 +167,35 @@ async function load(
     });
   };
   for (let i = 0; i < CLIENTS; i++) client();
-  await Bun.sleep(LOAD_MS);
-  return { perSecond: count / (performance.now() - begun) * 1_000 };
+  await Promise.race([done.promise, Bun.sleep(until - begun)]);
+  return { count, perSecond: count / (performance.now() - begun) * 1_000 };
+}
+
+/** Reads a large body with long rests, so that it must be held back somewhere. */
+async function readSlowly(
+  origin: number,
+): Promise<{ readonly bytes: number }> {
+  let bytes = 0;
+  const done = Promise.withResolvers<void>();
+  const socket = await Bun.connect({
+    hostname: "127.0.0.1",
+    port: proxyPort(),
+    socket: {
+      data(from, part): void {
+        bytes += part.length;
+        if (bytes >= BODY_BYTES) return done.resolve();
+        from.pause();
+      },
+      close: () => done.resolve(),
+    },
+  });
+  socket.write(
+    `GET http://127.0.0.1:${origin}/big HTTP/1.1\r\nHost: 127.0.0.1:${origin}${HEAD_END}`,
+  );
+  const timer = setInterval(() => socket.resume(), SLOW_TURN_MS);
+  await done.promise;
+  clearInterval(timer);
+  return { bytes };
 }
 
 /** Opens tunnels, holds them all, then sees a byte come back through each. */

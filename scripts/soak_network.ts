@@ -1,0 +1,166 @@
+/**
+ * What the supervisor of one proxied run holds while 100,000 requests go through it, a slow reader gets 200 MB, and 2,000 tunnels stand.
+ *
+ * Descriptors and resident memory are read from outside, before and after each lot. They must be where they were: a leak of one byte a
+ * request is not seen, one of a descriptor or of a kilobyte is.
+ *
+ * Usage: bun scripts/soak_network.ts [--codex FILE] [--requests N]
+ *
+ * @module
+ */
+
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { join, resolve } from "node:path";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { outDir } from "./build_files.ts";
+
+const LOAD_PROGRAM = `${import.meta.dirname}/bench_network_load.ts`;
+const LOTS = 4;
+const TUNNELS = 2_000;
+const SAMPLE_MS = 20;
+/** Sockets that are just closing, and what the runtime keeps for itself. */
+const SPARE_FILES = 8;
+const MOST_GROWTH_BYTES = 64 * 1024 * 1024;
+
+type Held = { readonly files: number; readonly bytes: number };
+
+if (import.meta.main) process.exitCode = await main();
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      codex: { type: "string", default: join(outDir, "codex") },
+      requests: { type: "string", default: "100000" },
+    },
+  });
+  const folder = mkdtempSync("/var/tmp/codex-soak-");
+  const portFile = join(folder, "port");
+  const origin = Bun.spawn(
+    [process.execPath, LOAD_PROGRAM, "origin", portFile],
+    { stdio: ["ignore", "ignore", "inherit"] },
+  );
+  try {
+    while (!existsSync(portFile)) await Bun.sleep(10);
+    return await soak(resolve(values.codex), {
+      folder,
+      port: readFileSync(portFile, "utf8"),
+      lot: Math.ceil(Number(values.requests) / LOTS / 2),
+    });
+  } finally {
+    origin.kill();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function soak(
+  codex: string,
+  { folder, port, lot }: {
+    readonly folder: string;
+    readonly port: string;
+    readonly lot: number;
+  },
+): Promise<number> {
+  const home = join(folder, "home");
+  const work = join(folder, "work");
+  for (const made of [home, work]) mkdirSync(made);
+  writeFileSync(
+    join(home, "config.toml"),
+    'default_permissions = "net"\n[permissions.net]\nextends = ":read-only"\n[permissions.net.network]\ndomains = { "127.0.0.1" = "allow" }\n',
+  );
+  const load = (words: string): string =>
+    `${process.execPath} ${LOAD_PROGRAM} ${words}`;
+  const requests = (count: number): string =>
+    `${load(`keep-alive ${port} ${count}`)} && ${load(`new ${port} ${count}`)}`;
+  // After each part a rest, in which what it held can go.
+  const parts = [
+    ["warm-up", requests(2_000)],
+    ...Array.from({ length: LOTS }, (_, index) =>
+      [
+        `${(index + 1) * lot * 2} requests`,
+        requests(lot),
+      ] as const),
+    ["200 MB, read slowly", load(`slow ${port}`)],
+    [`${TUNNELS} tunnels`, load(`tunnels ${port} ${TUNNELS}`)],
+  ] as const;
+  const script = parts.map(([, line]) => `${line} && sleep 3 && echo`)
+    .join(" over && ");
+  const child = Bun.spawn(
+    [codex, "sandbox", "--", "sh", "-c", `${script} over`],
+    {
+      cwd: work,
+      env: {
+        PATH: "/usr/bin:/bin",
+        HOME: home,
+        CODEX_HOME: home,
+      },
+      stdio: ["ignore", "pipe", "inherit"],
+    },
+  );
+  let text = "";
+  let peak: Held = { files: 0, bytes: 0 };
+  let first: Held | null = null;
+  let part = 0;
+  let isKept = true;
+  const sampler = setInterval(() => {
+    const now = held(child.pid);
+    peak = {
+      files: Math.max(peak.files, now.files),
+      bytes: Math.max(peak.bytes, now.bytes),
+    };
+  }, SAMPLE_MS);
+  for await (const bytes of child.stdout) {
+    text += new TextDecoder().decode(bytes);
+    for (;;) {
+      const end = text.indexOf("over\n");
+      if (end < 0) break;
+      const said = text.slice(0, end).trim().split("\n").join(" ");
+      text = text.slice(end + "over\n".length);
+      const now = held(child.pid);
+      first ??= now;
+      const isFlat = now.files <= first.files + SPARE_FILES &&
+        peak.bytes - first.bytes < MOST_GROWTH_BYTES;
+      isKept &&= isFlat;
+      process.stdout.write(
+        `${parts[part++]![0]}: ${now.files} descriptors, ${
+          megabytes(now.bytes)
+        } MB; at most ${peak.files} and ${megabytes(peak.bytes)} MB${
+          isFlat ? "" : " GROWN"
+        }; ${said}\n`,
+      );
+      peak = now;
+    }
+  }
+  clearInterval(sampler);
+  const status = await child.exited;
+  if (status !== 0) {
+    process.stderr.write(`soak: the run ended with ${status}\n`);
+    return 125;
+  }
+  return isKept ? 0 : 1;
+}
+
+/** What a process holds; nothing when it has ended. */
+function held(pid: number): Held {
+  try {
+    const [, pages] = readFileSync(`/proc/${pid}/statm`, "latin1").split(" ");
+    return {
+      files: readdirSync(`/proc/${pid}/fd`).length,
+      bytes: Number(pages) * 4096,
+    };
+  } catch {
+    return { files: 0, bytes: 0 };
+  }
+}
+
+function megabytes(bytes: number): string {
+  return (bytes / 1e6).toFixed(0);
+}
