@@ -232,7 +232,12 @@ function startHelper(words: readonly ByteString[], origin: Origin): void {
 
 /** Carries the plan out. A run whose network we serve goes on in the event loop. */
 function finish(request: RunRequest, prepared: Prepared): void {
-  const failure = carryOut(request, prepared, warn);
+  const failure = carryOut(
+    request,
+    prepared,
+    warn,
+    () => prepareRun(request),
+  );
   if (!(failure instanceof Promise)) return stop(failure);
   // A mistake in what serves the network ends the run: our death does it, and the watcher.
   process.on("uncaughtException", endUncaught);

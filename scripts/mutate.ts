@@ -56,7 +56,7 @@ async function main(words: readonly string[]): Promise<void> {
   const at = words.indexOf("--jobs");
   const jobs = at === -1 ? JOBS : Number(words[at + 1]);
   const names = words.filter((word, index) =>
-    !word.startsWith("--") && index !== at + 1
+    !word.startsWith("--") && (at === -1 || index !== at + 1)
   );
   const chosen = DEFENCES.filter(({ kind, step, file }) =>
     !(flag("--pure") && kind === "live") &&

@@ -21,6 +21,7 @@ import {
   getppid,
   landlockRestrict,
   landlockRuleset,
+  lstat,
   open,
   openAt2,
   prctl,
@@ -40,6 +41,8 @@ import type { BwrapFile } from "./probe_bwrap.ts";
 export interface LaunchError {
   readonly kind: "launch";
   readonly message: string;
+  /** Something that the plan rests on is gone, and nothing was started: a plan that is made anew may fit. */
+  readonly isOutdated?: boolean;
 }
 
 /** Everything that a launch needs besides the plan. The filter is struct sock_filter, 8 bytes each. */
@@ -192,7 +195,11 @@ function openSeen(
     openAt2(abi.AT_FDCWD, path, abi.O_PATH, abi.RESOLVE_NO_SYMLINKS),
     toText(path),
   );
-  if (!fd.ok) return fd;
+  if (!fd.ok) {
+    const there = lstat(path);
+    const isOutdated = !there.ok && there.error.errno === abi.ENOENT;
+    return fail({ ...fd.error, isOutdated });
+  }
   const stat = fstat(fd.value);
   if (!stat.ok) return failed(`Cannot look at ${toText(path)}`, stat.error);
   if (stat.value.device !== seen.device || stat.value.inode !== seen.inode) {

@@ -21,7 +21,14 @@ import {
 } from "../sys/calls.ts";
 import { accept, takeListeners } from "./control_channel.ts";
 import { failed, type Launch, type LaunchError } from "./launcher.ts";
-import { feed, finishRun, nextDueMs, type Run, takeEvent } from "./run.ts";
+import {
+  feed,
+  finishRun,
+  nextDueMs,
+  type Run,
+  type SignalPipe,
+  takeEvent,
+} from "./run.ts";
 import {
   BEGINNING,
   type RunEnd,
@@ -43,9 +50,10 @@ export async function superviseServed(
   launch: Launch,
   home: StateHome | null,
   rules: RunRules,
+  signals: SignalPipe,
   service: NetworkService,
 ): Promise<Result<RunEnd, LaunchError>> {
-  const begun = beginRun(launch, home, rules);
+  const begun = beginRun(launch, home, rules, signals);
   if (!begun.ok) return begun;
   const run = begun.value;
   service.load();

@@ -37,7 +37,14 @@ import {
   releasePlaceholders,
 } from "./placeholders.ts";
 import type { StateHome } from "../host/state_folder.ts";
-import { feed, finishRun, killAll, type Run, takeEvent } from "./run.ts";
+import {
+  feed,
+  finishRun,
+  killAll,
+  type Run,
+  type SignalPipe,
+  takeEvent,
+} from "./run.ts";
 import {
   BEGINNING,
   caughtSignals,
@@ -52,8 +59,9 @@ export function superviseRun(
   launch: Launch,
   home: StateHome | null,
   rules: RunRules,
+  signals: SignalPipe,
 ): Result<RunEnd, LaunchError> {
-  const run = beginRun(launch, home, rules);
+  const run = beginRun(launch, home, rules, signals);
   if (!run.ok) return run;
   let state = feed(run.value, BEGINNING, { kind: "started" }, rules);
   while (state.kind !== "over") {
@@ -65,17 +73,14 @@ export function superviseRun(
 }
 
 /**
- * Everything up to the moment at which the command goes: its events can be taken from then on.
+ * The first step of a run: nothing may interrupt between the first placeholder and the last removal.
  *
- * @param home `null`: there is none; a plan with placeholders, which need records, is refused
- * @returns a run that must be followed to its end and given to `finishRun`; on failure nobody and nothing is left
+ * Where a run begins anew after a failure, these go on: what came meanwhile is still to be taken.
  */
-export function beginRun(
+export function catchRunSignals(
   launch: Launch,
-  home: StateHome | null,
   rules: RunRules,
-): Result<Run, LaunchError> {
-  // 1. Nothing may interrupt between the first placeholder and the last removal.
+): Result<SignalPipe, LaunchError> {
   // One that the caller ignores is not caught.
   signalDefault(abi.SIGCHLD);
   const isServed = launch.listenPorts.length > 0;
@@ -97,6 +102,22 @@ export function beginRun(
   if (!reaper.ok) {
     return failed("Cannot become the parent of orphans", reaper.error);
   }
+  return ok(signals);
+}
+
+/**
+ * Everything up to the moment at which the command goes: its events can be taken from then on.
+ *
+ * @param home `null`: there is none; a plan with placeholders, which need records, is refused
+ * @param signals of {@linkcode catchRunSignals}
+ * @returns a run that must be followed to its end and given to `finishRun`; on failure nobody and nothing is left
+ */
+export function beginRun(
+  launch: Launch,
+  home: StateHome | null,
+  rules: RunRules,
+  signals: SignalPipe,
+): Result<Run, LaunchError> {
   // 2. The mount points.
   const made = hold(launch, home);
   if (!made.ok) return made;
@@ -159,8 +180,18 @@ function hold(
   return made.ok ? made : fail({
     kind: "launch",
     message: describePlaceholderError(made.error),
+    isOutdated: made.error.kind === "sys" &&
+      OF_ANOTHER_HOST.has(made.error.errno),
   });
 }
+
+/** Where the folder is gone, or what stood there before and can't be made by us. */
+const OF_ANOTHER_HOST: ReadonlySet<number> = new Set([
+  abi.ENOENT,
+  abi.EACCES,
+  abi.EPERM,
+  abi.EROFS,
+]);
 
 function describePlaceholderError(error: PlaceholderError): string {
   switch (error.kind) {

@@ -15,12 +15,14 @@ import {
   closeAbstractSockets,
   type Launch,
   launchByExec,
+  type LaunchError,
   restoreState,
 } from "../linux/launcher.ts";
 import { reclaimIfAny } from "../linux/placeholders.ts";
+import type { SignalPipe } from "../linux/run.ts";
 import type { RunEnd } from "../linux/run_events.ts";
-import { endLike, superviseRun } from "../linux/supervisor.ts";
-import { ok } from "../result.ts";
+import { catchRunSignals, endLike, superviseRun } from "../linux/supervisor.ts";
+import { ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";
 import { chdir, writeAll } from "../sys/calls.ts";
 import { observations } from "../sys/observed.ts";
@@ -35,11 +37,30 @@ import {
 } from "./request.ts";
 import { becomeForGood, withRightsOf } from "./user_rights.ts";
 
-/** Carries a plan out. @returns only on failure before the command started; later, where the network is served */
+/** How often a run is planned, where what a plan rests on goes away before it is held: of other runs, or of whoever works there. */
+const MOST_PLANS = 4;
+
+/** What a run takes along from plan to plan. */
+interface Attempt {
+  readonly warn: (line: string) => void;
+  readonly prepareAgain: () => Result<Prepared, Failure>;
+  /** Plans made so far. */
+  readonly plans: number;
+  /** `null` before somebody of ours has had to stay. */
+  readonly signals: SignalPipe | null;
+}
+
+/**
+ * Carries a plan out.
+ *
+ * @param prepareAgain makes a plan anew, where the first rests on what has gone away
+ * @returns only on failure before the command started; later, where the network is served
+ */
 export function carryOut(
   request: RunRequest,
   prepared: Prepared,
   warn: (line: string) => void,
+  prepareAgain: () => Result<Prepared, Failure>,
 ): Failure | Promise<Failure> {
   switch (prepared.kind) {
     case "direct": {
@@ -62,29 +83,80 @@ export function carryOut(
     case "landlock":
       reclaimFor(request);
       return landlockRun().launchLandlock(request, prepared.plan);
-    case "sandbox": {
-      const launch = launchOf(request, prepared);
-      request.mark("launch");
-      if (prepared.plan.abstractSockets?.reach === "closed") {
-        const closed = closeAbstractSockets();
-        if (!closed.ok) return { kind: "launch", error: closed.error };
-      }
-      if (prepared.plan.supervisor.length === 0) {
-        keepForNextTime(request, launch);
-        reclaimFor(request);
-        return { kind: "launch", error: launchByExec(launch) };
-      }
-      const home = stateHomeOf(request);
-      const atEnd = (): void => warnOfRepositories(request, prepared, warn);
-      if (request.network !== null) {
-        return serveRun(request, request.network, launch, home, atEnd);
-      }
-      const end = superviseRun(launch, home, prepared.plan.rules);
-      if (!end.ok) return { kind: "launch", error: end.error };
-      atEnd();
-      return endRun(request, end.value);
-    }
+    case "sandbox":
+      return carryOutSandbox(request, prepared, {
+        warn,
+        prepareAgain,
+        plans: 1,
+        signals: null,
+      });
   }
+}
+
+type Sandbox = Extract<Prepared, { readonly kind: "sandbox" }>;
+
+function carryOutSandbox(
+  request: RunRequest,
+  prepared: Sandbox,
+  attempt: Attempt,
+): Failure | Promise<Failure> {
+  const { plan } = prepared;
+  const launch = launchOf(request, prepared);
+  request.mark("launch");
+  // Once: domains are stacked (landlock(7)).
+  if (plan.abstractSockets?.reach === "closed" && attempt.plans === 1) {
+    const closed = closeAbstractSockets();
+    if (!closed.ok) return { kind: "launch", error: closed.error };
+  }
+  if (plan.supervisor.length === 0 && attempt.signals === null) {
+    keepForNextTime(request, launch);
+    reclaimFor(request);
+    return orAgain(request, attempt, launchByExec(launch));
+  }
+  const signals = attempt.signals === null
+    ? catchRunSignals(launch, plan.rules)
+    : ok(attempt.signals);
+  if (!signals.ok) return { kind: "launch", error: signals.error };
+  return superviseSandbox(request, prepared, launch, {
+    ...attempt,
+    signals: signals.value,
+  });
+}
+
+function superviseSandbox(
+  request: RunRequest,
+  prepared: Sandbox,
+  launch: Launch,
+  attempt: Attempt & { readonly signals: SignalPipe },
+): Failure | Promise<Failure> {
+  const home = stateHomeOf(request);
+  const { warn, signals } = attempt;
+  const atEnd = (): void => warnOfRepositories(request, prepared, warn);
+  if (request.network !== null) {
+    return serveRun(request, request.network, launch, home, attempt, atEnd);
+  }
+  const end = superviseRun(launch, home, launch.plan.rules, signals);
+  if (!end.ok) return orAgain(request, attempt, end.error);
+  atEnd();
+  return endRun(request, end.value);
+}
+
+/** The failure, unless the plan was outdated and another one may fit. */
+function orAgain(
+  request: RunRequest,
+  attempt: Attempt,
+  error: LaunchError,
+): Failure | Promise<Failure> {
+  const failure: Failure = { kind: "launch", error };
+  if (error.isOutdated !== true || attempt.plans >= MOST_PLANS) return failure;
+  const anew = attempt.prepareAgain();
+  if (!anew.ok) return anew.error;
+  return anew.value.kind === "sandbox"
+    ? carryOutSandbox(request, anew.value, {
+      ...attempt,
+      plans: attempt.plans + 1,
+    })
+    : failure;
 }
 
 /** A run with an event loop, all of it loaded on demand. */
@@ -93,6 +165,7 @@ async function serveRun(
   network: NetworkRequest,
   launch: Launch,
   home: StateHome | null,
+  attempt: Attempt & { readonly signals: SignalPipe },
   atEnd: () => void,
 ): Promise<Failure> {
   const { prepareService } = require(
@@ -110,9 +183,10 @@ async function serveRun(
     launch,
     home,
     launch.plan.rules,
+    attempt.signals,
     service.value,
   );
-  if (!end.ok) return { kind: "launch", error: end.error };
+  if (!end.ok) return orAgain(request, attempt, end.error);
   atEnd();
   return endRun(request, end.value);
 }

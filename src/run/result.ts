@@ -96,7 +96,8 @@ export function resultTeller(
     },
     open: (policy, facts) => {
       planned = true;
-      if (target.kind === "fd") return ok(undefined);
+      // Open already: a descriptor, or the file of a plan that was made anew.
+      if (target.kind === "fd" || fd !== null) return ok(undefined);
       const opened = openFile(target.path, { policy, facts });
       // What can't be told there is told on stderr alone.
       if (!opened.ok) told = true;

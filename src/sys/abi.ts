@@ -463,6 +463,7 @@ export const EBADF = 9;
 export const ECHILD = 10;
 export const EAGAIN = 11;
 export const EACCES = 13;
+export const EROFS = 30;
 export const EEXIST = 17;
 export const ENOTDIR = 20;
 export const EISDIR = 21;

@@ -435,6 +435,15 @@ export async function until(
   }
 }
 
+/** Waits until a process is kept waiting for a lock of flock(2), as proc_locks(5) tells. */
+export function untilLockedOut({ pid }: Running): Promise<void> {
+  const waits = new RegExp(`-> FLOCK .* ${pid} `);
+  return until(
+    () => waits.test(readFileSync("/proc/locks", "utf8")),
+    "it waits for the lock",
+  );
+}
+
 /** Waits until no process of ours is left. */
 export async function untilNobodyIsLeft(timeoutMs = 2_000): Promise<void> {
   try {

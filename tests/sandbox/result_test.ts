@@ -17,6 +17,7 @@ import {
   isThere,
   leaveClean,
   matrix,
+  ourProcesses,
   type RunOptions,
   setup,
   type Subject,
@@ -26,6 +27,9 @@ import {
 } from "./harness.ts";
 
 afterAll(leaveClean);
+
+/** Longer than any test; never in another's command line. */
+const NAP = "86391";
 
 interface Told {
   readonly kind: string;
@@ -141,16 +145,15 @@ matrix(
   EVERY_VARIANT,
   async (subject) => {
     for (const profile of [":read-only", ":workspace"]) {
-      const up = `${subject.work}/up`;
       const run = subject.start([
         ...["-P", profile, "--result-json", `${subject.home}/result`, "--"],
-        ...["sh", "-c", `touch ${up} 2>/dev/null; echo up; exec sleep 60`],
+        ...["sleep", NAP],
       ]);
       await until(
-        () => profile === ":read-only" || isThere(up),
-        "up",
+        () => ourProcesses().some(({ words }) => words === `sleep ${NAP}`),
+        "the command runs",
+        10_000,
       );
-      await Bun.sleep(150);
       process.kill(run.pid, "SIGTERM");
       expect((await run.outcome).end).toBe("SIGTERM");
       const result = told(subject);

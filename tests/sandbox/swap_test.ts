@@ -28,6 +28,7 @@ import {
   setup,
   type Subject,
   until,
+  untilLockedOut,
 } from "./harness.ts";
 
 const trusted: string[] = [];
@@ -94,7 +95,7 @@ for (const [why, swap] of SWAPS) {
       ]);
       await until(() => isThere(`${work}/up`), "the lock is held");
       const going = start(["--", "sh", "-c", "touch ran; cat a/locked/file"]);
-      await Bun.sleep(300);
+      await untilLockedOut(going);
       expect(isThere(`${work}/ran`)).toBe(false);
       swap(work);
       writeFileSync(`${work}/go`, "");
