@@ -39,11 +39,8 @@ import { missedStart } from "./src/run/kept_start.ts";
 import { carryOut } from "./src/run/carry_out.ts";
 import { prepareRun } from "./src/run/prepare.ts";
 import type { Prepared, RunRequest } from "./src/run/request.ts";
-import {
-  helperPolicy,
-  helperRequest,
-  sandboxRequest,
-} from "./src/run/requests.ts";
+import { helperPolicy, helperRequest } from "./src/run/helper_request.ts";
+import { sandboxRequest } from "./src/run/sandbox_request.ts";
 import { type Result, unreachable } from "./src/result.ts";
 import type { ResultTeller } from "./src/run/result.ts";
 import { exitNow, writeAll } from "./src/sys/calls.ts";

@@ -13,7 +13,7 @@ import type { AbsPath } from "../policy/path.ts";
 import { fail, ok, type Result } from "../result.ts";
 import type { TomlTable } from "./config.ts";
 import type { Fault } from "./layers.ts";
-import type { BuiltProfile } from "./profile.ts";
+import type { BuiltProfile } from "./built_in_profiles.ts";
 import { keyText } from "./values.ts";
 
 /** `[experimental_network]` and its file. */

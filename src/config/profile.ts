@@ -5,69 +5,43 @@
  *
  * @module
  */
-import { type ByteString, fromText, toText } from "../bytes.ts";
-import { nearest as nearestWord } from "../nearest.ts";
-import { type AbsPath, childOf, resolvePath } from "../policy/path.ts";
+import { fromText, toText } from "../bytes.ts";
 import {
-  DEFAULT_POLICY_OPTIONS,
-  type Entry,
-  METADATA_NAMES,
-  type NetworkMode,
-  type Origin,
-  type PermissionProfile,
-  type PolicyOptions,
-  type PromiseName,
-  type SpecialPath,
-} from "../policy/policy.ts";
-import { type ResolvedPolicy, resolvePolicy } from "../policy/resolve.ts";
-import { fail, ok, type Result } from "../result.ts";
-import type { Layer, TomlTable, TomlValue } from "./config.ts";
+  buildBuiltIn,
+  buildLegacy,
+  builtInOrigin,
+  type BuiltProfile,
+} from "./built_in_profiles.ts";
+import type { TomlTable } from "./config.ts";
 import { entriesOf, pathOf } from "./entries.ts";
-import { type Fault, layerOf, originOf } from "./layers.ts";
 import {
-  decideNetwork,
-  plainDomain,
-  withPlainDomains,
-} from "./network_settings.ts";
+  asWritten,
+  type Chain,
+  chainOf,
+  featureOf,
+  featureOrigin,
+  type ProfileContext,
+} from "./inheritance.ts";
+import { type Fault, originOf } from "./layers.ts";
+import { decideNetwork } from "./network_settings.ts";
+import { type Choice, undefinedProfile } from "./selection.ts";
 import {
-  BUILT_IN_NAMES,
-  type Choice,
-  type SandboxMode,
-  undefinedProfile,
-} from "./selection.ts";
-import {
-  isTable,
   keyPart,
-  keyText,
   lookup,
   mergeTables,
   newTable,
   own,
   ownTable,
 } from "./values.ts";
-
-/** What a profile is built from. */
-export interface ProfileContext {
-  readonly layers: readonly Layer[];
-  /** The layers merged. */
-  readonly table: TomlTable;
-  readonly cwd: AbsPath;
-  readonly home: AbsPath | null;
-  readonly tmpdir: ByteString | null;
-  /** `[experimental_network]` where it applies. */
-  readonly networkRequirements: TomlTable | null;
-}
-
-/** A profile with nothing left to look up but the symbols of the wire format. */
-export interface BuiltProfile {
-  readonly name: string;
-  readonly profile: PermissionProfile;
-  readonly options: PolicyOptions;
-  readonly workspaceRoots: readonly AbsPath[];
-  readonly networkMode: NetworkMode;
-  readonly networkTable: TomlTable;
-  readonly networkOriginOf: (path: readonly string[]) => Origin;
-}
+import { type AbsPath, resolvePath } from "../policy/path.ts";
+import {
+  DEFAULT_POLICY_OPTIONS,
+  type Origin,
+  type PolicyOptions,
+  type PromiseName,
+} from "../policy/policy.ts";
+import { type ResolvedPolicy, resolvePolicy } from "../policy/resolve.ts";
+import { fail, ok, type Result } from "../result.ts";
 
 /** Builds what was chosen; on faults, all of them. */
 export function buildChoice(
@@ -107,198 +81,6 @@ export function resolveBuilt(
     origin: origin ?? { file: null, key: built.name },
     message,
   });
-}
-
-/** A built-in profile by name, `null` when there is none of it. */
-export function buildBuiltIn(
-  name: string,
-  context: ProfileContext,
-): BuiltProfile | null {
-  switch (name) {
-    case ":read-only":
-      return closed(name, context.cwd, [symbol("root", "read", name)]);
-    case ":workspace":
-      return closed(
-        name,
-        context.cwd,
-        workspaceEntries([context.cwd], {
-          name,
-          hasTmpdir: true,
-          hasSlashTmp: true,
-        }),
-      );
-    case ":danger-full-access":
-      return {
-        ...closed(name, context.cwd, []),
-        profile: { kind: "disabled" },
-        networkMode: "host",
-      };
-    default:
-      return null;
-  }
-}
-
-function closed(
-  name: string,
-  cwd: AbsPath,
-  entries: readonly Entry[],
-): BuiltProfile {
-  return {
-    name,
-    profile: {
-      kind: "managed",
-      fileSystem: { kind: "restricted", entries },
-      network: "restricted",
-    },
-    options: DEFAULT_POLICY_OPTIONS,
-    workspaceRoots: [cwd],
-    networkMode: "none",
-    networkTable: newTable(),
-    networkOriginOf: () => builtInOrigin(name),
-  };
-}
-
-/** The entries of `:workspace` in their fixed order. Further roots come with the legacy form only, and once more behind. */
-function workspaceEntries(
-  roots: readonly [AbsPath, ...AbsPath[]],
-  options: {
-    readonly name: string;
-    readonly hasTmpdir: boolean;
-    readonly hasSlashTmp: boolean;
-  },
-): readonly Entry[] {
-  const { name } = options;
-  const entries: Entry[] = [symbol("root", "read", name)];
-  for (const root of roots) entries.push(plain(root, "write", name));
-  if (options.hasSlashTmp) entries.push(symbol("slash_tmp", "write", name));
-  if (options.hasTmpdir) entries.push(symbol("tmpdir", "write", name));
-  for (const root of roots.slice(1)) entries.push(plain(root, "write", name));
-  for (const metadata of METADATA_NAMES) {
-    for (const root of roots) {
-      entries.push(plain(childOf(root, metadata), "read", name));
-    }
-  }
-  return entries;
-}
-
-function plain(path: AbsPath, access: "read" | "write", name: string): Entry {
-  return {
-    path: { kind: "path", path },
-    access,
-    origin: builtInOrigin(name),
-  };
-}
-
-function symbol(
-  kind: "root" | "slash_tmp" | "tmpdir",
-  access: "read" | "write",
-  name: string,
-): Entry {
-  const value: SpecialPath = { kind };
-  return {
-    path: { kind: "special", value },
-    access,
-    origin: builtInOrigin(name),
-  };
-}
-
-function builtInOrigin(name: string): Origin {
-  return { file: null, key: `built-in ${name}` };
-}
-
-// ---- legacy ----
-
-function buildLegacy(
-  mode: SandboxMode,
-  context: ProfileContext,
-): Result<BuiltProfile, readonly Fault[]> {
-  switch (mode) {
-    case "read-only":
-      return ok(buildBuiltIn(":read-only", context)!);
-    case "danger-full-access":
-      return ok(buildBuiltIn(":danger-full-access", context)!);
-    case "workspace-write":
-      return buildLegacyWorkspace(context);
-  }
-}
-
-function buildLegacyWorkspace(
-  context: ProfileContext,
-): Result<BuiltProfile, readonly Fault[]> {
-  const name = ":workspace";
-  const settings = ownTable(context.table, "sandbox_workspace_write") ??
-    newTable();
-  const roots = legacyRoots(settings, context);
-  if (!roots.ok) return fail([roots.error]);
-  const workspaceRoots: [AbsPath, ...AbsPath[]] = [context.cwd, ...roots.value];
-  const entries = workspaceEntries(workspaceRoots, {
-    name,
-    hasTmpdir: own(settings, "exclude_tmpdir_env_var") !== true,
-    hasSlashTmp: own(settings, "exclude_slash_tmp") !== true,
-  });
-  const network = newTable();
-  if (own(settings, "network_access") === true) network.enabled = true;
-  const decision = decideNetwork(
-    network,
-    featureOf(context.table),
-    context.networkRequirements,
-  );
-  return ok({
-    name,
-    profile: {
-      kind: "managed",
-      fileSystem: { kind: "restricted", entries },
-      network: decision.access,
-    },
-    options: DEFAULT_POLICY_OPTIONS,
-    workspaceRoots,
-    networkMode: decision.mode,
-    networkTable: decision.table,
-    networkOriginOf: (path) =>
-      featureOrigin(context, path) ??
-        originOf(context.layers, ["sandbox_workspace_write", "network_access"]),
-  });
-}
-
-/** Relative to the directory of the file that names them; each once, without the working directory. */
-function legacyRoots(
-  settings: TomlTable,
-  context: ProfileContext,
-): Result<readonly AbsPath[], Fault> {
-  const list = own(settings, "writable_roots") as
-    | readonly string[]
-    | undefined;
-  if (list === undefined) return ok([]);
-  const key = ["sandbox_workspace_write", "writable_roots"];
-  const base = layerOf(context.layers, key)?.base ?? context.cwd;
-  const roots = new Set<AbsPath>();
-  for (const text of list) {
-    const path = text === "" ? null : pathOf(text, context.home) ??
-      (text.startsWith("~") ? null : resolvePath(base, fromText(text)));
-    if (path === null) {
-      return fail({
-        severity: "error",
-        origin: originOf(context.layers, key),
-        message: `writable root ${
-          JSON.stringify(text)
-        } is no path: it must be absolute, relative or \`~/...\``,
-      });
-    }
-    if (path !== context.cwd) roots.add(path);
-  }
-  return ok([...roots]);
-}
-
-// ---- profiles of the user ----
-
-/** A profile and its parents, the outermost first; a built-in parent can only be the first. */
-type Chain = readonly Link[];
-
-interface Link {
-  readonly name: string;
-  readonly table: TomlTable;
-  /** `permissions.NAME` as it is typed. */
-  readonly key: string;
 }
 
 function buildNamed(
@@ -352,116 +134,6 @@ function buildNamed(
   });
 }
 
-/** Follows `extends` upwards. */
-function chainOf(
-  name: string,
-  context: ProfileContext,
-): Result<Chain, Fault> {
-  const permissions = ownTable(context.table, "permissions") ?? newTable();
-  const chain: Link[] = [];
-  const names: string[] = [];
-  let at = name;
-  while (true) {
-    const table = own(permissions, at) as TomlTable;
-    chain.unshift({
-      name: at,
-      table: comparable(table),
-      key: keyText(["permissions", at]),
-    });
-    names.push(at);
-    const parent = own(table, "extends") as string | undefined;
-    if (parent === undefined) return ok(chain);
-    const key = ["permissions", at, "extends"];
-    const origin = originOf(context.layers, key);
-    if (parent.startsWith(":")) {
-      const inner = builtInTable(parent);
-      if (inner === null) {
-        return fail(unsupportedParent(at, parent, origin));
-      }
-      chain.unshift({ name: parent, table: inner, key: parent });
-      return ok(chain);
-    }
-    if (names.includes(parent)) {
-      const cycle = [...names, parent].join(" -> ");
-      return fail({
-        severity: "error",
-        origin,
-        message: `permissions profile inheritance cycle detected: ${cycle}`,
-      });
-    }
-    if (!Object.hasOwn(permissions, parent)) {
-      return fail(undefinedParent(at, parent, origin, permissions));
-    }
-    at = parent;
-  }
-}
-
-function unsupportedParent(
-  name: string,
-  parent: string,
-  origin: Origin,
-): Fault {
-  return {
-    severity: "error",
-    origin,
-    message:
-      `permissions profile \`${name}\` cannot extend unsupported built-in profile \`${parent}\`: only \`:read-only\` and \`:workspace\` can be extended`,
-  };
-}
-
-function undefinedParent(
-  name: string,
-  parent: string,
-  origin: Origin,
-  permissions: TomlTable,
-): Fault {
-  const known = [
-    ...Object.keys(permissions).filter((it) => it !== name),
-    ":read-only",
-    ":workspace",
-  ];
-  const meant = nearestWord(parent, known);
-  const hint = meant === null ? "" : ` (did you mean \`${meant}\`?)`;
-  return {
-    severity: "error",
-    origin,
-    message:
-      `permissions profile \`${name}\` extends undefined profile \`${parent}\`${hint}`,
-  };
-}
-
-/** A profile's table with its domains spelled alike, so that a child's word meets its parent's. */
-function comparable(table: TomlTable): TomlTable {
-  const network = ownTable(table, "network");
-  return network === undefined
-    ? table
-    : { ...table, network: withPlainDomains(network) };
-}
-
-/** The built-in profiles as parents: the tables that spell them. */
-function builtInTable(name: string): TomlTable | null {
-  switch (name) {
-    case ":read-only":
-      return { filesystem: { ":root": "read" } };
-    case ":workspace":
-      return {
-        filesystem: {
-          ":root": "read",
-          ":slash_tmp": "write",
-          ":tmpdir": "write",
-          ":workspace_roots": {
-            ".": "write",
-            ".git": "read",
-            ".agents": "read",
-            ".codex": "read",
-          },
-        },
-      };
-    default:
-      return null;
-  }
-}
-
 /** The profile of a chain that decides about a key: the innermost that has it. */
 function chainOrigin(
   chain: Chain,
@@ -478,34 +150,6 @@ function chainOrigin(
   }
   const own = chain.at(-1)!.name;
   return originOf(layers, ["permissions", own]);
-}
-
-/** A key whose last part is a host in its plain form, with the host as the file spells it. */
-function asWritten(
-  table: TomlTable,
-  path: readonly string[],
-): readonly string[] {
-  if (path.at(-2) !== "domains" || lookup(table, path) !== undefined) {
-    return path;
-  }
-  const domains = lookup(table, path.slice(0, -1));
-  const keys = isTable(domains) ? Object.keys(domains) : [];
-  const written = keys.find((key) => plainDomain(key) === path.at(-1));
-  return written === undefined ? path : [...path.slice(0, -1), written];
-}
-
-function featureOf(table: TomlTable): TomlValue | undefined {
-  return lookup(table, ["features", "network_proxy"]);
-}
-
-/** Where `[features.network_proxy]` sets a network key, `null` when it doesn't. */
-function featureOrigin(
-  { layers, table }: ProfileContext,
-  path: readonly string[],
-): Origin | null {
-  if (path[0] === "enabled") return null;
-  const key = asWritten(table, ["features", "network_proxy", ...path]);
-  return lookup(table, key) === undefined ? null : originOf(layers, key);
 }
 
 /** The working directory, and the roots that the profile switches on. */
@@ -584,39 +228,6 @@ function optionsOf(
     unixSockets,
   };
 }
-
-/** What `codex policy list` shows: every profile with its description and where it is defined. */
-export function listProfiles(
-  layers: readonly Layer[],
-  table: TomlTable,
-): readonly {
-  readonly name: string;
-  readonly description: string | null;
-  readonly origin: Origin;
-}[] {
-  const permissions = ownTable(table, "permissions") ?? newTable();
-  const own = Object.keys(permissions).sort().map((name) => {
-    const description = lookup(permissions, [name, "description"]);
-    return {
-      name,
-      description: typeof description === "string" ? description : null,
-      origin: originOf(layers, ["permissions", name]),
-    };
-  });
-  const builtIn = BUILT_IN_NAMES.map((name) => ({
-    name,
-    description: BUILT_IN_DESCRIPTIONS[name] ?? null,
-    origin: builtInOrigin(name),
-  }));
-  return [...builtIn, ...own];
-}
-
-const BUILT_IN_DESCRIPTIONS: { readonly [name: string]: string } = {
-  ":read-only": "Read everything, write nothing, no network",
-  ":workspace":
-    "Read everything, write the working directory and temporary folders, no network",
-  ":danger-full-access": "No sandbox at all",
-};
 
 /** A path for a message. */
 export function shownPath(path: AbsPath): string {

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import type { ProfileContext } from "./inheritance.ts";
 import type { Entry, PermissionProfile } from "../policy/policy.ts";
 import { fail, ok, type Result } from "../result.ts";
 import { checkTypes } from "./check_types.ts";
@@ -17,11 +18,8 @@ import type {
 } from "./config.ts";
 import { denyPathOf } from "./entries.ts";
 import { type Fault, originIn } from "./layers.ts";
-import {
-  buildBuiltIn,
-  type BuiltProfile,
-  type ProfileContext,
-} from "./profile.ts";
+import { buildBuiltIn } from "./built_in_profiles.ts";
+import type { BuiltProfile } from "./built_in_profiles.ts";
 import { requirementsShape } from "./schema.ts";
 import { builtInOf, type Choice, type SandboxMode } from "./selection.ts";
 import { keyText, lookup, own, ownTable } from "./values.ts";

@@ -6,7 +6,8 @@
  * @module
  */
 import type { ByteString } from "../bytes.ts";
-import { compileGlob, type Component, type Glob } from "../policy/glob.ts";
+import { compileGlob, type Glob } from "../policy/glob.ts";
+import { type Component } from "../policy/glob_parser.ts";
 import { type AbsPath, depthOf, isInside, ROOT } from "../policy/path.ts";
 import { DEV_SHM, isMadeFresh, placeOf } from "../policy/places.ts";
 import type { GlobDeny, Policy } from "../policy/policy.ts";

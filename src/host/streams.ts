@@ -52,3 +52,13 @@ function identityOf(path: AbsPath): string[] {
   const found = stat(path);
   return found.ok ? [`${found.value.device}:${found.value.inode}`] : [];
 }
+
+/**
+ * Whether the runtime opened the descriptor: at its start it makes an event queue and an event counter and nothing that stays open
+ * besides. It marks everything from 4 up close-on-exec, so that flag tells nothing. A caller's own counter is refused with them.
+ */
+export function isOfRuntime(fd: number): boolean {
+  const target = readlink(`/proc/self/fd/${fd}` as ByteString);
+  return !target.ok || target.value === "anon_inode:[eventpoll]" ||
+    target.value === "anon_inode:[eventfd]";
+}

@@ -9,7 +9,7 @@ import { type ByteString, decodeText, toText } from "../bytes.ts";
 import type { PromiseName } from "../policy/policy.ts";
 import { unreachable } from "../result.ts";
 import { bwrapArguments, takesDescriptor } from "./bwrap_argv.ts";
-import type { KeptPromise } from "./ladder.ts";
+import type { KeptPromise } from "./promises.ts";
 import type { MountOp } from "./mounts.ts";
 import type { GlobCover, LandlockPlan, Plan, SandboxPlan } from "./plan.ts";
 import { describeFilter } from "./seccomp/filters.ts";
@@ -33,8 +33,8 @@ function linesOf(plan: Plan): string[] {
 }
 
 /** Loaded on demand: a run that explains nothing has no use for it. */
-function ladder(): typeof import("./ladder.ts") {
-  return require("./ladder.ts");
+function promises(): typeof import("./promises.ts") {
+  return require("./promises.ts");
 }
 
 function directLines(plan: Plan): string[] {
@@ -67,7 +67,7 @@ function sandboxLines(plan: SandboxPlan): string[] {
     ...(plan.served ?? []).map((line) => `  ${line}`),
     ...abstractLines(plan),
     ...givenBackLines(plan),
-    ...promiseLines(ladder().bubblewrapPromises(plan), []),
+    ...promiseLines(promises().bubblewrapPromises(plan), []),
     "mounts",
     ...plan.mounts.map(({ op, reason }) => `  ${mountLine(op)}  # ${reason}`),
     ...section(
@@ -306,7 +306,7 @@ function shownPlan(plan: Plan): unknown {
     case "bubblewrap":
       return {
         ...plan,
-        promises: ladder().bubblewrapPromises(plan),
+        promises: promises().bubblewrapPromises(plan),
         filterRules: describeFilter(plan.filter),
         bwrapArguments: shownArguments(plan),
       };

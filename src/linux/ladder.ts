@@ -10,14 +10,8 @@ import type { SocketFact } from "../host/facts.ts";
 import type { Layout } from "../policy/layout.ts";
 import type { Policy, PromiseName } from "../policy/policy.ts";
 import { fail, ok, type Result } from "../result.ts";
-import type { PlanError } from "./planner.ts";
+import type { PlanError } from "./plan.ts";
 import {
-  bubblewrapPromises,
-  type KeptPromise,
-  landlockPromises,
-} from "./promises.ts";
-
-export {
   bubblewrapPromises,
   type KeptPromise,
   landlockPromises,

@@ -11,12 +11,18 @@ import type { AbsPath } from "../policy/path.ts";
 import type { NetworkMode, PromiseName } from "../policy/policy.ts";
 import type { Identity as User } from "../sys/identity.ts";
 import type { Domain } from "./domains.ts";
-import type { KeptPromise } from "./ladder.ts";
+import type { KeptPromise } from "./promises.ts";
 import type { FileRight, LandlockRights } from "./landlock_abi.ts";
 import type { Identity, MountStep } from "./mounts.ts";
 import type { RunRules } from "./run_events.ts";
 import type { ReboundStream } from "./stream_cures.ts";
 import type { FilterRequest } from "./seccomp/filters.ts";
+
+/** Why no plan can be made. `message` is one line. */
+export interface PlanError {
+  readonly kind: "plan";
+  readonly message: string;
+}
 
 /** Which bubblewrap runs, and why it and no other. */
 export type Launcher =

@@ -6,107 +6,31 @@
  *
  * @module
  */
-import type { ByteString } from "../bytes.ts";
-import type { PathFact, Repositories } from "../host/facts.ts";
-import type { MountPoint } from "../policy/decision.ts";
-import { type AbsPath, isInside } from "../policy/path.ts";
-import type { Policy } from "../policy/policy.ts";
-import { fail, ok, type Result } from "../result.ts";
-import type { Identity } from "../sys/identity.ts";
 import {
   EMPTY_FILE_OPTION,
   FEW_MOUNTS,
-  MAX_BUNDLED_ARGUMENTS,
-  MAX_DIRECT_ARGUMENTS,
   requiredOptions,
   takesDescriptor,
 } from "./bwrap_argv.ts";
 import { type BwrapAbility, hasOption } from "./bwrap_choice.ts";
-import type { CommandVerdict } from "./command.ts";
+import { chooseStage, SPARE_DESCRIPTORS, tooManyHeld } from "./choose_stage.ts";
 import type { Domain } from "./domains.ts";
-import type { PlanSize } from "./many_mounts.ts";
-import { type OwnBind, planMounts } from "./mounts.ts";
+import type { Draft, DraftRequest } from "./draft.ts";
+import type { PlanError } from "./plan.ts";
+import { planMounts } from "./mounts.ts";
 import type {
   AbstractSockets,
-  EnvironmentChange,
   Launcher,
   Placeholder,
   SandboxPlan,
-  Stage,
   SupervisorReason,
 } from "./plan.ts";
-import type { RunRules } from "./run_events.ts";
-import {
-  describeRebound,
-  rebindOf,
-  type ReboundStream,
-  streamNeedsProc,
-} from "./stream_cures.ts";
 import type { FilterRequest } from "./seccomp/filters.ts";
-
-/** Why no plan can be made. `message` is one line. */
-export interface PlanError {
-  readonly kind: "plan";
-  readonly message: string;
-}
-
-/** Descriptors that a run leaves free below the caller's soft limit. */
-const SPARE_DESCRIPTORS = 64;
-
-/** What the plan is made from, all of it known before a bwrap is chosen. */
-export interface DraftRequest {
-  readonly policy: Policy;
-  readonly mountPoints: readonly MountPoint[];
-  readonly links: readonly AbsPath[];
-  readonly repositories: Repositories | null;
-  readonly factAt: (path: AbsPath) => PathFact;
-  readonly exists: (path: AbsPath) => boolean;
-  /** Empty files and directories under our mounts: another run's placeholders, perhaps. They are locked like our own. */
-  readonly possiblePlaceholders: readonly Placeholder[];
-  readonly root: boolean;
-  readonly arch: FilterRequest["arch"];
-  readonly command: readonly ByteString[];
-  readonly verdict: CommandVerdict;
-  readonly forcedStage: "auto" | "one_start" | "inner";
-  readonly outlivesCaller: boolean;
-  readonly rules: RunRules;
-  readonly tellsResult: boolean;
-  readonly proc: "fresh" | "none";
-  readonly chdir: AbsPath | null;
-  readonly passFds: readonly number[];
-  readonly guardedFds: readonly number[];
-  readonly reboundFds: readonly ReboundStream[];
-  /** The kernel's version of Landlock, or why it has none; asked only where a plan needs a domain. */
-  readonly landlock: () => Result<number, string>;
-  readonly environmentChanges: readonly EnvironmentChange[];
-  readonly softNofile: number;
-  /** `--user`. */
-  readonly user?: Identity | null;
-  /** What the inner stage needs in the view; asked only where there is one, because it costs 0.4 ms to find out. */
-  readonly own: () => readonly OwnBind[];
-  /** For `--explain`; absent where nobody asks. */
-  readonly globs?: SandboxPlan["globs"];
-  /** Of the network, where somebody asks what is planned. */
-  readonly served?: readonly string[];
-  readonly warnings: readonly string[];
-}
-
-/** A plan that lacks only its bwrap and what follows from it. */
-export interface Draft {
-  readonly request: DraftRequest;
-  readonly traceDomain: Domain | null;
-  readonly stage: Stage;
-  readonly placeholders: readonly Placeholder[];
-  readonly filter: FilterRequest;
-  /** Options that any bwrap for this plan must know. */
-  readonly needed: readonly string[];
-  /** The mount plan with a fresh `/proc`, which nearly every host can have. */
-  readonly mounts: SandboxPlan["mounts"];
-  /** Of a plan of many mounts, for which not every bwrap is fit; else `null`. */
-  readonly size: PlanSize | null;
-  /** Some mount lies below a writable root, where others can move things about. */
-  readonly mountsBelowWritable: boolean;
-}
+import { rebindOf, streamNeedsProc } from "./stream_cures.ts";
+import type { MountPoint } from "../policy/decision.ts";
+import { isInside } from "../policy/path.ts";
+import type { Policy } from "../policy/policy.ts";
+import { fail, ok, type Result } from "../result.ts";
 
 /** The first half. Refuses only what `--stage` forces and the command forbids. */
 export function draftPlan(request: DraftRequest): Result<Draft, PlanError> {
@@ -263,91 +187,14 @@ function mountsOf(
   });
 }
 
-/** One start wherever its outcome is known beforehand; the inner stage otherwise. */
-function chooseStage(request: DraftRequest): Result<Stage, PlanError> {
-  const inner = innerReason(request);
-  switch (request.forcedStage) {
-    case "inner":
-      return ok({ kind: "inner", reason: "--stage inner" });
-    case "one_start":
-      return inner === null || inner.optional
-        ? ok({ kind: "one_start", reason: "--stage one-start" })
-        : fail({
-          kind: "plan",
-          message: `Cannot use --stage one-start: ${inner.reason}`,
-        });
-    case "auto":
-      return inner === null
-        ? ok({
-          kind: "one_start",
-          reason: "the outcome of starting the command is known beforehand",
-        })
-        : ok({ kind: "inner", reason: inner.reason });
-  }
-}
-
-/** Why the command can't be started by bwrap itself; `optional` when only its exit status would be less exact. */
-function innerReason(
-  request: DraftRequest,
-): { readonly reason: string; readonly optional: boolean } | null {
-  if (request.policy.options.debug) {
-    return { reason: "debug = true", optional: false };
-  }
-  if (request.policy.network === "proxied") {
-    return {
-      reason: "the listeners of the managed network are made inside",
-      optional: false,
-    };
-  }
-  const [guarded] = request.guardedFds;
-  if (guarded !== undefined) {
-    return {
-      reason:
-        `descriptor ${guarded} is a file opened for reading: a Landlock rule keeps it from being written`,
-      optional: false,
-    };
-  }
-  const [rebound] = request.reboundFds;
-  if (rebound !== undefined) {
-    return { reason: describeRebound(rebound), optional: false };
-  }
-  const descriptors = heldByPoints(request.mountPoints) +
-    request.passFds.length;
-  if (descriptors > request.softNofile - SPARE_DESCRIPTORS) {
-    return { reason: tooManyHeld(descriptors), optional: false };
-  }
-  const mountWords = request.mountPoints.length * 6;
-  const words = mountWords + request.command.length;
-  // Mounts that alone are too many for any but the bundled bwrap leave it room for the command.
-  const most = mountWords > MAX_DIRECT_ARGUMENTS
-    ? MAX_BUNDLED_ARGUMENTS
-    : MAX_DIRECT_ARGUMENTS;
-  if (words > most) {
-    return {
-      reason: `${words} arguments are more than bubblewrap takes`,
-      optional: false,
-    };
-  }
-  return request.verdict.kind === "inner"
-    ? { reason: request.verdict.reason, optional: true }
-    : null;
-}
-
-/** Of many masks it is not known yet whether they share one file; where they don't, {@linkcode completePlan} counts again. */
-function heldByPoints(points: readonly MountPoint[]): number {
-  if (points.length <= FEW_MOUNTS) return points.length;
-  return points.filter(({ state, node }) =>
-    state !== "masked" || node === "directory"
-  ).length;
-}
-
-function tooManyHeld(descriptors: number): string {
-  return `${descriptors} descriptors are more than the limit of open files leaves`;
-}
-
 /** Loaded on demand: few profiles require anything. */
 function ladder(): typeof import("./ladder.ts") {
   return require("./ladder.ts");
+}
+
+/** Loaded with it. */
+function promises(): typeof import("./promises.ts") {
+  return require("./promises.ts");
 }
 
 /** The second half: with the bwrap that was chosen. */
@@ -368,7 +215,7 @@ export function completePlan(
   if (request.policy.options.require.length > 0) {
     const broken = ladder().unkept(
       request.policy,
-      ladder().bubblewrapPromises({ proc, network: request.policy.network }),
+      promises().bubblewrapPromises({ proc, network: request.policy.network }),
     );
     if (broken !== null) return fail(broken);
   }

@@ -20,7 +20,7 @@ import {
 } from "../linux/bwrap_choice.ts";
 import type { PlanSize } from "../linux/many_mounts.ts";
 import type { Launcher } from "../linux/plan.ts";
-import type { Draft } from "../linux/planner.ts";
+import type { Draft } from "../linux/draft.ts";
 import {
   abilityOf,
   type BwrapFile,

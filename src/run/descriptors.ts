@@ -5,9 +5,8 @@
  *
  * @module
  */
-import type { ByteString } from "../bytes.ts";
 import type { Failure } from "../failure.ts";
-import { liesBelow, readOnlyStreams } from "../host/streams.ts";
+import { isOfRuntime, liesBelow, readOnlyStreams } from "../host/streams.ts";
 import {
   curesOf,
   type ExposedStream,
@@ -18,12 +17,7 @@ import {
 import { type Layout, mountOf, writableRoots } from "../policy/layout.ts";
 import { fail, ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";
-import {
-  fileStatusFlags,
-  fstat,
-  landlockVersion,
-  readlink,
-} from "../sys/calls.ts";
+import { fileStatusFlags, fstat, landlockVersion } from "../sys/calls.ts";
 import { launchFailure, type RunRequest } from "./request.ts";
 
 /** Standard streams that would be ways out, and descriptors that aren't there. */
@@ -62,16 +56,6 @@ function wayOut(fd: number): string | null {
   const type = stat.value.mode & abi.S_IFMT;
   if (type === abi.S_IFDIR) return "a directory";
   return type === abi.S_IFBLK ? "a block device" : null;
-}
-
-/**
- * Whether the runtime opened the descriptor: at its start it makes an event queue and an event counter and nothing that stays open
- * besides. It marks everything from 4 up close-on-exec, so that flag tells nothing. A caller's own counter is refused with them.
- */
-export function isOfRuntime(fd: number): boolean {
-  const target = readlink(`/proc/self/fd/${fd}` as ByteString);
-  return !target.ok || target.value === "anon_inode:[eventpoll]" ||
-    target.value === "anon_inode:[eventfd]";
 }
 
 /** What keeps files that were opened for reading from being written, or why nothing can: never without it. */

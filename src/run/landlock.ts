@@ -16,7 +16,7 @@ import { launchAlone } from "../linux/landlock_launcher.ts";
 import { planLandlock, type RootPlace } from "../linux/landlock_plan.ts";
 import { callerSoftLimit } from "../linux/launcher.ts";
 import type { LandlockPlan } from "../linux/plan.ts";
-import type { Draft } from "../linux/planner.ts";
+import type { Draft } from "../linux/draft.ts";
 import { layoutOf } from "../policy/layout.ts";
 import { type AbsPath, childOf } from "../policy/path.ts";
 import { fail, ok, type Result } from "../result.ts";

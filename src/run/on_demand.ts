@@ -13,3 +13,8 @@ export function landlockRun(): typeof import("./landlock.ts") {
 export function servedNetwork(): typeof import("../egress/network_request.ts") {
   return require("../egress/network_request.ts");
 }
+
+/** For a run whose network is proxied, before it is prepared. */
+export function networkRequests(): typeof import("./network_requests.ts") {
+  return require("./network_requests.ts");
+}

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { isOfRuntime } from "./descriptors.ts";
+import { isOfRuntime } from "../host/streams.ts";
 import type { ByteString } from "../bytes.ts";
 import { toText } from "../bytes.ts";
 import type { ResultTarget } from "../cli/run_limits.ts";

@@ -9,7 +9,7 @@ import { toText } from "../bytes.ts";
 import type { Failure } from "../failure.ts";
 import type { PathFacts } from "../host/facts.ts";
 import { ownExecutable } from "../linux/own_files.ts";
-import type { Draft } from "../linux/planner.ts";
+import type { Draft } from "../linux/draft.ts";
 import type { MountPoint } from "../policy/decision.ts";
 import { ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";

@@ -17,7 +17,8 @@ import { join } from "node:path";
 import { fromText } from "../../src/bytes.ts";
 import { describeConfigError, NO_REQUEST } from "../../src/config/config.ts";
 import { CONFIG_HOST, MAX_FILE_BYTES } from "../../src/config/host_files.ts";
-import { LOAD_OPTIONS, loadConfig, loadFile } from "../../src/config/load.ts";
+import { loadConfig, loadFile } from "../../src/config/load.ts";
+import { LOAD_OPTIONS } from "../../src/config/read_layer.ts";
 import { abs, type AbsPath } from "../../src/policy/path.ts";
 
 let base: string;

@@ -40,7 +40,7 @@ const MUTANTS = [ // the rule that is lost, file, text, what stands there instea
   ],
   [
     "only trusted projects count",
-    "load.ts",
+    "load_projects.ts",
     "if (!isTrusted(trust, directory, root, host)) continue;",
     "",
   ],

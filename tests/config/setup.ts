@@ -15,7 +15,8 @@ import {
 } from "../../src/config/config.ts";
 import type { ConfigHost, HostKind } from "../../src/config/host_files.ts";
 import { loadConfig } from "../../src/config/load.ts";
-import { checkAll, selectRun } from "../../src/config/run.ts";
+import { checkAll } from "../../src/config/check_all.ts";
+import { selectRun } from "../../src/config/run.ts";
 import {
   abs,
   type AbsPath,

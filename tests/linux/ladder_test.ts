@@ -9,12 +9,11 @@ import {
   type OwnPaths,
   type SocketFact,
 } from "../../src/host/facts.ts";
+import { type BubblewrapOutcome, chooseRung } from "../../src/linux/ladder.ts";
 import {
-  type BubblewrapOutcome,
   bubblewrapPromises,
-  chooseRung,
   landlockPromises,
-} from "../../src/linux/ladder.ts";
+} from "../../src/linux/promises.ts";
 import { LANDLOCK_VERSIONS } from "../../src/linux/landlock_abi.ts";
 import { type Layout, layoutOf } from "../../src/policy/layout.ts";
 import { abs } from "../../src/policy/path.ts";

@@ -13,11 +13,8 @@ import {
 import type { BwrapAbility } from "../../src/linux/bwrap_choice.ts";
 import { isLinear, sizeOf, unfitFor } from "../../src/linux/many_mounts.ts";
 import type { SandboxPlan } from "../../src/linux/plan.ts";
-import {
-  completePlan,
-  draftPlan,
-  type DraftRequest,
-} from "../../src/linux/planner.ts";
+import { type DraftRequest } from "../../src/linux/draft.ts";
+import { completePlan, draftPlan } from "../../src/linux/planner.ts";
 import { abs } from "../../src/policy/path.ts";
 import type { ByteString } from "../../src/bytes.ts";
 import { ABLE, READ, requestOf } from "./plans.ts";

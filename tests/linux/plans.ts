@@ -14,11 +14,8 @@ import {
 } from "../../src/host/facts.ts";
 import type { BwrapAbility } from "../../src/linux/bwrap_choice.ts";
 import type { SandboxPlan } from "../../src/linux/plan.ts";
-import {
-  completePlan,
-  draftPlan,
-  type DraftRequest,
-} from "../../src/linux/planner.ts";
+import { type DraftRequest } from "../../src/linux/draft.ts";
+import { completePlan, draftPlan } from "../../src/linux/planner.ts";
 import { layoutOf } from "../../src/policy/layout.ts";
 import { abs, type AbsPath } from "../../src/policy/path.ts";
 import type { Access, Policy } from "../../src/policy/policy.ts";

@@ -13,7 +13,8 @@ import { keyText } from "../../src/config/values.ts";
 import { compileGlob, escapeGlob, matchesPath } from "../../src/policy/glob.ts";
 import { readJson, toPlain } from "../../src/policy/json.ts";
 import { abs, isInside, toAbsPath } from "../../src/policy/path.ts";
-import { parseProfile, writeProfile } from "../../src/policy/wire.ts";
+import { parseProfile } from "../../src/policy/wire.ts";
+import { writeProfile } from "../../src/policy/wire_write.ts";
 import { parseSandboxState } from "../../src/policy/wire_state.ts";
 import { fuzz as inputs, FUZZ_TIMEOUT_MS } from "../fuzzing.ts";
 

@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
 import { fromText } from "../../src/bytes.ts";
 import { abs } from "../../src/policy/path.ts";
-import { parseProfile, writeProfile } from "../../src/policy/wire.ts";
+import { parseProfile } from "../../src/policy/wire.ts";
+import { writeProfile } from "../../src/policy/wire_write.ts";
 import {
   adjustProfile,
   fileUriPath,

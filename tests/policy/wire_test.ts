@@ -7,7 +7,8 @@ import type {
   EntryPath,
   PermissionProfile,
 } from "../../src/policy/policy.ts";
-import { parseProfile, writeProfile } from "../../src/policy/wire.ts";
+import { parseProfile } from "../../src/policy/wire.ts";
+import { writeProfile } from "../../src/policy/wire_write.ts";
 
 function parse(text: string): PermissionProfile | string {
   const profile = parseProfile(fromText(text), "flag");

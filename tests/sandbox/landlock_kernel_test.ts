@@ -19,13 +19,14 @@ import {
 import { NO_OWN_PATHS } from "../../src/host/facts.ts";
 import { gatherFacts } from "../../src/host/gather.ts";
 import { landlockOfKernel } from "../../src/run/landlock.ts";
-import { landlockPromises } from "../../src/linux/ladder.ts";
+import { landlockPromises } from "../../src/linux/promises.ts";
 import { access, type Operation } from "../../src/policy/access.ts";
 import { layoutOf, leadsToVisible, mountOf } from "../../src/policy/layout.ts";
 import { abs } from "../../src/policy/path.ts";
 import type { Access, Entry } from "../../src/policy/policy.ts";
 import { policyErrors } from "../../src/policy/refusals.ts";
-import { pathEntry, writeProfile } from "../../src/policy/wire.ts";
+import { pathEntry } from "../../src/policy/wire.ts";
+import { writeProfile } from "../../src/policy/wire_write.ts";
 import {
   EXISTING,
   type GeneratedLine,

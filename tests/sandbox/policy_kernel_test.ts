@@ -28,7 +28,8 @@ import { layoutOf, leadsToVisible, mountOf } from "../../src/policy/layout.ts";
 import { abs } from "../../src/policy/path.ts";
 import type { Entry, Policy } from "../../src/policy/policy.ts";
 import { policyErrors } from "../../src/policy/refusals.ts";
-import { pathEntry, writeProfile } from "../../src/policy/wire.ts";
+import { pathEntry } from "../../src/policy/wire.ts";
+import { writeProfile } from "../../src/policy/wire_write.ts";
 import {
   EXISTING,
   type GeneratedLine,

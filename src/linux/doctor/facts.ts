@@ -6,7 +6,7 @@
  * @module
  */
 import type { NamespaceFacts } from "../bwrap_choice.ts";
-import type { KeptPromise } from "../ladder.ts";
+import type { KeptPromise } from "../promises.ts";
 
 /** Everything that a report is made from. */
 export interface DoctorFacts {

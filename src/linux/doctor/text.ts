@@ -7,7 +7,8 @@
  */
 import { advisoriesOf } from "./advisories.ts";
 import type { DoctorFacts } from "./facts.ts";
-import { GROUPS, type Report } from "./report.ts";
+import { GROUPS } from "./check.ts";
+import { type Report } from "./report.ts";
 
 /** The report as text, ending in a newline. */
 export function reportText(report: Report, facts: DoctorFacts): string {

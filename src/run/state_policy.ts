@@ -1,0 +1,77 @@
+/**
+ * The policy of `--sandbox-state-json`.
+ *
+ * Effects: looks at the state's directory and at our own executable.
+ *
+ * @module
+ */
+import { fromText, toText } from "../bytes.ts";
+import type { SandboxOptions } from "../cli/sandbox_options.ts";
+import type { RunConfig } from "../config/config.ts";
+import { CONFIG_HOST } from "../config/host_files.ts";
+import type { Failure } from "../failure.ts";
+import { type Origin, variable } from "../host/origin.ts";
+import { type AbsPath, resolvePath, toAbsPath } from "../policy/path.ts";
+import type { Policy } from "../policy/policy.ts";
+import { adjustProfile, parseSandboxState } from "../policy/wire_state.ts";
+import { ok, type Result } from "../result.ts";
+import { isDirectory, wirePolicy, wrong } from "./wire_policy.ts";
+
+/** `--sandbox-state-json`: the state decides about permissions, config files only about the environment. */
+export function stateRun(
+  choice: Extract<SandboxOptions["policy"], { kind: "state" }>,
+  run: RunConfig,
+  origin: Origin,
+): Result<
+  {
+    readonly policy: Policy;
+    readonly warnings: readonly string[];
+    readonly usesLandlock: boolean;
+  },
+  Failure
+> {
+  const state = parseSandboxState(fromText(choice.json));
+  if (!state.ok) return wrong(state.error.message);
+  const own = CONFIG_HOST.realPath("/proc/self/exe" as AbsPath);
+  const { helper } = state.value;
+  if (helper !== null && CONFIG_HOST.realPath(helper) !== own) {
+    return wrong(
+      `Cannot use codexLinuxSandboxExe ${
+        toText(helper)
+      } of --sandbox-state-json: this executable is its own helper; leave it out`,
+    );
+  }
+  const directory = isDirectory(state.value.cwd);
+  if (!directory.ok) return directory;
+  const readableRoots: AbsPath[] = [];
+  for (const root of choice.readableRoots) {
+    const path = resolvePath(origin.cwd ?? "/" as AbsPath, root);
+    if (path === null) {
+      return wrong(
+        `Cannot use --sandbox-state-readable-root ${
+          toText(root)
+        }: it holds a NUL`,
+      );
+    }
+    readableRoots.push(path);
+  }
+  const tmpdir = variable(origin.environment, "TMPDIR");
+  const profile = adjustProfile(
+    state.value,
+    { readableRoots, disableNetwork: choice.network === "restricted" },
+    tmpdir === null ? null : toAbsPath(tmpdir),
+  );
+  if (!profile.ok) return wrong(profile.error.message);
+  const resolved = wirePolicy(
+    profile.value,
+    "--sandbox-state-json",
+    state.value.cwd,
+    origin,
+  );
+  if (!resolved.ok) return resolved;
+  return ok({
+    policy: resolved.value.policy,
+    warnings: [...run.warnings, ...resolved.value.warnings],
+    usesLandlock: state.value.useLegacyLandlock,
+  });
+}
