@@ -139,8 +139,6 @@ export function builtInOrigin(name: string): Origin {
   return { file: null, key: `built-in ${name}` };
 }
 
-// ---- legacy ----
-
 export function buildLegacy(
   mode: SandboxMode,
   context: ProfileContext,

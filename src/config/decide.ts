@@ -267,8 +267,6 @@ export function tmpdirOf({ tmpdir, home }: LoadedConfig): AbsPath | null {
   return home !== null && isInside(home, { root: path }) ? null : path;
 }
 
-// ---- projects ----
-
 /**
  * Compares the policy without project layers, with the one in the project root, and with each further one. A layer set that
  * doesn't stand alone because its profile is only defined by the project is compared as `:read-only`.

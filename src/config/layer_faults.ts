@@ -12,8 +12,6 @@ import { forbiddenKeys } from "./project.ts";
 import { configShape } from "./schema.ts";
 import { keyText, own, ownTable } from "./values.ts";
 
-// ---- documents ----
-
 /** What can be said of each document by itself: types, reserved names, keys of old, what no project may set. */
 export function documentFaults(
   loaded: LoadedConfig,

@@ -23,8 +23,6 @@ import {
 } from "../policy/path.ts";
 import { fail, ok, type Result } from "../result.ts";
 
-// ---- projects ----
-
 /** Layers of trusted projects, from the project root down to the working directory. */
 export function readProjects(
   loading: Loading,

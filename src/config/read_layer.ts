@@ -42,8 +42,6 @@ export interface Loading {
   readonly files: AbsPath[];
 }
 
-// ---- files ----
-
 export function readLayer(
   loading: Loading,
   kind: LayerKind,
