@@ -14,6 +14,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import {
   existsSync,
+  lstatSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -26,6 +27,10 @@ import { outDir, repositoryRoot, setup, toolPath } from "./setup.mjs";
 
 const FILE_TIMEOUT_MS = 900_000;
 const TEST_TIMEOUT_MS = 60_000;
+
+/** Where the live tests have their folders (`tests/sandbox/harness.ts`). No test file runs as long as an hour. */
+const LIVE_FOLDERS = "/var/tmp";
+const LIVE_FOLDER_MAX_AGE_MS = 3_600_000;
 
 const TASKS = {
   build,
@@ -209,8 +214,23 @@ function filesBelow(folder) {
   });
 }
 
+/** Folders of test files that were killed. One with a mount below it is left alone. */
+function removeOldFolders() {
+  const mounts = readFileSync("/proc/self/mounts", "utf8");
+  for (const name of readdirSync(LIVE_FOLDERS)) {
+    const folder = join(LIVE_FOLDERS, name);
+    if (!name.startsWith("codex-live-") || mounts.includes(folder)) continue;
+    const stat = lstatSync(folder, { throwIfNoEntry: false });
+    if (
+      stat?.isDirectory() && stat.uid === process.getuid?.() &&
+      Date.now() - stat.mtimeMs > LIVE_FOLDER_MAX_AGE_MS
+    ) rmSync(folder, { recursive: true, force: true });
+  }
+}
+
 /** Each file in a process of its own, as many at once as there are cores; the counts of all together. */
 async function runTests(files, environment = {}) {
+  removeOldFolders();
   const reports = mkdtempSync(join(tmpdir(), "codex-tests-"));
   const total = { passed: 0, failed: 0, skipped: 0 };
   const queue = files.map((file, i) => ({

@@ -479,7 +479,9 @@ export async function leaveClean(): Promise<void> {
 function clearTmp(): void {
   for (const path of METADATA) {
     if (metadataBefore.has(path) || !isThere(path)) continue;
-    const line = 'exec 9<"$0" && flock -n -x 9 && rmdir "$0"';
+    // Under the lock it is still the one that was opened, or else it is another run's by now.
+    const line =
+      'exec 9<"$0" && flock -n -x 9 && [ "$0" -ef /proc/self/fd/9 ] && rmdir "$0"';
     Bun.spawnSync(["sh", "-c", line, path], { stderr: "ignore" });
   }
 }

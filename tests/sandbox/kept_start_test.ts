@@ -50,18 +50,34 @@ function starts(subject: Subject): string {
   return `${subject.home}/sandbox/starts`;
 }
 
-/** Runs twice and marks what was kept. The first run only learns what bubblewrap can do. */
+/**
+ * Runs twice, marks what was kept and sees that it is used. The first run only learns what bubblewrap can do.
+ *
+ * A kept start rests on places of the host as well, where other test files make and remove things at the same time: then it is made
+ * anew, and is tried again here.
+ */
 async function keep(
   subject: Subject,
   words: readonly string[] = SHOW,
+  options: RunOptions = {},
 ): Promise<string> {
-  await Bun.sleep(SETTLED_MS);
-  for (let round = 0; round < 2; round++) await subject.run(words);
-  const names = readdirSync(starts(subject));
-  expect(names.length).toBe(1);
-  const file = `${starts(subject)}/${names[0]}`;
-  markKept(file);
-  return file;
+  for (let attempt = 1;; attempt++) {
+    await Bun.sleep(SETTLED_MS);
+    for (let round = 0; round < 2; round++) await subject.run(words, options);
+    const names = namesIn(starts(subject));
+    if (names.length === 1) {
+      const file = `${starts(subject)}/${names[0]}`;
+      markKept(file);
+      const { stdout } = await subject.run(words, options);
+      if (stdout.startsWith("kept")) return file;
+    }
+    if (attempt === 4) throw new Error("never kept");
+    rmSync(starts(subject), { recursive: true, force: true });
+  }
+}
+
+function namesIn(folder: string): readonly string[] {
+  return existsSync(folder) ? readdirSync(folder) : [];
 }
 
 /** Whoever uses it shows that he does. */
@@ -85,7 +101,6 @@ CASES.push([
   "the third start of a command in a place is a kept one, with other words, variables and streams",
   async (subject) => {
     await keep(subject);
-    expect(await shows(subject)).toBe("kept");
     const other = [
       "--",
       "sh",
@@ -169,7 +184,6 @@ const CHANGES: readonly (readonly [
 for (const [what, change] of CHANGES) {
   CASES.push([`a kept start is not used when ${what}`, async (subject) => {
     const file = await keep(subject);
-    expect(await shows(subject)).toBe("kept");
     const options = change(subject, file) ?? {};
     expect(await shows(subject, options)).toBe("made anew");
   }]);
@@ -195,10 +209,7 @@ CASES.push([
         'echo ${KEPT:-anew} $("$0" connect-unix "@$1") $("$0" connect-unix "$2")';
       const words = ["--", "sh", "-c", script, probe, name, agent];
       const env = { SSH_AUTH_SOCK: agent };
-      await Bun.sleep(SETTLED_MS);
-      for (let round = 0; round < 2; round++) await subject.run(words, { env });
-      const file = `${starts(subject)}/${readdirSync(starts(subject))[0]}`;
-      markKept(file);
+      await keep(subject, words, { env });
       expect(await shows(subject, { env }, words)).toBe("kept EPERM ENOENT");
       servers.push(await listen(agent));
       expect(await shows(subject, { env }, words)).toBe("anew EPERM EACCES");
@@ -226,7 +237,6 @@ CASES.push([
     writeFileSync(tool, "#!/bin/sh\necho ${KEPT:-made anew}\n");
     chmodSync(tool, 0o755);
     await keep(subject, ["--", tool]);
-    expect(await shows(subject, {}, ["--", tool])).toBe("kept");
     writeFileSync(tool, "#!/nowhere/sh\n");
     const { end, stderr } = await subject.run(["--", tool]);
     expect({ end, line: /interpreter/.test(stderr) }).toEqual({
