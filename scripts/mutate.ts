@@ -25,7 +25,8 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { type Defence, DEFENCES } from "../tests/mutations/defences.ts";
+import type { Defence } from "../tests/mutations/defence.ts";
+import { DEFENCES } from "../tests/mutations/defences.ts";
 import { outDir, repositoryRoot } from "./build_files.ts";
 
 /** What of the tree is no source. */

@@ -79,7 +79,7 @@ function readTunnel(head: RequestHead): Result<ProxyRequest, HeadFault> {
   const endpoint = readAuthority(head.target, 443);
   // A length of zero is harmless, others would make body bytes look like the tunnel's first.
   if (
-    endpoint === null || /[/?#@]/.test(head.target) ||
+    endpoint === null ||
     framing.value.kind === "length" && framing.value.bytes > 0
   ) return fail({ status: 400, text: "invalid CONNECT target" });
   return ok({ kind: "tunnel", endpoint });

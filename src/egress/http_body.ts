@@ -175,9 +175,6 @@ function readChunks(
     }
     const lf = bytes.indexOf(10, at);
     const end = lf === -1 ? bytes.length : lf + 1;
-    if (reader.line.length + end - at > MAX_HEAD_BYTES) {
-      return fail("a line of the chunked body is too long");
-    }
     reader.line += bytes.toString("latin1", at, end);
     at = end;
     const fault = readChunkLine(reader, lf !== -1);
@@ -192,9 +189,7 @@ function readChunkLine(reader: BodyReader, isWhole: boolean): string | null {
   if (!isWhole) {
     if (reader.place === "data_end" && line !== "\r") return OVERLONG_CHUNK;
     const limit = reader.place === "size" ? MAX_CHUNK_LINE : MAX_HEAD_BYTES;
-    return line.length > limit
-      ? "a line of the chunked body is too long"
-      : null;
+    return line.length > limit ? OVERLONG_LINE : null;
   }
   reader.line = "";
   switch (reader.place) {
@@ -203,10 +198,9 @@ function readChunkLine(reader: BodyReader, isWhole: boolean): string | null {
       reader.place = "size";
       return null;
     case "size": {
+      if (line.length > MAX_CHUNK_LINE) return OVERLONG_LINE;
       const size = CHUNK_SIZE.exec(line);
-      if (size === null || line.length > MAX_CHUNK_LINE) {
-        return "a chunk size is malformed";
-      }
+      if (size === null) return "a chunk size is malformed";
       reader.left = parseInt(size[1] ?? "", 16);
       reader.place = reader.left === 0 ? "trailer" : "data";
       return null;
@@ -225,6 +219,7 @@ function readChunkLine(reader: BodyReader, isWhole: boolean): string | null {
   }
 }
 
+const OVERLONG_LINE = "a line of the chunked body is too long";
 const OVERLONG_CHUNK = "a chunk is longer than its size";
 
 /** Hex size of at most 48 bits, then extensions without controls; a quoted string may not hide a line end either. */

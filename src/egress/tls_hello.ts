@@ -79,7 +79,6 @@ function readExtensions(body: Buffer): HelloReading {
   while (at + 4 <= end) {
     const type = body.readUInt16BE(at);
     const next = at + 4 + body.readUInt16BE(at + 2);
-    if (next > end) return malformed;
     if (type === 0) {
       const found = readName(body.subarray(at + 4, next));
       // A second list, or an unreadable one, could be read otherwise by the server.
@@ -88,6 +87,7 @@ function readExtensions(body: Buffer): HelloReading {
     }
     at = next;
   }
+  // An extension that reaches over the end leads beyond it.
   return at === end ? { kind: "hello", serverName: name } : malformed;
 }
 

@@ -8,7 +8,11 @@ import {
 } from "../../src/egress/dial.ts";
 import { createResolver, type Lookup } from "../../src/egress/dns.ts";
 import { createInterfaceReader } from "../../src/egress/host_dialer.ts";
-import { readUpstream, upstreamFor } from "../../src/egress/upstream.ts";
+import {
+  NO_UPSTREAM,
+  readUpstream,
+  upstreamFor,
+} from "../../src/egress/upstream.ts";
 import {
   type Address,
   formatAddress,
@@ -23,7 +27,9 @@ import {
   ask,
   lines,
   listenFd,
+  openClient,
   policyOf,
+  startHttpOrigin,
   startOrigin,
   startTestProxy,
 } from "./fixtures.ts";
@@ -243,6 +249,38 @@ test("a name that changes its address is judged by the address that would be dia
   }
   expect(answers).toBe(3);
   expect(reached).toBe(0);
+});
+
+test("a connection that is kept is judged anew for the next request", async () => {
+  await using origin = await startHttpOrigin(
+    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+  );
+  const own: Address[] = [];
+  const address = parseAddress("93.184.216.34") as Address;
+  const domains = { "a.test": "allow" } as const;
+  await using proxy = startTestProxy({
+    domains,
+    policy: { allowLocalBinding: false },
+    dialer: createDialer({
+      policy: policyOf(domains),
+      upstream: NO_UPSTREAM,
+      resolve: () => Promise.resolve(ok([address])),
+      connectFd: (_address, _port, timeoutMs) =>
+        connectFd({ bytes: [127, 0, 0, 1] }, origin.port, timeoutMs),
+      closeFd: close,
+      ownAddresses: () => own,
+      dialMs: 1_000,
+    }),
+  });
+  using client = await openClient(proxy.http);
+  const request = lines("GET http://a.test/ HTTP/1.1");
+  client.socket.write(request);
+  await client.until((text) => text.endsWith("ok"));
+  // The host has got the address that the connection leads to.
+  own.push(address);
+  client.socket.write(request);
+  await client.until((text) => text.includes("HTTP/1.1 403"), "403");
+  expect(origin.connections.length).toBe(1);
 });
 
 /** A DNS server that answers A questions from a list of addresses, in turn. */

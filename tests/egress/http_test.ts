@@ -298,6 +298,26 @@ const REQUESTS = [ // head, answer or endpoint, why
     "a large head",
   ],
   [
+    `GET / HTTP/1.1\r\nX: ${"a".repeat(MAX_HEAD_BYTES)}`,
+    `431 request head exceeds 65536 bytes or 1000 fields`,
+    "a large head that goes on",
+  ],
+  [
+    lines("CONNECT a.test:443 HTTP/1.1", "Transfer-Encoding: chunked"),
+    "400 CONNECT has no body",
+    "chunks would be the tunnel's first bytes",
+  ],
+  [
+    lines("CONNECT u@a.test:443 HTTP/1.1"),
+    "400 invalid CONNECT target",
+    "a tunnel has no user",
+  ],
+  [
+    lines("CONNECT a.test:443/x HTTP/1.1"),
+    "400 invalid CONNECT target",
+    "nor a path",
+  ],
+  [
     lines("GET / HTTP/1.1", ...new Array<string>(1_001).fill("a:b")),
     `431 request head exceeds 65536 bytes or 1000 fields`,
     "many fields",
@@ -319,11 +339,12 @@ test("a forwarded head has origin form, its case and order, and no hop-by-hop fi
     "POST http://u:p@A.test:8080/p?q#f HTTP/1.1",
     "hOsT: A.test:8080",
     "X-Keep: 1",
-    "Connection: keep-alive, X-Drop, host",
+    "Connection: X-Drop, host",
     "X-Drop: 1",
     "Keep-Alive: timeout=5",
-    "Proxy-Connection: keep-alive",
+    "Proxy-Connection: X-Drop",
     "Proxy-Authorization: Basic x",
+    "Proxy-Authentication-Info: x",
     "TE: trailers",
     "Trailer: x",
     "Upgrade: h2c",
@@ -380,6 +401,45 @@ test("a chunked body is announced anew, websocket is the only upgrade", () => {
     .toBe(lines("GET / HTTP/1.1", "Host: a.test"));
 });
 
+const UPGRADES = [ // request line, fields, passed on, why
+  ["GET / HTTP/1.1", [], true, "as a browser asks"],
+  ["GET / HTTP/1.0", [], false, "HTTP/1.0 switches nothing"],
+  ["POST / HTTP/1.1", [], false, "the handshake is a GET"],
+  ["GET / HTTP/1.1", ["Content-Length: 5"], false, "a body would be frames"],
+] as const;
+for (const [line, fields, wanted, why] of UPGRADES) {
+  test(`${line} ${fields} with an upgrade to websocket ${wanted ? "passes it on" : "loses it"}: ${why}`, () => {
+    const head = forwarded(
+      line,
+      "Host: a.test",
+      "Upgrade: websocket",
+      "Connection: Upgrade",
+      ...fields,
+    );
+    expect(head.includes("Upgrade")).toBe(wanted);
+  });
+}
+
+test("whatever upgrade is wished is known, also one that is not passed on", () => {
+  const parsed = parseRequestHead(
+    lines("GET / HTTP/1.1", "Host: a.test", "Upgrade: h2c"),
+  );
+  const request = parsed.ok ? readProxyRequest(parsed.value) : parsed;
+  expect(request).toMatchObject({
+    value: { upgrade: false, wantsUpgrade: true },
+  });
+});
+
+test("Proxy-Connection: close ends the client's connection as Connection does", () => {
+  for (const name of ["Connection", "Proxy-Connection"]) {
+    const parsed = parseRequestHead(
+      lines("GET / HTTP/1.1", "Host: a.test", `${name}: close`),
+    );
+    const request = parsed.ok ? readProxyRequest(parsed.value) : parsed;
+    expect(request).toMatchObject({ value: { keepAlive: false } });
+  }
+});
+
 function response(...list: string[]): ReturnType<typeof parseResponseHead> {
   return parseResponseHead(lines(...list));
 }
@@ -421,6 +481,12 @@ const RESPONSES = [ // method, lines, framing or "bad", why
     ["HTTP/1.1 200 OK", "Transfer-Encoding: gzip, chunked"],
     "bad",
     "gzip",
+  ],
+  [
+    "GET",
+    ["HTTP/1.0 200 OK", "Transfer-Encoding: chunked"],
+    "bad",
+    "1.0 has no chunks",
   ],
   ["GET", ["HTTP/2 200 OK"], "bad", "HTTP/2"],
   ["GET", ["HTTP/1.1 99 Low"], "bad", "two digits"],
@@ -579,6 +645,16 @@ const CHUNKS = [ // wire, decoded, why
     `5;${"a".repeat(5_000)}`,
     "! a line of the chunked body is too long",
     "an endless extension",
+  ],
+  [
+    `5;${"a".repeat(5_000)}\r\nhello\r\n0\r\n\r\n`,
+    "! a line of the chunked body is too long",
+    "a long extension that ends",
+  ],
+  [
+    `0\r\n${"a: b\r\n".repeat(12_000)}\r\n`,
+    "! trailers are too long",
+    "trailers without end",
   ],
 ] as const;
 for (const [wire, wanted, why] of CHUNKS) {

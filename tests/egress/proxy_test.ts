@@ -240,6 +240,10 @@ const BAD_ANSWERS = [ // origin's bytes, why
     "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
     "two lengths",
   ],
+  [
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
+    "a switch to websocket that nobody asked for",
+  ],
   ["HTTP/1.1 200 OK\nContent-Length: 0\n\n", "bare LF"],
   ["SSH-2.0-OpenSSH\r\n", "no HTTP"],
   [
@@ -307,6 +311,13 @@ test("a reused connection that died is dialled again for GET, and never for POST
   client.socket.write(lines(`POST ${url} HTTP/1.1`, "Content-Length: 0"));
   await client.until((text) => text.includes("502 Bad Gateway"), "502");
   expect(served).toBe(2);
+  // Without any body too: it is the method that can't be repeated.
+  using other = await openClient(proxy.http);
+  other.socket.write(lines(`GET ${url} HTTP/1.1`));
+  await other.until((text) => text.endsWith("ok"));
+  other.socket.write(lines(`DELETE ${url} HTTP/1.1`));
+  await other.until((text) => text.includes("502 Bad Gateway"), "502");
+  expect(served).toBe(3);
 });
 
 test("an origin that sends bytes nobody asked for is not used again", async () => {
@@ -321,6 +332,71 @@ test("an origin that sends bytes nobody asked for is not used again", async () =
   }
   expect(client.received).not.toContain("evil");
   expect(origin.connections.length).toBe(2);
+});
+
+test("bytes of an origin between two requests end its connection", async () => {
+  await using origin = await startOrigin((connection) => {
+    const { socket } = connection;
+    if (!connection.received.endsWith("\r\n\r\n")) return;
+    connection.received = "";
+    socket.write(OK);
+    setTimeout(() => socket.write("HTTP/1.1 200 OK\r\n"), 20);
+  });
+  await using proxy = startTestProxy();
+  using client = await openClient(proxy.http);
+  for (let i = 1; i <= 2; i++) {
+    client.socket.write(lines(`GET http://127.0.0.1:${origin.port}/ HTTP/1.1`));
+    await client.until((text) => text.split("ok").length === i + 1);
+    await Bun.sleep(60);
+  }
+  expect(origin.connections.length).toBe(2);
+});
+
+test("a connection to one origin serves no request to another", async () => {
+  const named = (name: string): string =>
+    `HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n${name}`;
+  await using one = await startHttpOrigin(named("one"));
+  await using two = await startHttpOrigin(named("two"));
+  await using proxy = startTestProxy();
+  using client = await openClient(proxy.http);
+  for (const [origin, name] of [[one, "one"], [two, "two"]] as const) {
+    client.socket.write(lines(`GET http://127.0.0.1:${origin.port}/ HTTP/1.1`));
+    await client.until((text) => text.endsWith(name), name);
+  }
+});
+
+test("the body of a refused request is not read as a request", async () => {
+  await using origin = await startHttpOrigin(OK);
+  await using proxy = startTestProxy();
+  const inner = get(origin.port);
+  const answer = await ask(
+    proxy.http,
+    lines(
+      "POST http://evil.test/ HTTP/1.1",
+      `Content-Length: ${inner.length}`,
+    ) +
+      inner,
+  );
+  expect(answer.match(/^HTTP\/1\.1 \d+/gm)).toEqual(["HTTP/1.1 403"]);
+  expect(origin.connections.length).toBe(0);
+});
+
+test("a malformed chunk of a request cuts both sides off", async () => {
+  await using origin = await startOrigin(() => {});
+  await using proxy = startTestProxy();
+  using client = await openClient(proxy.http);
+  client.socket.write(
+    lines(
+      `POST http://127.0.0.1:${origin.port}/ HTTP/1.1`,
+      "Transfer-Encoding: chunked",
+    ) + "2\r\nab\r\n",
+  );
+  for (let i = 0; i < 200 && origin.connections.length === 0; i++) {
+    await Bun.sleep(5);
+  }
+  client.socket.write("zz\r\n");
+  expect([await client.untilEnd(), client.ended]).toEqual(["", "reset"]);
+  expect(origin.connections[0]?.received).not.toContain("0\r\n\r\n");
 });
 
 test("an early final answer ends the connection instead of reading the body as a request", async () => {

@@ -76,6 +76,25 @@ const sni = (name: string): number[] => {
   return [0, 0, 0, n + 5, 0, n + 3, 0, 0, n, ...bytes];
 };
 
+/** The same bytes but for one. */
+const asType = (bytes: Buffer, at: number, type: number): Buffer => {
+  const changed = Buffer.from(bytes);
+  changed[at] = type;
+  return changed;
+};
+/** A byte more than its extensions have. */
+const grown = (bytes: Buffer): Buffer => {
+  const body = [...bytes.subarray(9), 0];
+  return record([1, 0, body.length >> 8, body.length & 255, ...body]);
+};
+const inTwoRecords = (bytes: Buffer, second: number): Buffer => {
+  const handshake = [...bytes.subarray(5)];
+  return Buffer.concat([
+    record(handshake.slice(0, 20)),
+    asType(record(handshake.slice(20)), 0, second),
+  ]);
+};
+
 const SHAPES = [ // bytes, kind, why
   [Buffer.from("SSH-2.0-x\r\n"), "not_tls", "ssh"],
   [Buffer.from("GET / HTTP/1.1\r\n"), "not_tls", "HTTP"],
@@ -101,6 +120,13 @@ const SHAPES = [ // bytes, kind, why
   [hello(sni("")), "malformed", "an empty name"],
   [hello([0, 0, 0xff, 0xff]), "malformed", "an extension beyond the end"],
   [record([2, 0, 0, 1, 0]), "malformed", "a ServerHello"],
+  [asType(hello([]), 5, 2), "malformed", "a whole hello of another type"],
+  [grown(hello(sni("a.test"))), "malformed", "bytes behind the extensions"],
+  [
+    inTwoRecords(hello(sni("a.test")), 0x17),
+    "malformed",
+    "its second half in a record of data",
+  ],
   [record([1, 0xff, 0xff, 0xff]), "malformed", "16 MiB"],
   [Buffer.from([0x16, 3, 1, 0, 0]), "malformed", "an empty record"],
   [Buffer.from([0x16, 3, 1, 0xff, 0xff]), "malformed", "a record too long"],
@@ -161,6 +187,23 @@ for (const [bytes, passes, why] of TUNNELS) {
     });
   }
 }
+
+test("a tunnel by SOCKS is closed for a server name that is not allowed", async () => {
+  let seen = 0;
+  await using origin = await startOrigin(({ received }) => {
+    seen = received.length;
+  });
+  await using proxy = startTestProxy({ domains: DOMAINS });
+  using client = await openClient(proxy.socks);
+  const { port } = origin;
+  client.socket.write(
+    Buffer.from([5, 1, 0, 5, 1, 0, 1, 127, 0, 0, 1, port >> 8, port & 255]),
+  );
+  await client.until((text) => text.length >= 12);
+  client.socket.write(hello(sni("evil.test")));
+  await client.untilEnd();
+  expect([client.ended, seen]).toEqual(["reset", 0]);
+});
 
 test("half a ClientHello is not waited for longer than a head", async () => {
   await using origin = await startOrigin(() => {});

@@ -1,6 +1,6 @@
 /**
- * The protective steps of the Linux sandbox, one by one: what is lost when it is taken out, how it is taken out, and which tests must
- * then fail. `scripts/mutate.ts` does so.
+ * The protective steps of the Linux sandbox and of its proxy, one by one: what is lost when it is taken out, how it is taken out, and
+ * which tests must then fail. `scripts/mutate.ts` does so.
  *
  * `text` stands in the file exactly once; `instead` is what a patched copy has in its place, and takes that one step out and nothing
  * else. The rules of the policy engine and of the layers of config have tables of their own: `tests/policy/mutation_test.ts` and
@@ -8,29 +8,10 @@
  *
  * @module
  */
-
-/**
- * Tests that must notice: a file below `tests/`, and a pattern over the titles where the whole file would take long. For the escape
- * test it is one over the rows' ids, and no other row is tried: what such a row does must be harmless without the defence.
- */
-export type Notice = readonly [file: string, titles?: string];
-
-/** One protective step. */
-export interface Defence {
-  /** The step, as a sentence that is no longer true without it. */
-  readonly step: string;
-  readonly file: string;
-  readonly text: string;
-  readonly instead: string;
-  /** Where two steps cover each other, both go: the other one, in the same file. */
-  readonly also?: { readonly text: string; readonly instead: string };
-  /** `live`: through a build with the patch. `pure`: the sources are enough. */
-  readonly kind: "live" | "pure";
-  /** One failure in any of them is enough. */
-  readonly noticedBy: readonly Notice[];
-  /** Columns of the live tests; without it: root, the bundled bubblewrap, both ways to start. */
-  readonly columns?: string;
-}
+import { type Defence, live, pure, withSystem } from "./defence.ts";
+import { PROXY_POLICY } from "./proxy_policy.ts";
+import { PROXY_RUN } from "./proxy_run.ts";
+import { PROXY_WIRE } from "./proxy_wire.ts";
 
 const ESCAPES = "sandbox/escape_test.ts";
 const CONFINEMENT = "sandbox/confinement_test.ts";
@@ -49,31 +30,6 @@ const RULES = "src/linux/seccomp/rules.ts";
 const PLACES = "src/linux/placeholders.ts";
 const VERIFY = "src/linux/verify_mounts.ts";
 const TRUST = "src/linux/bwrap_choice.ts";
-
-function live(
-  step: string,
-  file: string,
-  text: string,
-  instead: string,
-  ...noticedBy: readonly Notice[]
-): Defence {
-  return { step, file, text, instead, kind: "live", noticedBy };
-}
-
-/** Where it takes the system's bubblewrap to notice. */
-function withSystem(defence: Defence): Defence {
-  return { ...defence, columns: "root system" };
-}
-
-function pure(
-  step: string,
-  file: string,
-  text: string,
-  instead: string,
-  ...noticedBy: readonly Notice[]
-): Defence {
-  return { step, file, text, instead, kind: "pure", noticedBy };
-}
 
 const NAMESPACES: readonly Defence[] = [
   live(
@@ -811,4 +767,7 @@ export const DEFENCES: readonly Defence[] = [
   ...SEALING,
   ...KEPT,
   ...PROJECTS,
+  ...PROXY_POLICY,
+  ...PROXY_WIRE,
+  ...PROXY_RUN,
 ];

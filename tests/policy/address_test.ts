@@ -74,6 +74,17 @@ for (const [text, kind, why] of OTHERS) {
 
 const PUBLIC = [ // text, why not public, reason
   ["8.8.8.8", null, "a public resolver"],
+  ["0.1.2.3", "this network", "0/8 leads to this machine on Linux"],
+  ["127.255.255.254", "loopback", "the end of 127/8"],
+  ["192.0.0.8", "protocol assignments", "192.0.0/24"],
+  ["192.0.2.1", "documentation", "the first of three"],
+  ["192.168.255.1", "private", "192.168/16"],
+  ["198.19.0.1", "benchmarks", "the second half of 198.18/15"],
+  ["198.51.100.1", "documentation", "the second"],
+  ["203.0.113.1", "documentation", "the third"],
+  ["239.255.255.250", "multicast", "the search for devices"],
+  ["fe80::1", "link-local", "without a zone"],
+  ["ff02::1", "multicast", "every neighbour"],
   ["10.1.2.3", "private", "10/8"],
   ["172.15.0.1", null, "just below 172.16/12"],
   ["172.31.255.255", "private", "the end of 172.16/12"],
@@ -113,7 +124,13 @@ test("metadata addresses are known in every wrapping", () => {
       "169.254.169.254",
       "::ffff:169.254.169.254",
       "64:ff9b::a9fe:a9fe",
+      "169.254.170.2",
+      "169.254.170.23",
+      "168.63.129.16",
+      "100.100.100.200",
+      "192.0.0.192",
       "fd00:ec2::254",
+      "fd20:ce::254",
     ]
   ) expect(isMetadataAddress(parseAddress(text) as Address)).toBe(true);
 });
@@ -123,6 +140,8 @@ test("a range must name its first address", () => {
   expect(parseRange("10.1.0.1/16")).toBeNull();
   expect(parseRange("10.0.0.0/33")).toBeNull();
   expect(parseRange("::ffff:10.0.0.0/104")).toBeNull();
+  expect(parseRange("::ffff:10.0.0.0/8")).toBeNull();
+  expect(parseRange("012.0.0.0/8")).toBeNull();
   expect(parseRange("fe80::/10")).not.toBeNull();
   expect(parseRange("0.0.0.0/0")).not.toBeNull();
 });

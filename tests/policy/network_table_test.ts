@@ -270,6 +270,12 @@ const REQUIRED = [ // requirements, host, verdict, why (the user allows user.tes
     "only managed hosts",
   ],
   [
+    { managed_allowed_domains_only: true, domains: { "*.test": "allow" } },
+    "no.test",
+    "deny",
+    "the user's denials stay there too",
+  ],
+  [
     { managed_allowed_domains_only: true },
     "user.test",
     "deny",

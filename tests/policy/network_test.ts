@@ -64,6 +64,8 @@ const LOCAL = [ // target, verdict, why (allow_local_binding = true, the spec's 
   ["2130706433:80", "not_allowed", "an odd spelling"],
   ["[::ffff:127.0.0.1]:80", "not_allowed", "an odd spelling"],
   ["0.0.0.0:80", "not_allowed", "unlisted"],
+  ["169.254.169.254:80", "not_allowed_local", "metadata, whatever is open"],
+  ["[fd00:ec2::254]:80", "not_allowed_local", "metadata by IPv6"],
 ] as const;
 for (const [target, verdict, why] of LOCAL) {
   test(`with local binding open, ${target} is ${verdict}: ${why}`, () => {
@@ -159,6 +161,12 @@ const CLOSED = [ // domains, target, verdict, why (allow_local_binding = false)
     "metadata.google.internal:80",
     "allow",
     "by itself",
+  ],
+  [
+    { "*": "allow" },
+    "metadata.goog:80",
+    "not_allowed_local",
+    "its short name",
   ],
   [{ "*": "allow" }, "example.com:443", "allow", "any name, before DNS"],
   [{}, "example.com:443", "not_allowed", "an empty list is none"],
@@ -286,6 +294,14 @@ const RESOLVED = [ // domains, local binding, target, addresses, reason or null,
     null,
     "a listed metadata name",
   ],
+  [
+    { "metadata.google.internal": "allow" },
+    false,
+    "metadata.google.internal",
+    ["10.0.0.1"],
+    "not_allowed_local",
+    "a metadata name leads to nothing else that is local",
+  ],
 ] as const;
 for (const [domains, local, host, addresses, reason, why] of RESOLVED) {
   test(`${host} → ${addresses} is ${reason ?? "dialled"}: ${why}`, () => {
@@ -369,6 +385,15 @@ test("an allowed tunnel may not name a host that is not allowed", () => {
   expect(judge("b.good.test")).toBe("allow");
   expect(judge("bad.good.test")).toBe("denied");
   expect(judge("evil.test")).toBe("not_allowed");
+});
+
+test("a star allows no server name of a metadata service, its own line does", () => {
+  const name = parseHost("metadata.google.internal");
+  if (!name.ok) throw new Error(name.error);
+  const judge = (domains: Record<string, "allow">): string =>
+    decideServerName(policyOf(domains), targetOf("a.test"), name.value).verdict;
+  expect(judge({ "*": "allow" })).toBe("deny");
+  expect(judge({ "metadata.google.internal": "allow" })).toBe("allow");
 });
 
 test("a text for `policy why connect` is an endpoint, with 443 where no port is written", () => {

@@ -105,6 +105,9 @@ const REFUSED = [ // pattern, part of the message, why
   ["host:0", "port is not a number", "port 0"],
   ["host:65536", "port is not a number", "a large port"],
   ["host:", "port is not a number", "an empty port"],
+  ["host:0x50", "port is not a number", "hex, which is 80 to a number parser"],
+  ["host:8e1", "port is not a number", "an exponent, likewise"],
+  ["ex\u00e4*.test", "can't stand beside such characters", "half of a label"],
   ["10.1.2.3/16", "no address range", "bits behind the prefix"],
   ["10.0.0.0/33", "no address range", "a long prefix"],
   ["a b.test", "it holds a space", "a space"],
@@ -122,6 +125,15 @@ for (const [pattern, fragment, why] of REFUSED) {
     expect(parsed.ok ? "accepted" : parsed.error).toContain(fragment);
   });
 }
+
+test("an address in full-width digits is an odd spelling, so no pattern allows it", () => {
+  const host = parseHost("\uff11\uff12\uff17.0.0.1");
+  const pattern = parsePattern("127.0.0.1");
+  if (!pattern.ok || !host.ok) throw new Error("refused");
+  expect(host.value).toMatchObject({ kind: "address", usual: false });
+  expect(allows(pattern.value, host.value, 80)).toBe(false);
+  expect(denies(pattern.value, host.value, 80)).toBe(true);
+});
 
 test("patterns that mean the same print the same", () => {
   for (
@@ -142,6 +154,7 @@ const HOSTS = [ // text, host or failure, why
   ["example.com..", "example.com", "all trailing dots go"],
   ["a_b.test", "a_b.test", "underscores exist"],
   ["１２７.0.0.1", "127.0.0.1", "full-width digits are digits"],
+  ["a\uff01b.test", "! it is no internationalised name", "it would become !"],
   ["ex%61mple.com", "! it holds a percent sign", "percent is never decoded"],
   ["a\u3000b", "! it holds a space", "a Unicode space"],
   ["a\u0085b", "! it holds a control character", "C1"],
