@@ -1,7 +1,7 @@
 /**
  * What goes through the managed network, beside the reference releases in the same minutes: throughput, requests, tunnels, start-up.
  *
- * The origin is one process on the host's loopback, the load comes from inside each sandbox: curl for 200 MB, a small program of ours
+ * The origin is one process on the host's loopback, the load comes from inside each sandbox: curl for 100 MB, a small program of ours
  * for requests and tunnels (`bench_network_load.ts`). All subjects read one config that both releases and ours understand. Every round
  * runs each subject once for each row, beginning with another subject than the last; a ratio is the median of the rounds' ratios to
  * the better peer of the same round.
@@ -18,7 +18,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { BODY_BYTES } from "./bench_network_load.ts";
+import { HALF_BYTES } from "./bench_network_load.ts";
 import type { Peer } from "./bench_peers.ts";
 import {
   type BenchRow,
@@ -78,7 +78,7 @@ domains = { "127.0.0.1" = "allow" }
   );
   const body = join(work, "zeros");
   writeFileSync(body, "");
-  truncateSync(body, BODY_BYTES);
+  truncateSync(body, HALF_BYTES);
   const portFile = join(folder, "network-port");
   const origin = Bun.spawn(
     [process.execPath, LOAD_PROGRAM, "origin", portFile],
@@ -108,7 +108,7 @@ function rowsOf(port: string, body: string): readonly Row[] {
   const url = `http://127.0.0.1:${port}`;
   const bun = process.execPath;
   const transfer = (name: string, words: string): Row => ({
-    name: `network: ${name}, 200 MB`,
+    name: `network: ${name}, 100 MB`,
     unit: "MB/s",
     line: `${CURL} ${words}`,
     read: (text) => Number(text) / 1e6,
@@ -130,13 +130,13 @@ function rowsOf(port: string, body: string): readonly Row[] {
       read: () => Number.NaN, // the run's own time
       better: "less",
     },
-    transfer("forward GET", `${down} -x $HTTP_PROXY ${url}/big`),
+    transfer("forward GET", `${down} -x $HTTP_PROXY ${url}/half`),
     transfer(
       "forward POST",
-      `-w '%{speed_upload}' -H Expect: -X POST -T ${body} -x $HTTP_PROXY ${url}/up`,
+      `-w '%{speed_upload}' -H Expect: -X POST -T ${body} -x $HTTP_PROXY ${url}/half`,
     ),
-    transfer("CONNECT", `${down} -p -x $HTTP_PROXY ${url}/big`),
-    transfer("SOCKS", `${down} -x $ALL_PROXY ${url}/big`),
+    transfer("CONNECT", `${down} -p -x $HTTP_PROXY ${url}/half`),
+    transfer("SOCKS", `${down} -x $ALL_PROXY ${url}/half`),
     load("kept connections", "keep-alive"),
     load("a connection for each request", "new"),
     {

@@ -13,6 +13,8 @@ import process from "node:process";
 
 /** Bytes of a body that is asked for, or sent. */
 export const BODY_BYTES = 200_000_000;
+/** The same for what is done in many rounds: `/half`. */
+export const HALF_BYTES = BODY_BYTES / 2;
 
 const CLIENTS = 16;
 const LOAD_MS = 500;
@@ -97,15 +99,20 @@ function takeRequest(socket: Bun.Socket<Served>, bytes: Buffer): void {
   const { head } = served;
   served.head = "";
   if (head.startsWith("ECHO")) served.isEcho = true;
-  else if (head.startsWith("GET /big")) {
+  else if (/^GET \/(big|half) /.test(head)) {
+    served.toGo = bodyOf(head);
     socket.write(
-      `HTTP/1.1 200 OK\r\nContent-Length: ${BODY_BYTES}${HEAD_END}`,
+      `HTTP/1.1 200 OK\r\nContent-Length: ${served.toGo}${HEAD_END}`,
     );
-    served.toGo = BODY_BYTES;
     pour(socket);
   } else if (head.startsWith("POST") || head.startsWith("PUT")) {
-    served.toCome = BODY_BYTES - (head.length - end - HEAD_END.length);
+    served.toCome = bodyOf(head) - (head.length - end - HEAD_END.length);
   } else socket.write(OK);
+}
+
+/** As the first line asks. */
+function bodyOf(head: string): number {
+  return /^\S+ \/half /.test(head) ? HALF_BYTES : BODY_BYTES;
 }
 
 function pour(socket: Bun.Socket<Served>): void {

@@ -12,8 +12,10 @@ import {
   notesOf,
 } from "./bench_result.ts";
 
-/** What a page may ask for, between `<!-- NAME: begin -->` and `<!-- NAME: end -->`. */
-const PARTS: Readonly<Record<string, (result: BenchResult) => string>> = {
+/** What a page may ask for, between `<!-- NAME: begin -->` and `<!-- NAME: end -->`. `null`: nothing of it was measured. */
+const PARTS: Readonly<
+  Record<string, (result: BenchResult) => string | null>
+> = {
   bench: measured,
   "bench summary": summary,
   "bench claims": claims,
@@ -26,14 +28,15 @@ const TITLES: Readonly<Record<BenchRow["table"], string>> = {
   network: "The managed network",
 };
 
-/** `page` with the tables of `result` between its marks. */
+/** `page` with the tables of `result` between its marks; what was not measured stays as it is. */
 export function pageWith(page: string, result: BenchResult): string {
   checkPage(page, "the page");
   let text = page;
   for (const [name, write] of Object.entries(PARTS)) {
     const [from, to] = marksOf(text, name);
-    if (from === -1) continue;
-    text = `${text.slice(0, from)}\n\n${write(result)}\n\n${text.slice(to)}`;
+    const written = from === -1 ? null : write(result);
+    if (written === null) continue;
+    text = `${text.slice(0, from)}\n\n${written}\n\n${text.slice(to)}`;
   }
   return text;
 }
@@ -80,7 +83,7 @@ const SUMMARY: readonly {
   },
   ...[
     ["start with a managed network", "true"],
-    ["download through its proxy", "forward GET, 200 MB"],
+    ["download through its proxy", "forward GET, 100 MB"],
     ["requests, kept connections", "kept connections, 16 clients"],
     ["2,000 tunnels, opened and held", "2000 tunnels, opened and held"],
   ].map(([what, row]) => ({
@@ -97,7 +100,8 @@ function peersOf({ bars }: BenchResult): readonly string[] {
 }
 
 /** What a command can do, one column for each tool. */
-function claims(result: BenchResult): string {
+function claims(result: BenchResult): string | null {
+  if (result.claims.length === 0) return null;
   return `${
     tableOf([
       ["the command", "codex", ...peersOf(result)],
@@ -107,7 +111,7 @@ function claims(result: BenchResult): string {
 }
 
 /** One column for each tool, one line for each figure that anybody has. */
-function summary(result: BenchResult): string {
+function summary(result: BenchResult): string | null {
   const peers = peersOf(result);
   const lines = SUMMARY.map(({ what, cell, rowOf }) => [
     what,
@@ -116,6 +120,7 @@ function summary(result: BenchResult): string {
       return row === undefined ? "" : cell(row);
     }),
   ]).filter((cells) => cells.slice(1).some((cell) => cell !== ""));
+  if (lines.length === 0) return null;
   const busy = result.busy.isBusy ? " The machine was busy." : "";
   return `${
     tableOf([["", "codex", ...peers], ...lines])
@@ -124,7 +129,8 @@ function summary(result: BenchResult): string {
   }.${busy} An empty cell was not measured.`;
 }
 
-function measured(result: BenchResult): string {
+function measured(result: BenchResult): string | null {
+  if (result.rows.length === 0) return null;
   const tables = Object.entries(TITLES).flatMap(([table, title]) => {
     const rows = result.rows.filter((row) => row.table === table);
     return rows.length === 0 ? [] : [`## ${title}\n\n${markdown(rows)}`];

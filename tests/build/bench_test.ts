@@ -129,6 +129,14 @@ test("a page may ask for the short table: a column for each tool, a line for eac
   expect(page).not.toContain("tunnels");
 });
 
+test("what was not measured stays as it is on the page", () => {
+  const page =
+    "<!-- bench: begin -->\nold\n<!-- bench: end -->\n<!-- bench claims: begin -->\n<!-- bench claims: end -->\n";
+  const written = pageWith(page, { ...result(false), rows: [] });
+  expect(written).toContain("old");
+  expect(written).toContain("| runs | yes |");
+});
+
 test("peers are found in a folder and directly below it, and a folder without any is refused by name", () => {
   const folder = mkdtempSync(join(tmpdir(), "codex-peers-"));
   const put = (path: string, text: string): void => {
