@@ -26,7 +26,7 @@ import process from "node:process";
 import { outDir, repositoryRoot, setup, toolPath } from "./setup.mjs";
 
 const FILE_TIMEOUT_MS = 900_000;
-const TEST_TIMEOUT_MS = 60_000;
+const TEST_TIMEOUT_MS = 120_000;
 
 /** Where the live tests have their folders (`tests/sandbox/harness.ts`). No test file runs as long as an hour. */
 const LIVE_FOLDERS = "/var/tmp";

@@ -106,7 +106,10 @@ export interface Subject {
 }
 
 const ROOT_FOLDER = "/var/tmp";
-const RUN_TIMEOUT_MS = 20_000;
+/** A busy machine is slow, and nothing that waits for ever ends within these. */
+const RUN_TIMEOUT_MS = 40_000;
+const UNTIL_TIMEOUT_MS = 20_000;
+const NOBODY_TIMEOUT_MS = 10_000;
 const OTHER_USER = 65_534;
 const MARK = `CODEX_LIVE_TEST=${process.pid}-${Date.now()}`;
 const SAFE_PATH =
@@ -426,7 +429,7 @@ function endOurs(): void {
 export async function until(
   holds: () => boolean,
   what: string,
-  timeoutMs = 5_000,
+  timeoutMs = UNTIL_TIMEOUT_MS,
 ): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (!holds()) {
@@ -445,7 +448,7 @@ export function untilLockedOut({ pid }: Running): Promise<void> {
 }
 
 /** Waits until no process of ours is left. */
-export async function untilNobodyIsLeft(timeoutMs = 2_000): Promise<void> {
+export async function untilNobodyIsLeft(timeoutMs = NOBODY_TIMEOUT_MS): Promise<void> {
   try {
     await until(() => ourProcesses().length === 0, "nobody left", timeoutMs);
   } catch {

@@ -442,7 +442,7 @@ matrix(
       ]);
       const monitor = (): OurProcess | undefined =>
         ourProcesses().find(({ words }) => words.includes(" --sync-fd "));
-      await until(() => monitor() !== undefined, "bubblewrap runs", 2_000);
+      await until(() => monitor() !== undefined, "bubblewrap runs");
       await Bun.sleep(round * 0.5);
       // The first one found has the lowest number: it is the monitor.
       const found = monitor();
