@@ -178,7 +178,8 @@ function variants(stages: readonly StageChoice[]): readonly Variant[] {
 /** What this machine can't show. In CI that is a failure: there everything must be shown. */
 export function notProved(what: string, why: string): void {
   const line = `NOT PROVED: ${what}: ${why}`;
-  if (process.env["CI"] === "true") throw new Error(line);
+  const asksForAll = wanted.length === 0;
+  if (process.env["CI"] === "true" && asksForAll) throw new Error(line);
   process.stderr.write(`${line}\n`);
 }
 
@@ -448,7 +449,9 @@ export function untilLockedOut({ pid }: Running): Promise<void> {
 }
 
 /** Waits until no process of ours is left. */
-export async function untilNobodyIsLeft(timeoutMs = NOBODY_TIMEOUT_MS): Promise<void> {
+export async function untilNobodyIsLeft(
+  timeoutMs = NOBODY_TIMEOUT_MS,
+): Promise<void> {
   try {
     await until(() => ourProcesses().length === 0, "nobody left", timeoutMs);
   } catch {
