@@ -28,7 +28,7 @@ export function configSchema(): CommandOutput {
 type Schema = { readonly [key: string]: unknown };
 
 /** The schema of one shape. */
-export function schemaOf(shape: Shape): Schema {
+function schemaOf(shape: Shape): Schema {
   switch (shape.kind) {
     case "string":
     case "boolean":

@@ -105,7 +105,7 @@ function leavesOf(table: TomlTable, above: readonly string[] = []): Leaf[] {
 }
 
 /** A value as TOML on one line. */
-export function tomlText(value: TomlValue): string {
+function tomlText(value: TomlValue): string {
   if (typeof value === "string") return tomlString(value);
   if (typeof value === "number") return numberText(value);
   if (typeof value !== "object") return String(value);

@@ -137,7 +137,7 @@ export interface Decided {
   readonly warnings: readonly string[];
 }
 
-export function decideLayers(
+function decideLayers(
   { loaded, request, requirements }: Deciding,
   layers: readonly Layer[],
 ): Result<Decided, readonly Fault[]> {
@@ -224,7 +224,7 @@ function unknownKeysWarning(faults: readonly Fault[]): string | null {
   return `${place}: ${first.message} is ignored${more}`;
 }
 
-export function baseOf(
+function baseOf(
   run: Deciding,
   layers: readonly Layer[],
 ): Result<Outcome, Fault> {
@@ -261,7 +261,7 @@ function isUndefined(choice: Choice, table: TomlTable): boolean {
 }
 
 /** The caller's `$TMPDIR` where a project may write: absolute, and no ancestor of the home. */
-export function tmpdirOf({ tmpdir, home }: LoadedConfig): AbsPath | null {
+function tmpdirOf({ tmpdir, home }: LoadedConfig): AbsPath | null {
   const path = tmpdir === null ? null : toAbsPath(tmpdir);
   if (path === null || path === ROOT) return null;
   return home !== null && isInside(home, { root: path }) ? null : path;
@@ -271,7 +271,7 @@ export function tmpdirOf({ tmpdir, home }: LoadedConfig): AbsPath | null {
  * Compares the policy without project layers, with the one in the project root, and with each further one. A layer set that
  * doesn't stand alone because its profile is only defined by the project is compared as `:read-only`.
  */
-export function projectFault(
+function projectFault(
   run: Deciding,
   all: Decided,
   realPath: RealPath,

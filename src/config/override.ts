@@ -20,7 +20,7 @@ export interface Override {
 }
 
 /** The features that `--enable` and `--disable` know. */
-export const FEATURE_NAMES: readonly string[] = [
+const FEATURE_NAMES: readonly string[] = [
   "network_proxy",
   "use_legacy_landlock",
 ];

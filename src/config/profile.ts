@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { fromText, toText } from "../bytes.ts";
+import { fromText } from "../bytes.ts";
 import {
   buildBuiltIn,
   buildLegacy,
@@ -227,9 +227,4 @@ function optionsOf(
     globBackend: backend ?? defaults.globBackend,
     unixSockets,
   };
-}
-
-/** A path for a message. */
-export function shownPath(path: AbsPath): string {
-  return `"${toText(path)}"`;
 }

@@ -147,7 +147,7 @@ export function required(
 }
 
 /** The legacy mode that a profile amounts to. */
-export function modeOf(profile: PermissionProfile): SandboxMode {
+function modeOf(profile: PermissionProfile): SandboxMode {
   if (profile.kind !== "managed") return "danger-full-access";
   const files = profile.fileSystem;
   if (files.kind === "unrestricted") return "danger-full-access";

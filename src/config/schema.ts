@@ -265,7 +265,7 @@ export function requirementsShape(): TableShape {
 }
 
 /** `[permissions.NAME]`. */
-export function profileShape(): TableShape {
+function profileShape(): TableShape {
   return table("warning", {
     description: {
       shape: STRING,

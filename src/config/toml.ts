@@ -13,7 +13,7 @@ import type { Layer, Position, TomlTable, TomlValue } from "./config.ts";
 import type { PreciseToml, TomlFault, TomlNode } from "./toml_precise.ts";
 
 /** Deepest nesting of tables and lists that is read. */
-export const MAX_DEPTH = 64;
+const MAX_DEPTH = 64;
 
 /** `Bun.TOML.parse`: a text to a tree of plain values. @throws on what is no TOML, also {@linkcode RangeError} on deep nesting */
 export type TomlParser = (text: string) => unknown;

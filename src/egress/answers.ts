@@ -146,7 +146,7 @@ function answer(
 }
 
 /** The header code of a reason. */
-export function reasonCode(reason: DenyReason): string {
+function reasonCode(reason: DenyReason): string {
   switch (reason) {
     case "not_allowed":
     case "not_allowed_local":

@@ -101,7 +101,7 @@ export function withoutProxySecrets(
 }
 
 /** Names and values, in the order in which they are set. */
-export function proxyVariables(
+function proxyVariables(
   environment: readonly ByteString[],
   proxy: ProxyEnvironment,
 ): (readonly [name: string, value: string])[] {

@@ -20,7 +20,7 @@ export interface DialLimits {
   readonly dnsInFlight: number;
 }
 
-export const DEFAULT_DIAL_LIMITS: DialLimits = {
+const DEFAULT_DIAL_LIMITS: DialLimits = {
   dialMs: 10_000,
   dnsMs: 2_000,
   dnsInFlight: 64,

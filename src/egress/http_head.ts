@@ -15,7 +15,7 @@ import { fail, ok, type Result } from "../result.ts";
 export const MAX_HEAD_BYTES = 65_536;
 
 /** Most fields of a head, a choice of ours: far above any client, far below a slow loop. */
-export const MAX_FIELDS = 1_000;
+const MAX_FIELDS = 1_000;
 
 /** One field as it was sent; `key` is the name in lower case. */
 export interface Field {
@@ -159,7 +159,7 @@ export function listMembers(fields: readonly Field[], key: string): string[] {
 }
 
 /** What is not HTTP at all: TLS, SOCKS, garbage. Answered as the reference does, with an empty body. */
-export const GARBAGE: HeadFault = { status: 400, text: "" };
+const GARBAGE: HeadFault = { status: 400, text: "" };
 
 const TOO_LARGE: HeadFault = {
   status: 431,

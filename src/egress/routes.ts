@@ -37,7 +37,7 @@ export type RouteEntry =
   );
 
 /** Variables that hold a proxy URL, in upper case; any letter case counts. */
-export const ROUTE_VARIABLES: ReadonlySet<string> = new Set([
+const ROUTE_VARIABLES: ReadonlySet<string> = new Set([
   "HTTP_PROXY",
   "HTTPS_PROXY",
   "ALL_PROXY",

@@ -9,7 +9,7 @@
  */
 
 /** Bytes after which an unfinished ClientHello is taken for malformed. Post-quantum key shares need about 2 KiB. */
-export const MAX_HELLO_BYTES = 65_536;
+const MAX_HELLO_BYTES = 65_536;
 
 export type HelloReading =
   | { readonly kind: "more" }

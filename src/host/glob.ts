@@ -38,7 +38,7 @@ export const WALK_LIMITS: WalkLimits = {
 };
 
 /** Each level keeps a descriptor open. Choice of ours. */
-export const MAX_WALK_DEPTH = 500;
+const MAX_WALK_DEPTH = 500;
 
 /** How directories are read. The seam for tests; see `directory_reader.ts` for the kernel's. */
 export interface DirectoryReader {

@@ -9,7 +9,6 @@ import type { ByteString } from "../bytes.ts";
 import {
   type AbsPath,
   ancestry,
-  childOf,
   parentOf,
   ROOT,
   toAbsPath,
@@ -152,13 +151,4 @@ export function readSmallFile(
   } finally {
     close(fd.value);
   }
-}
-
-/** Adds the children `names` of a directory. */
-export function probeChildren(
-  facts: FactMap,
-  directory: AbsPath,
-  names: readonly string[],
-): void {
-  for (const name of names) probePath(facts, childOf(directory, name));
 }

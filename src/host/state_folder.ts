@@ -21,7 +21,7 @@ import {
 } from "../sys/calls.ts";
 
 /** Name of the state folder in `$CODEX_HOME`. */
-export const STATE_FOLDER_NAME = "sandbox";
+const STATE_FOLDER_NAME = "sandbox";
 
 /** Where the state folder lies, and whose it is. */
 export interface StateHome {

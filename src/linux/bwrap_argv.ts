@@ -12,7 +12,7 @@ import type { MountOp } from "./mounts.ts";
 import type { SandboxPlan } from "./plan.ts";
 
 /** bwrap stops at 9,000 arguments in all, those of `--args` and the command's included (its MAX_ARGS). */
-export const MAX_BWRAP_ARGUMENTS = 9_000;
+const MAX_BWRAP_ARGUMENTS = 9_000;
 
 /** Our edit of the bundled one (`scripts/bwrap_edits.ts`). */
 export const MAX_BUNDLED_ARGUMENTS = 1_000_000;

@@ -36,7 +36,7 @@ export function traceDomain(version: number): Domain | null {
 }
 
 /** Abstract sockets of nobody outside of the domain can be reached. */
-export const ABSTRACT_SCOPE: Domain = {
+const ABSTRACT_SCOPE: Domain = {
   kind: "scope",
   scoped: LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET,
 };

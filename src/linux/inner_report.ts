@@ -7,7 +7,7 @@
  */
 
 /** What could not be done, in the words of `--result-json`. */
-export const INNER_FAILURES = [
+const INNER_FAILURES = [
   "seccomp_install",
   "seccomp_backend",
   "landlock_restrict",

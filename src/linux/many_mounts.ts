@@ -18,7 +18,7 @@ import { type BwrapAbility, hasOption } from "./bwrap_choice.ts";
 import type { MountStep } from "./mounts.ts";
 
 /** What a bubblewrap of quadratic time is trusted with. Spec: 1,500 binds, about three seconds. */
-export const MAX_QUADRATIC_BINDS = 1_500;
+const MAX_QUADRATIC_BINDS = 1_500;
 
 /** Measured with 0.8.0 and 0.12.0: 1,000 binds 1.4 s, 2,900 binds 11.6 s. */
 const SECONDS_PER_SQUARED_BIND = 1.4e-6;

@@ -25,7 +25,7 @@ export function ownExecutable(): AbsPath | null {
 }
 
 /** The shared libraries of this process as the kernel maps them, loader included; empty for a static build. */
-export function ownLibraries(): AbsPath[] {
+function ownLibraries(): AbsPath[] {
   const maps = readFile("/proc/self/maps", 16 * 1024 * 1024);
   if (!maps.ok) return [];
   const found = new Set<AbsPath>();

@@ -237,8 +237,8 @@ function endOf(pid: number): number | null {
   if (!inTime) kill(-pid, abi.SIGKILL);
   const ended = waitFor(pid);
   if (!inTime) return null;
-  return ended.ok && ended.value !== null &&
-      ended.value.status.kind === "exited"
-    ? ended.value.status.status
+  return ended.ok &&
+      ended.value.kind === "exited"
+    ? ended.value.status
     : 127;
 }

@@ -93,7 +93,7 @@ export interface Run {
 }
 
 /** Descriptors that become readable when {@linkcode takeEvent} has something to tell. */
-export function wakeFds(run: Run): readonly number[] {
+function wakeFds(run: Run): readonly number[] {
   return [run.signals.from, run.bwrapHandle];
 }
 
@@ -153,7 +153,7 @@ function takeTimer(run: Run): RunTimer | null {
 /** bubblewrap's own failure has status 1 too: only `--json-status-fd` tells whether the command ran. */
 function takeEnd(run: Run): RunEvent {
   const waited = waitFor(run.bwrap);
-  if (!waited.ok || waited.value === null) return { kind: "lost" };
+  if (!waited.ok) return { kind: "lost" };
   // It has ended, so everything that it had to say is in the pipe.
   while (!commandRan(run)) {
     const ready = poll([{ fd: run.status, events: 1 }], 0);
@@ -161,7 +161,7 @@ function takeEnd(run: Run): RunEvent {
   }
   // Process 1 stays as long as anything that the command left in the background, and it may outlive a killed monitor: it goes now.
   killFirst(run, childPidOf(run.said.text));
-  const { status } = waited.value;
+  const status = waited.value;
   return {
     kind: "ended",
     status: status.kind === "exited" ? status.status : 128 + status.signal,

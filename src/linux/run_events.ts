@@ -28,10 +28,10 @@ export const AT_ONCE: RunRules = {
 };
 
 /** With a terminal and without `--grace`: what SIGTERM and SIGHUP leave the command. */
-export const TERMINAL_GRACE_MS = 5_000;
+const TERMINAL_GRACE_MS = 5_000;
 
 /** Between SIGTSTP and the stop that follows it: time for the command's own handler. */
-export const STOP_DELAY_MS = 100;
+const STOP_DELAY_MS = 100;
 
 /** How the run ended. */
 export type RunEnd =

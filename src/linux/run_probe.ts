@@ -6,7 +6,7 @@
  * @module
  */
 import type { ByteString } from "../bytes.ts";
-import { fail, ok, type Result } from "../result.ts";
+import { ok, type Result } from "../result.ts";
 import { O_NONBLOCK, O_RDWR, SIGKILL } from "../sys/abi.ts";
 import {
   type ChildStatus,
@@ -32,7 +32,7 @@ export interface ProbeOutcome {
 }
 
 /** More output is dropped: no help text is longer. */
-export const OUTPUT_LIMIT_BYTES = 64 * 1024;
+const OUTPUT_LIMIT_BYTES = 64 * 1024;
 
 /** Above the child's own descriptors, 0 to 2, and below any limit of open files that a run fits into. */
 const HIGH_FD = 10;
@@ -113,8 +113,5 @@ function collect(
   }
   const ended = waitFor(pid);
   if (!ended.ok) return ended;
-  if (ended.value === null) {
-    return fail({ kind: "sys", call: "wait4", errno: 10 });
-  }
-  return ok({ status: ended.value.status, output: output as ByteString });
+  return ok({ status: ended.value, output: output as ByteString });
 }

@@ -102,7 +102,7 @@ export function isInRange(address: Address, range: AddressRange): boolean {
 }
 
 /** Whether all of `inner` lies in `outer`. */
-export function isSubrange(inner: AddressRange, outer: AddressRange): boolean {
+function isSubrange(inner: AddressRange, outer: AddressRange): boolean {
   return inner.prefixLength >= outer.prefixLength &&
     isInRange(inner.address, outer);
 }

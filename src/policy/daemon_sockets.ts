@@ -230,7 +230,7 @@ function pathsIn(value: ByteString | null): AbsPath[] {
 }
 
 /** Where X servers have the sockets whose names exist a second time as abstract ones. */
-export const X11_SOCKETS = "/tmp/.X11-unix" as AbsPath;
+const X11_SOCKETS = "/tmp/.X11-unix" as AbsPath;
 
 /** Whether a profile opens an X server: clients try its abstract name first. */
 export function opensX11(opened: readonly AbsPath[]): boolean {

@@ -44,7 +44,7 @@ export function gitdirTargets(
 }
 
 /** Every directory that a reader of this `commondir` file, in the git directory `directory`, may take it to name. */
-export function commondirTargets(
+function commondirTargets(
   text: ByteString,
   directory: AbsPath,
 ): readonly AbsPath[] {

@@ -22,9 +22,9 @@ import { type AbsPath, isInside, ROOT, toAbsPath } from "./path.ts";
 import { fail, ok, type Result } from "../result.ts";
 
 /** A choice of ours: what a person writes stays far below, and cost stays bounded. */
-export const MAX_GLOB_BYTES = 4_096;
+const MAX_GLOB_BYTES = 4_096;
 /** States of a walk are bits of one 32-bit number. */
-export const MAX_GLOB_COMPONENTS = 30;
+const MAX_GLOB_COMPONENTS = 30;
 
 /** A pattern, ready to match. */
 export interface Glob {

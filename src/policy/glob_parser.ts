@@ -248,4 +248,4 @@ function characterLength(bytes: ByteString, at: number): number {
 }
 
 /** A choice of ours: what a person writes stays far below, and cost stays bounded. */
-export const MAX_ALTERNATIVES = 256;
+const MAX_ALTERNATIVES = 256;

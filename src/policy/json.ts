@@ -13,7 +13,7 @@ import { fail, ok, type Result } from "../result.ts";
 /** Choice of ours: a policy of 2,000 entries has about 200 KiB. */
 export const MAX_JSON_BYTES = 1_048_576;
 /** Choice of ours; a permission profile has 6 levels. */
-export const MAX_JSON_DEPTH = 64;
+const MAX_JSON_DEPTH = 64;
 
 /** A value and where it starts. `at` is an offset in UTF-16 units, from 0. */
 export type JsonValue =

@@ -1,5 +1,5 @@
 /**
- * The mount points that make a policy true on one host, and the views of them that the mount planner asks for.
+ * The mount points that make a policy true on one host, and those of them that writing depends on.
  *
  * Pure. One list is computed once; `access.ts` answers from it and the planner mounts it, so they can't disagree. A rule that
  * changes nothing where it stands (a read below a read) has no mount point. Where {@linkcode validatePolicy} fails the layout is
@@ -74,21 +74,6 @@ export function writableRoots(layout: Layout): readonly MountPoint[] {
   );
 }
 
-/** Mount points that show files read-only inside something that hides them: the root, or a masked directory. */
-export function readableRoots(layout: Layout): readonly MountPoint[] {
-  return layout.mountPoints.filter((point) =>
-    point.state === "read_only" && point.decider.kind !== "system" &&
-    stateAbove(layout, point) === "masked"
-  );
-}
-
-/** Mount points that hide something. The root is left out: an empty root is the base, not a mask. */
-export function deniedPaths(layout: Layout): readonly MountPoint[] {
-  return layout.mountPoints.filter((point) =>
-    point.state === "masked" && point.path !== ROOT
-  );
-}
-
 /** Mount points that take writing away directly below `root`, metadata included. */
 export function carveOuts(
   layout: Layout,
@@ -99,22 +84,6 @@ export function carveOuts(
     isInside(point.path, { root: root.path }) &&
     writableAbove(layout, point)?.path === root.path
   );
-}
-
-/** The carve-outs directly below `root` that no entry asked for: `.git`, `.agents`, `.codex` and git's targets. */
-export function protectedMetadata(
-  layout: Layout,
-  root: MountPoint,
-): readonly MountPoint[] {
-  return carveOuts(layout, root).filter(({ decider }) =>
-    decider.kind === "metadata" || decider.kind === "git_pointer" ||
-    decider.kind === "nested_repository"
-  );
-}
-
-/** Directories to be bound onto themselves so that they can't be renamed. */
-export function pins(layout: Layout): readonly MountPoint[] {
-  return layout.mountPoints.filter((point) => point.decider.kind === "pin");
 }
 
 const LAYOUTS = new WeakMap<Policy, WeakMap<PathFacts, Layout>>();
@@ -444,11 +413,6 @@ function crossedLinks(rules: Rules): readonly AbsPath[] {
     }
   }
   return sortedBy([...links], depthKey);
-}
-
-function stateAbove(layout: Layout, point: MountPoint): MountState | null {
-  if (point.parent === null) return null;
-  return layout.byPath.get(point.parent)?.state ?? null;
 }
 
 /** The writable root whose files `point` takes away: the nearest mount point above that isn't a pin, if it is writable. */

@@ -100,7 +100,7 @@ export function wordAt<const T extends string>(
 }
 
 /** The items at `place`. */
-export function itemsAt(
+function itemsAt(
   value: JsonValue,
   place: string,
 ): Result<readonly JsonValue[], ShapeError> {

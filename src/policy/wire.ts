@@ -96,7 +96,7 @@ export function profileAt(
 }
 
 /** One entry at `place`. `source` and `place` become its origin. */
-export function entryAt(
+function entryAt(
   value: JsonValue,
   place: string,
   source: string,
@@ -135,7 +135,7 @@ export function networkWordAt(
 }
 
 /** `glob_scan_max_depth`, or `null`. */
-export function scanDepthAt(
+function scanDepthAt(
   object: JsonObject,
   place: string,
 ): Result<number | null, ShapeError> {

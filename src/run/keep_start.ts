@@ -64,7 +64,7 @@ export function keepStart(start: StartToKeep): void {
 }
 
 /** What is written, `null` for a start that rests on more than was recorded. */
-export function keptStart(
+function keptStart(
   start: StartToKeep,
   nowSeconds: number,
 ): KeptStart | null {

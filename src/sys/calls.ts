@@ -75,7 +75,6 @@ export {
   setsid,
   setSoftLimit,
   waitFor,
-  waitNoHang,
 } from "./processes.ts";
 export { execve, type Program, spawn, type Spawned } from "./programs.ts";
 export {

@@ -98,41 +98,23 @@ export type ChildStatus =
     readonly signal: number;
   };
 
-/** wait4(2), not waiting. @returns `null` when the child has not ended */
-export function waitNoHang(
-  pid: number,
-): Result<{ pid: number; status: ChildStatus } | null, SysError> {
-  return wait(pid, 1);
-}
-
 /** wait4(2) until the child has ended. */
-export function waitFor(
-  pid: number,
-): Result<{ pid: number; status: ChildStatus } | null, SysError> {
-  return wait(pid, 0);
-}
-
-function wait(
-  pid: number,
-  options: number,
-): Result<{ pid: number; status: ChildStatus } | null, SysError> {
+export function waitFor(pid: number): Result<ChildStatus, SysError> {
   const word = stableBytes(8);
   for (;;) {
-    const result = syscall(SYS.wait4, pid, word, options, 0);
+    const result = syscall(SYS.wait4, pid, word, 0, 0);
     if (result === -abi.EINTR) continue;
     if (result < 0) {
       return failed(`wait4 ${pid}`, result);
     }
-    if (result === 0) return ok(null);
     // WIFSIGNALED and its kin of `bits/waitstatus.h`; stops are not asked for.
     const raw = new DataView(word.buffer).getInt32(0, true);
     const signal = raw & 0x7f;
-    return ok({
-      pid: result,
-      status: signal === 0
+    return ok(
+      signal === 0
         ? { kind: "exited", status: (raw >> 8) & 0xff }
         : { kind: "signalled", signal },
-    });
+    );
   }
 }
 

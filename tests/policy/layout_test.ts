@@ -1,11 +1,8 @@
 import { expect, test } from "bun:test";
 import {
   carveOuts,
-  deniedPaths,
+  type Layout,
   layoutOf,
-  pins,
-  protectedMetadata,
-  readableRoots,
   writableRoots,
 } from "../../src/policy/layout.ts";
 import { abs } from "../../src/policy/path.ts";
@@ -14,6 +11,38 @@ import { factsOf, matchOf, policyOf } from "./world.ts";
 
 const R = [":root", "read"] as const;
 const W = ["/w", "write"] as const;
+
+/** Mount points that show files read-only inside something that hides them: the root, or a masked directory. */
+function readableRoots(layout: Layout): readonly MountPoint[] {
+  return layout.mountPoints.filter((point) =>
+    point.state === "read_only" && point.decider.kind !== "system" &&
+    (point.parent === null ? null : layout.byPath.get(point.parent)?.state) ===
+      "masked"
+  );
+}
+
+/** Mount points that hide something. The root is left out: an empty root is the base, not a mask. */
+function deniedPaths(layout: Layout): readonly MountPoint[] {
+  return layout.mountPoints.filter((point) =>
+    point.state === "masked" && point.path !== "/"
+  );
+}
+
+/** The carve-outs directly below `root` that no entry asked for: `.git`, `.agents`, `.codex` and git's targets. */
+function protectedMetadata(
+  layout: Layout,
+  root: MountPoint,
+): readonly MountPoint[] {
+  return carveOuts(layout, root).filter(({ decider }) =>
+    decider.kind === "metadata" || decider.kind === "git_pointer" ||
+    decider.kind === "nested_repository"
+  );
+}
+
+/** Directories to be bound onto themselves so that they can't be renamed. */
+function pins(layout: Layout): readonly MountPoint[] {
+  return layout.mountPoints.filter((point) => point.decider.kind === "pin");
+}
 
 /** `state path node(placeholder)/decider`. */
 function line(point: MountPoint): string {

@@ -144,7 +144,6 @@ export const AF_VSOCK = 40;
 // linux/net.h: socket types; the mask is what the kernel keeps of the argument, flags removed.
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
-export const SOCK_RAW = 3;
 export const SOCK_SEQPACKET = 5;
 export const SOCK_PACKET = 10;
 export const SOCK_TYPE_MASK = 0xf;
