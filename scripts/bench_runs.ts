@@ -97,21 +97,25 @@ function treeBytes(pid: number): number {
   }
 }
 
-/** Processes between us and the command while it runs, the command itself not counted. */
+/** Processes between us and the command while it runs, the command itself not counted. @param startMs how long a start takes */
 export function residentProcesses(
   { argv, cwd }: StartRow,
   env: Record<string, string>,
+  startMs: number,
 ): number | null {
   if (!argv.at(-1)!.endsWith("true") || argv.length === 1) return null;
-  const child = Bun.spawn([...argv.slice(0, -1), "sleep", "1"], {
+  const settledMs = Math.max(SETTLED_MS, 3 * startMs);
+  // Bare bubblewrap's command outlives it: it has to end by itself.
+  const seconds = String(Math.ceil((settledMs + startMs) / 1_000));
+  const child = Bun.spawn([...argv.slice(0, -1), "sleep", seconds], {
     cwd,
     env,
     stdio: ["ignore", "ignore", "ignore"],
   });
-  Bun.sleepSync(SETTLED_MS);
+  Bun.sleepSync(settledMs);
   const count = descendants(child.pid); // the started one counts, the command does not
   child.kill("SIGTERM");
-  Bun.sleepSync(20);
+  Bun.sleepSync(Math.max(20, startMs));
   return count;
 }
 

@@ -10,7 +10,13 @@
 import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Peer } from "./bench_peers.ts";
-import { type Bar, type BenchRow, emptyRow, timeRow } from "./bench_result.ts";
+import {
+  type Bar,
+  type BenchRow,
+  emptyRow,
+  quantile,
+  timeRow,
+} from "./bench_result.ts";
 import {
   measure,
   peakBytes,
@@ -55,7 +61,11 @@ export function startRows(
           : { name: row.against, times: times.get(row.against)! },
         mostRatio: row.budget,
         peakMb: peakBytes(row, env) / 1e6,
-        processes: residentProcesses(row, env),
+        processes: residentProcesses(
+          row,
+          env,
+          quantile(times.get(row.name)!, 0.5),
+        ),
       })
     ),
     ...refused,
