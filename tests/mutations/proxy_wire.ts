@@ -9,7 +9,8 @@ import { type Defence, type Notice, pure } from "./defence.ts";
 const HEAD = "src/egress/http_head.ts";
 const BODY = "src/egress/http_body.ts";
 const HTTP = "src/egress/http.ts";
-const SESSION = "src/egress/http_session.ts";
+const CLIENT = "src/egress/http_client.ts";
+const FORWARD = "src/egress/http_forward.ts";
 const EXCHANGE = "src/egress/exchange.ts";
 const LINK = "src/egress/link.ts";
 const SOCKS = "src/egress/socks5.ts";
@@ -389,7 +390,7 @@ const REQUEST_STEPS: readonly Defence[] = [
   ),
   pure(
     "limited mode hears of an upgrade",
-    SESSION,
+    FORWARD,
     `    upgrade: request.wantsUpgrade,\n`,
     ``,
     FACTS,
@@ -438,7 +439,7 @@ const RESPONSE_STEPS: readonly Defence[] = [
   ),
   pure(
     "bytes that nobody asked for end a kept connection",
-    SESSION,
+    FORWARD,
     `link.owner = { onData: drop, onEnd`,
     `link.owner = { onData: () => {}, onEnd`,
     PROXY,
@@ -453,7 +454,7 @@ const RESPONSE_STEPS: readonly Defence[] = [
   ),
   pure(
     "a body behind a refusal is not read as a request",
-    SESSION,
+    FORWARD,
     `keepAlive: request.keepAlive && request.framing.kind === "none",`,
     `keepAlive: request.keepAlive,`,
     FACTS,
@@ -469,7 +470,7 @@ const RESPONSE_STEPS: readonly Defence[] = [
   ),
   pure(
     "half a request body is cut off, not ended",
-    SESSION,
+    CLIENT,
     `  } else if (phase.kind === "exchange" && !phase.exchange.isRequestSent()) {`,
     `  } else if (false && phase.kind === "exchange") {`,
     PROXY,
@@ -477,7 +478,7 @@ const RESPONSE_STEPS: readonly Defence[] = [
   ),
   pure(
     "a malformed body of a request is cut off",
-    SESSION,
+    CLIENT,
     `  if ("fault" in taken) {
     exchange.cancel();
     abort(session.client);
@@ -489,14 +490,14 @@ const RESPONSE_STEPS: readonly Defence[] = [
   ),
   pure(
     "what can't be repeated is not sent twice",
-    SESSION,
+    FORWARD,
     `        (request.method === "GET" || request.method === "HEAD");`,
     `        true;`,
     PROXY,
   ),
   pure(
     "a kept connection serves its own host, port and scheme only",
-    SESSION,
+    FORWARD,
     `  if (idle.key !== key || idle.link.isClosed) {`,
     `  if (idle.link.isClosed) {`,
     PROXY,
@@ -506,7 +507,7 @@ const RESPONSE_STEPS: readonly Defence[] = [
   ),
   pure(
     "a kept connection is judged anew",
-    SESSION,
+    FORWARD,
     `      checkResolved(context.policy, target, [idle.dialled.address], own) ===
         null);`,
     `      true);`,
@@ -680,7 +681,7 @@ const HELLO_STEPS: readonly Defence[] = [
   ),
   pure(
     "tunnels by CONNECT are watched for server names",
-    SESSION,
+    "src/egress/http_tunnel.ts",
     `      fromUpstream: opened.early,
       serverNames: "checked",`,
     `      fromUpstream: opened.early,
