@@ -5,7 +5,8 @@
  *
  * @module
  */
-import { toText } from "./bytes.ts";
+import { workingDirectory } from "./run/working_directory.ts";
+import { type ByteString, toText } from "./bytes.ts";
 import type { ConfigOptions, PolicyOptions } from "./cli/answer_options.ts";
 import type { SessionConfig } from "./cli/options.ts";
 import type {
@@ -218,7 +219,7 @@ function withRefusal(output: CommandOutput, refusal: string): CommandOutput {
   };
 }
 
-/** What this version can't do of a profile, whatever its files say. */
+/** What no run can do of a profile, whatever its files say. */
 function refusalOf({ policy, features }: RunConfig): string | null {
   return backEndRefusal(policy, features.useLegacyLandlock);
 }
@@ -257,38 +258,21 @@ function requestOf(
 
 function configOrigin(
   caller: Caller,
-  cd: string | null,
+  cd: ByteString | null,
 ): Result<ConfigOrigin, Failure> {
   const { cwd, environment, uid } = caller;
-  const refuse = (message: string): Result<ConfigOrigin, Failure> =>
-    fail({ kind: "origin", error: { kind: "origin", message } });
-  if (cwd === null && cd?.startsWith("/") !== true) {
-    return refuse(
-      "Cannot use the working directory: it was removed or can't be reached, cd to another or use -C",
-    );
-  }
-  const at = cd === null ? cwd : resolvePath(cwd ?? ("/" as AbsPath), cd);
-  if (at === null) return refuse("Cannot use -C: its path holds a NUL");
-  return ok({ cwd: at, environment, uid });
+  const at = workingDirectory(cwd, cd);
+  return at.ok ? ok({ cwd: at.value, environment, uid }) : at;
 }
 
 function loadFor(
   config: SessionConfig,
   profile: string | null,
-  cd: string | null,
+  cd: ByteString | null,
   caller: Caller,
 ): Result<LoadedConfig, Failure> {
   const origin = configOrigin(caller, cd);
   if (!origin.ok) return origin;
-  const kind = CONFIG_HOST.kindOf(origin.value.cwd, "follow");
-  if (cd !== null && kind !== "directory") {
-    const message = `Cannot use -C "${toText(origin.value.cwd)}": ${
-      kind === "missing"
-        ? "No such file or directory (os error 2)"
-        : "Not a directory (os error 20)"
-    }`;
-    return fail({ kind: "origin", error: { kind: "origin", message } });
-  }
   const loaded = loadConfig(requestOf(config, profile), origin.value);
   return loaded.ok ? loaded : fail({ kind: "config", error: loaded.error });
 }

@@ -16,7 +16,7 @@ import type { LaunchError } from "./linux/launcher.ts";
 import type { PlanError } from "./linux/plan.ts";
 import type { PolicyError } from "./policy/decision.ts";
 import type { Origin, Policy } from "./policy/policy.ts";
-import { unreachable } from "./result.ts";
+import { fail, unreachable } from "./result.ts";
 
 /** Why a run did not start, or why a question can't be answered. */
 export type Failure =
@@ -34,6 +34,20 @@ export type Failure =
     readonly name: ByteString;
     readonly why: string;
   };
+
+/** A failure of what was asked for. */
+export function requestFailure(
+  message: string,
+): { readonly ok: false; readonly error: Failure } {
+  return fail({ kind: "request", message });
+}
+
+/** A failure while the sandbox is set up. */
+export function launchFailure(
+  message: string,
+): { readonly ok: false; readonly error: Failure } {
+  return fail({ kind: "launch", error: { kind: "launch", message } });
+}
 
 /** The line for stderr, without our name and without a newline. */
 export function describe(failure: Failure): string {

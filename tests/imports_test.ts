@@ -33,6 +33,7 @@ const EFFECT_FILES: ReadonlySet<string> = new Set([
   "src/run/sandbox_request.ts",
   "src/run/state_policy.ts",
   "src/run/wire_policy.ts",
+  "src/run/working_directory.ts",
   "src/run/result.ts",
   "src/run/start_place.ts",
   "src/run/user_rights.ts",

@@ -1,7 +1,7 @@
 /**
  * The one table of flags: parser, `--help`, man page and completions are all read from it.
  *
- * Pure, and only data: what a flag means beside others is `options.ts`. A new flag is a row here and a line there.
+ * Pure, and only data: what a flag means beside others is in the options file of its command. A new flag is a row here and a line there.
  * Source: the flag table of ripgrep (`crates/core/flags`) for the idea; the flags' names are Codex's.
  *
  * @module

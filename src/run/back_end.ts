@@ -8,7 +8,7 @@
 import type { Policy } from "../policy/policy.ts";
 import type { RunRequest } from "./request.ts";
 
-/** What a run of this version would refuse `policy` with, `null` when it wouldn't. */
+/** What no run can enforce is refused by name, a weaker sandbox is never chosen instead: what a run would refuse `policy` with, `null` when it wouldn't. */
 export function backEndRefusal(
   policy: Policy,
   usesLandlock: boolean,

@@ -7,7 +7,7 @@
  */
 import { toText } from "../bytes.ts";
 import type { NetworkRequest } from "../egress/network_request.ts";
-import type { Failure } from "../failure.ts";
+import { type Failure, launchFailure } from "../failure.ts";
 import type { StateHome } from "../host/state_folder.ts";
 import { executeCommand } from "../linux/inner_stage.ts";
 import {
@@ -29,12 +29,7 @@ import { observations } from "../sys/observed.ts";
 import { missedStart } from "./kept_start.ts";
 import { launchOf } from "./launch.ts";
 import { landlockRun } from "./on_demand.ts";
-import {
-  launchFailure,
-  type Prepared,
-  type RunRequest,
-  stateHomeOf,
-} from "./request.ts";
+import { type Prepared, type RunRequest, stateHomeOf } from "./request.ts";
 import { becomeForGood, withRightsOf } from "./user_rights.ts";
 
 /** How often a run is planned, where what a plan rests on goes away before it is held: of other runs, or of whoever works there. */

@@ -6,7 +6,7 @@
  * @module
  */
 import { type ByteString, toText } from "../bytes.ts";
-import type { Failure } from "../failure.ts";
+import { type Failure, launchFailure } from "../failure.ts";
 import { variable } from "../host/origin.ts";
 import { type ProbedFacts, probePath } from "../host/probe.ts";
 import type { StateHome } from "../host/state_folder.ts";
@@ -32,7 +32,7 @@ import * as abi from "../sys/abi.ts";
 import { hasMountSetattr, stat } from "../sys/calls.ts";
 import type { Identity } from "../sys/identity.ts";
 import { unobserved } from "../sys/observed.ts";
-import { launchFailure, type RunRequest, stateHomeOf } from "./request.ts";
+import { type RunRequest, stateHomeOf } from "./request.ts";
 
 /** A bwrap that may be run, can do what the plan needs, and works here. */
 interface Chosen {

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { Failure } from "../failure.ts";
+import { type Failure, launchFailure } from "../failure.ts";
 import { isOfRuntime, liesBelow, readOnlyStreams } from "../host/streams.ts";
 import {
   curesOf,
@@ -18,7 +18,7 @@ import { type Layout, mountOf, writableRoots } from "../policy/layout.ts";
 import { fail, ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";
 import { fileStatusFlags, fstat, landlockVersion } from "../sys/calls.ts";
-import { launchFailure, type RunRequest } from "./request.ts";
+import { type RunRequest } from "./request.ts";
 
 /** Standard streams that would be ways out, and descriptors that aren't there. */
 export function checkDescriptors(request: RunRequest): Result<void, Failure> {
@@ -36,13 +36,13 @@ export function checkDescriptors(request: RunRequest): Result<void, Failure> {
     const open = fileStatusFlags(fd);
     if (!open.ok || isOfRuntime(fd)) {
       return refuse(
-        `Cannot pass descriptor ${fd} of --pass-fd: the caller has not opened it`,
+        `Cannot pass descriptor ${fd} of --pass-fd: the caller has not opened it; open it first, as in ${fd}<FILE`,
       );
     }
     const what = wayOut(fd);
     if (what !== null) {
       return refuse(
-        `Cannot pass descriptor ${fd} of --pass-fd: it is ${what}, which would open the host's files to the command`,
+        `Cannot pass descriptor ${fd} of --pass-fd: it is ${what}, which would open the host's files to the command; pass a file, a pipe or a socket`,
       );
     }
   }

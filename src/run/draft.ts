@@ -6,7 +6,7 @@
  * @module
  */
 import { type ByteString, toText } from "../bytes.ts";
-import type { Failure } from "../failure.ts";
+import { type Failure, launchFailure } from "../failure.ts";
 import { policyWarnings } from "../policy/warnings.ts";
 import { canRun, lookUpCommand } from "../host/command.ts";
 import type { PathFacts } from "../host/facts.ts";
@@ -29,7 +29,7 @@ import { cureStreams } from "./descriptors.ts";
 import { environmentChanges, isLoaderEntry } from "./environment.ts";
 import { canMakeBelow, possiblePlaceholders } from "./mount_places.ts";
 import { servedNetwork } from "./on_demand.ts";
-import { launchFailure, type RunRequest } from "./request.ts";
+import { type RunRequest } from "./request.ts";
 import { startPlace } from "./start_place.ts";
 
 /** A plan's first half. */

@@ -9,7 +9,7 @@ import { type ByteString, fromText, toText } from "../bytes.ts";
 import type { HelperOptions } from "../cli/helper_options.ts";
 import { NO_LIMITS } from "../cli/run_limits.ts";
 import { CONFIG_HOST } from "../config/host_files.ts";
-import type { Failure } from "../failure.ts";
+import { type Failure, requestFailure } from "../failure.ts";
 import { homeOf, type Origin, variable } from "../host/origin.ts";
 import {
   type AbsPath,
@@ -20,11 +20,11 @@ import {
 import type { PermissionProfile, Policy } from "../policy/policy.ts";
 import { parseProfile } from "../policy/wire.ts";
 import { profileFromSplit } from "../policy/wire_split.ts";
-import { ok, type Result, unreachable } from "../result.ts";
+import { fail, ok, type Result, unreachable } from "../result.ts";
 import { backEndOf, backEndRefusal } from "./back_end.ts";
 import { networkRequests } from "./on_demand.ts";
 import type { RunRequest } from "./request.ts";
-import { usage, wirePolicy, wrong } from "./wire_policy.ts";
+import { wirePolicy } from "./wire_policy.ts";
 
 /** The request of the helper's outer stage. No config file is read: the caller has decided. */
 export function helperRequest(
@@ -39,15 +39,17 @@ export function helperRequest(
   const refusal = backEndRefusal(policy, isLegacy);
   if (refusal !== null) {
     // Each generation of callers matches its own words.
-    return options.policy.kind === "profile" ? wrong(refusal) : wrong(
-      refusal.replace("permission profiles", "split sandbox policies"),
-    );
+    return options.policy.kind === "profile"
+      ? requestFailure(refusal)
+      : requestFailure(
+        refusal.replace("permission profiles", "split sandbox policies"),
+      );
   }
   const { proxy } = options;
   const served = proxy.kind === "none" || policy.network !== "proxied"
     ? ok(null)
     : networkRequests().callersNetwork(proxy, origin.environment);
-  if (!served.ok) return wrong(served.error);
+  if (!served.ok) return requestFailure(served.error);
   const home = homeOf(origin.environment, origin.uid);
   return ok({
     policy,
@@ -91,7 +93,7 @@ export function helperPolicy(
   const base = origin.cwd ?? "/" as AbsPath;
   const cwd = resolvePath(base, options.policyCwd);
   if (cwd === null) {
-    return wrong(
+    return requestFailure(
       `Cannot use --sandbox-policy-cwd ${
         toText(options.policyCwd)
       }: it holds a NUL`,
@@ -123,7 +125,7 @@ function helperProfile(
         fromText(policy.json),
         "--permission-profile",
       );
-      return parsed.ok ? parsed : usage(
+      return parsed.ok ? parsed : usageFailure(
         `invalid value for '--permission-profile': ${parsed.error.message}`,
       );
     }
@@ -138,8 +140,8 @@ function helperProfile(
       }, cwd);
       if (parsed.ok) return parsed;
       return parsed.error.kind === "usage"
-        ? usage(parsed.error.message)
-        : wrong(parsed.error.message);
+        ? usageFailure(parsed.error.message)
+        : requestFailure(parsed.error.message);
     }
     default:
       return unreachable(policy);
@@ -162,4 +164,10 @@ function helperHome(origin: Origin, home: AbsPath | null): AbsPath | null {
   const set = variable(origin.environment, "CODEX_HOME");
   if (set !== null && set !== "") return toAbsPath(set);
   return home === null ? null : childOf(home, ".codex");
+}
+
+function usageFailure(
+  message: string,
+): { readonly ok: false; readonly error: Failure } {
+  return fail({ kind: "usage", error: { kind: "usage", message } });
 }

@@ -9,7 +9,7 @@
 import { cannotPass } from "./descriptors.ts";
 import { limitNameOf, type Prepared, type RunRequest } from "./request.ts";
 import type { ByteString } from "../bytes.ts";
-import type { Failure } from "../failure.ts";
+import { type Failure, requestFailure } from "../failure.ts";
 import type { ProbedFacts } from "../host/probe.ts";
 import { chooseRung } from "../linux/ladder.ts";
 import { launchAlone } from "../linux/landlock_launcher.ts";
@@ -55,7 +55,7 @@ export function prepareLandlock(
       ? "nobody of ours stays to see the end; leave it out"
       : "nothing holds what the command starts; leave it out, or use timeout(1)";
     const message = `${first}Landlock alone can't honour ${limit}: ${why}`;
-    return fail({ kind: "request", message });
+    return requestFailure(message);
   }
   const [stream] = draft.request.reboundFds;
   if (stream !== undefined) {

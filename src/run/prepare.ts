@@ -5,7 +5,13 @@
  *
  * @module
  */
-import { describe, type Failure, globFailure } from "../failure.ts";
+import {
+  describe,
+  type Failure,
+  globFailure,
+  launchFailure,
+  requestFailure,
+} from "../failure.ts";
 import { gatherFacts } from "../host/gather.ts";
 import { homeOf, variable } from "../host/origin.ts";
 import type { ProbedFacts } from "../host/probe.ts";
@@ -25,12 +31,7 @@ import { checkDescriptors } from "./descriptors.ts";
 import { draftRun, type RunDraft } from "./draft.ts";
 import { environmentChanges } from "./environment.ts";
 import { landlockRun } from "./on_demand.ts";
-import {
-  launchFailure,
-  limitNameOf,
-  type Prepared,
-  type RunRequest,
-} from "./request.ts";
+import { limitNameOf, type Prepared, type RunRequest } from "./request.ts";
 import { outOfReach, unusableRoot, withRightsOf } from "./user_rights.ts";
 
 /** A plan that is ready to be carried out. */
@@ -41,17 +42,15 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
   if (request.policy.enforcement === "disabled") {
     const limit = limitNameOf(request.limits);
     if (limit !== null) {
-      return fail({
-        kind: "request",
-        message:
-          `Cannot honour ${limit} under profile ${request.policy.name}: without a sandbox nothing holds what the command starts; leave it out, or use timeout(1)`,
-      });
+      return requestFailure(
+        `Cannot honour ${limit} under profile ${request.policy.name}: without a sandbox nothing holds what the command starts; leave it out, or use timeout(1)`,
+      );
     }
     const [promise] = [...request.policy.options.require, ...request.givenUp];
     return promise === undefined
       ? ok({ kind: "direct", plan: directPlan(request) })
       : launchFailure(
-        `Cannot keep or give up "${promise}": profile ${request.policy.name} runs without a sandbox, which promises nothing`,
+        `Cannot keep or give up "${promise}": profile ${request.policy.name} runs without a sandbox, which promises nothing; leave it out`,
       );
   }
   const startedMs = Date.now();
@@ -172,5 +171,5 @@ function withRipgrep(
   );
   const path = variable(callerEnvironment, "PATH");
   const added = addRipgrep({ policy, facts, path });
-  return added.ok ? added : fail({ kind: "request", message: added.error });
+  return added.ok ? added : requestFailure(added.error);
 }

@@ -9,14 +9,12 @@ import type { ByteString } from "../bytes.ts";
 import type { RunLimits } from "../cli/run_limits.ts";
 import type { EnvironmentPolicy } from "../config/config.ts";
 import type { NetworkRequest } from "../egress/network_request.ts";
-import type { Failure } from "../failure.ts";
 import type { PathFacts } from "../host/facts.ts";
 import type { StateHome } from "../host/state_folder.ts";
 import type { DirectPlan, LandlockPlan, SandboxPlan } from "../linux/plan.ts";
 import type { BwrapFile } from "../linux/probe_bwrap.ts";
 import type { AbsPath } from "../policy/path.ts";
 import type { Policy, PromiseName } from "../policy/policy.ts";
-import { fail } from "../result.ts";
 import type { Identity } from "../sys/identity.ts";
 import type { ResultTeller } from "./result.ts";
 
@@ -92,10 +90,4 @@ export function limitNameOf(limits: RunLimits): string | null {
   if (limits.timeoutMs !== null) return "--timeout";
   if (limits.graceMs !== null) return "--grace";
   return limits.result !== null ? "--result-json" : null;
-}
-
-export function launchFailure(
-  message: string,
-): { readonly ok: false; readonly error: Failure } {
-  return fail({ kind: "launch", error: { kind: "launch", message } });
 }

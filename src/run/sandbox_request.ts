@@ -5,7 +5,8 @@
  *
  * @module
  */
-import { type ByteString, toText } from "../bytes.ts";
+import { workingDirectory } from "./working_directory.ts";
+import { type ByteString } from "../bytes.ts";
 import type { SandboxOptions, UserChoice } from "../cli/sandbox_options.ts";
 import type {
   ConfigRequest,
@@ -18,9 +19,8 @@ import { CONFIG_HOST } from "../config/host_files.ts";
 import { loadConfig } from "../config/load.ts";
 import { selectRun } from "../config/run.ts";
 import { ownFilesOf } from "../config/decide.ts";
-import type { Failure } from "../failure.ts";
+import { type Failure, requestFailure } from "../failure.ts";
 import { type Origin, primaryGroup } from "../host/origin.ts";
-import { type AbsPath, resolvePath, toAbsPath } from "../policy/path.ts";
 import type { Policy } from "../policy/policy.ts";
 import { fail, ok, type Result } from "../result.ts";
 import { backEndOf, backEndRefusal } from "./back_end.ts";
@@ -28,7 +28,6 @@ import type { ServedNetwork } from "./network_requests.ts";
 import { networkRequests } from "./on_demand.ts";
 import type { RunRequest } from "./request.ts";
 import { stateRun } from "./state_policy.ts";
-import { isDirectory, wrong } from "./wire_policy.ts";
 import type { Identity } from "../sys/identity.ts";
 
 /** The request of `codex sandbox`. */
@@ -40,7 +39,7 @@ export function sandboxRequest(
 ): Result<RunRequest, Failure> {
   const { policy: choice } = options;
   const named = choice.kind === "named" ? choice : null;
-  const cwd = workingDirectory(origin, named?.cd ?? null);
+  const cwd = workingDirectory(origin.cwd, named?.cd ?? null);
   if (!cwd.ok) return cwd;
   const asked: ConfigRequest = {
     overrides: options.config.overrides,
@@ -67,8 +66,8 @@ export function sandboxRequest(
     });
   if (!chosen.ok) return chosen;
   const isLegacy = options.backend === "auto" && chosen.value.usesLandlock;
-  const checked = checkBackEnd(chosen.value.policy, isLegacy);
-  if (!checked.ok) return checked;
+  const refusal = backEndRefusal(chosen.value.policy, isLegacy);
+  if (refusal !== null) return requestFailure(refusal);
   const served = networkOf(options, run.value, chosen.value.policy, origin);
   if (!served.ok) return served;
   const user = options.user === null
@@ -114,7 +113,7 @@ function commandUser(
   const isSelf = uid === origin.euid && (gid === null || gid === origin.egid);
   if (isSelf) return ok(null);
   if (origin.euid !== 0) {
-    return wrong(
+    return requestFailure(
       `Cannot use --user ${uid}: only root can become another user, and this is uid ${origin.euid}; leave it out`,
     );
   }
@@ -130,7 +129,7 @@ function networkOf(
 ): Result<ServedNetwork | null, Failure> {
   if (policy.network !== "proxied") {
     if (reporting.log === null) return ok(null);
-    return wrong(
+    return requestFailure(
       `Cannot use --network-log: profile ${policy.name} has no managed network, which network.domains or network.managed = true would give it`,
     );
   }
@@ -140,7 +139,7 @@ function networkOf(
     origin,
     environmentOf(origin, run.environment, policy),
   );
-  return served.ok ? served : wrong(served.error);
+  return served.ok ? served : requestFailure(served.error);
 }
 
 /** What is the same for every run of ours. */
@@ -183,40 +182,4 @@ function environmentOf(
     network: policy.network,
     sandbox: policy.enforcement === "disabled" ? null : "bubblewrap",
   });
-}
-
-/** `-C`, or where we are. Literal: the real place is the planner's matter. */
-function workingDirectory(
-  origin: Origin,
-  cd: ByteString | null,
-): Result<AbsPath, Failure> {
-  if (cd === null) {
-    if (origin.cwd !== null) return ok(origin.cwd);
-    return wrong(
-      "Cannot run here: the working directory was removed or is outside the root; go to another or use -C DIR",
-    );
-  }
-  if (cd === "") {
-    // Out of a variable that is not set: the directory that we are in is not what was meant to be opened.
-    return wrong('Cannot use -C "": the name is empty');
-  }
-  const path = cd.startsWith("/")
-    ? toAbsPath(cd)
-    : origin.cwd === null
-    ? null
-    : resolvePath(origin.cwd, cd);
-  if (path === null) {
-    return wrong(`Cannot use -C ${toText(cd)}: it is no path from here`);
-  }
-  const directory = isDirectory(path);
-  return directory.ok ? ok(path) : directory;
-}
-
-/** What this version can't enforce is refused by name; a weaker sandbox is never chosen instead. */
-function checkBackEnd(
-  policy: Policy,
-  usesLandlock: boolean,
-): Result<void, Failure> {
-  const refusal = backEndRefusal(policy, usesLandlock);
-  return refusal === null ? ok(undefined) : wrong(refusal);
 }

@@ -6,7 +6,7 @@
  * @module
  */
 import { toText } from "../bytes.ts";
-import type { Failure } from "../failure.ts";
+import { type Failure, launchFailure } from "../failure.ts";
 import type { PathFacts } from "../host/facts.ts";
 import { ownExecutable } from "../linux/own_files.ts";
 import type { Draft } from "../linux/draft.ts";
@@ -15,7 +15,7 @@ import { ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";
 import { accessExecutable, close, open, type SysError } from "../sys/calls.ts";
 import type { Identity } from "../sys/identity.ts";
-import { launchFailure, type RunRequest } from "./request.ts";
+import { type RunRequest } from "./request.ts";
 
 /** Does `work` as `user`, where one was named. */
 export function withRightsOf<T>(

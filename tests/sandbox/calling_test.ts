@@ -129,6 +129,11 @@ const MISTAKES: readonly (readonly [
   [["sandbox", "-C", "/", "true"], 2, /requires --permission-profile/],
   [["sandbox", "-P", ":read-only", "-C", "", "true"], 125, /name is empty/],
   [
+    ["policy", "why", "-P", ":read-only", "-C", "", "read", "x"],
+    125,
+    /name is empty/,
+  ],
+  [
     ["sandbox", "-P", ":read-only", "-C", "/nowhere", "true"],
     125,
     /\/nowhere.*no such file/,

@@ -283,7 +283,7 @@ matrix(
     }
     expect(outcomes.map(({ end }) => end)).toEqual([125, 125, 125, 125, 125]);
     expect(outcomes[0]?.stderr).toBe(
-      "codex: Cannot pass descriptor 3 of --pass-fd: the caller has not opened it\n",
+      "codex: Cannot pass descriptor 3 of --pass-fd: the caller has not opened it; open it first, as in 3<FILE\n",
     );
   },
 );
