@@ -124,7 +124,7 @@ export function startProxy(parts: ProxyParts): RunningProxy {
       for (const link of [...served]) abort(link);
       context.timed.clear();
       // Sockets are closed at the end of the event loop's turn.
-      return new Promise((resolve) => setTimeout(resolve, 0));
+      return new Promise((resolve) => setImmediate(resolve));
     },
     clients: () => ({ served: served.size, waiting: waiting.length }),
   };

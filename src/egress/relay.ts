@@ -62,7 +62,7 @@ export function startRelay(parts: RelayParts): RunningRelay {
       for (const listener of listeners) listener.close();
       for (const link of [...open]) abort(link);
       // Sockets are closed at the end of the event loop's turn.
-      return new Promise((resolve) => setTimeout(resolve, 0));
+      return new Promise((resolve) => setImmediate(resolve));
     },
   };
 }
