@@ -237,6 +237,19 @@ async function firstFailure(
   return null;
 }
 
+/** A test that fails with `--bail` leaves its folders (`tests/sandbox/harness.ts`). One with a mount below it is left alone. */
+function removeFoldersOf(pid: number): void {
+  const mounts = readFileSync("/proc/self/mounts", "utf8");
+  for (const place of ["/var/tmp", "/opt"]) {
+    for (const name of existsSync(place) ? readdirSync(place) : []) {
+      const folder = join(place, name);
+      if (!name.startsWith(`codex-live-${pid}-`)) continue;
+      if (mounts.includes(folder)) continue;
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+}
+
 function bun(): string {
   return process.execPath;
 }
@@ -262,6 +275,7 @@ function run(
     const clock = setTimeout(() => child.kill("SIGKILL"), 4 * TEST_TIMEOUT_MS);
     child.on("close", (status) => {
       clearTimeout(clock);
+      removeFoldersOf(child.pid ?? 0);
       resolve({
         status: status ?? 125,
         text: Buffer.concat(chunks).toString(),

@@ -21,7 +21,7 @@ import {
   rmSync,
 } from "node:fs";
 import { availableParallelism, constants, cpus, tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import process from "node:process";
 import { outDir, repositoryRoot, setup, toolPath } from "./setup.mjs";
 
@@ -29,7 +29,7 @@ const FILE_TIMEOUT_MS = 900_000;
 const TEST_TIMEOUT_MS = 120_000;
 
 /** Where the live tests have their folders (`tests/sandbox/harness.ts`). No test file runs as long as an hour. */
-const LIVE_FOLDERS = "/var/tmp";
+const LIVE_FOLDERS = ["/var/tmp", "/opt"];
 const LIVE_FOLDER_MAX_AGE_MS = 3_600_000;
 
 const TASKS = {
@@ -217,9 +217,12 @@ function filesBelow(folder) {
 /** Folders of test files that were killed. One with a mount below it is left alone. */
 function removeOldFolders() {
   const mounts = readFileSync("/proc/self/mounts", "utf8");
-  for (const name of readdirSync(LIVE_FOLDERS)) {
-    const folder = join(LIVE_FOLDERS, name);
-    if (!name.startsWith("codex-live-") || mounts.includes(folder)) continue;
+  const all = LIVE_FOLDERS.filter((place) => existsSync(place)).flatMap(
+    (place) => readdirSync(place).map((name) => join(place, name)),
+  );
+  for (const folder of all) {
+    if (!basename(folder).startsWith("codex-live-")) continue;
+    if (mounts.includes(folder)) continue;
     const stat = lstatSync(folder, { throwIfNoEntry: false });
     if (
       stat?.isDirectory() && stat.uid === process.getuid?.() &&

@@ -237,7 +237,7 @@ for (const [line, status, says, why] of FAKES) {
   }
   test(title, async () => {
     const subject = setup(PLAIN);
-    const folder = mkdtempSync("/opt/codex-live-");
+    const folder = mkdtempSync(`/opt/codex-live-${process.pid}-`);
     trustedFolders.push(folder);
     chmodSync(folder, 0o755);
     writeFileSync(`${folder}/rg`, `#!/bin/sh\n${line}\n`);

@@ -243,7 +243,7 @@ export function setup(variant: Variant = PLAIN): Subject {
 }
 
 function newFolder(): string {
-  const folder = mkdtempSync(`${ROOT_FOLDER}/codex-live-`);
+  const folder = mkdtempSync(`${ROOT_FOLDER}/codex-live-${process.pid}-`);
   chmodSync(folder, 0o755);
   folders.push(folder);
   return folder;

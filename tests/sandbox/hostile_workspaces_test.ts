@@ -584,7 +584,7 @@ test.skipIf(!SYSTEM)(
   "a directory that is moved away between the plan and the mounts fails the run",
   async () => {
     const { run, work, home } = setup();
-    const folder = mkdtempSync("/opt/codex-live-");
+    const folder = mkdtempSync(`/opt/codex-live-${process.pid}-`);
     try {
       chmodSync(folder, 0o755);
       mkdirSync(`${work}/s`);

@@ -50,7 +50,7 @@ const SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** A folder in which a bwrap would be trusted. */
 function trustedFolder(): string {
-  const folder = mkdtempSync("/opt/codex-live-");
+  const folder = mkdtempSync(`/opt/codex-live-${process.pid}-`);
   chmodSync(folder, 0o755);
   trustedFolders.push(folder);
   return folder;

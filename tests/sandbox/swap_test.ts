@@ -155,7 +155,7 @@ for (const [why, change] of LIES) {
       const subject = setup({ ...PLAIN, actor: "root", launcher: "system" });
       const { work, run } = subject;
       await prepare(subject);
-      const folder = mkdtempSync("/opt/codex-live-");
+      const folder = mkdtempSync(`/opt/codex-live-${process.pid}-`);
       trusted.push(folder);
       chmodSync(folder, 0o755);
       // Probes and trial runs have no workspace in their words: those are passed on as they are.
@@ -187,7 +187,7 @@ test.skipIf(!canLie)(
   async () => {
     const subject = setup({ ...PLAIN, actor: "root", launcher: "system" });
     await prepare(subject);
-    const folder = mkdtempSync("/opt/codex-live-");
+    const folder = mkdtempSync(`/opt/codex-live-${process.pid}-`);
     trusted.push(folder);
     chmodSync(folder, 0o755);
     // The child holds --sync-fd, as one does that waits for a dead monitor; nobody was told its number.
@@ -225,7 +225,7 @@ test.skipIf(!canLie)(
   async () => {
     const subject = setup({ ...PLAIN, actor: "root", launcher: "system" });
     await prepare(subject);
-    const folder = mkdtempSync("/opt/codex-live-");
+    const folder = mkdtempSync(`/opt/codex-live-${process.pid}-`);
     trusted.push(folder);
     chmodSync(folder, 0o755);
     writeFileSync(`${folder}/bwrap`, `#!/bin/sh\nexec /usr/bin/bwrap "$@"\n`);
