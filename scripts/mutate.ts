@@ -40,6 +40,14 @@ const JOBS = 2;
 
 const TEST_TIMEOUT_MS = 120_000;
 
+/** Pure tests are short; one that waits for ever has noticed. */
+const PURE_TIMEOUT_MS = 10_000;
+
+/** What a killed run may leave behind as an empty folder, in places that are everybody's. */
+const PLACEHOLDERS = ["/tmp", "/"].flatMap((folder) =>
+  [".git", ".agents", ".codex"].map((name) => join(folder, name))
+);
+
 /** What came of one step's absence. */
 interface Verdict {
   readonly defence: Defence;
@@ -117,18 +125,26 @@ async function judgeAll(
 ): Promise<Verdict[]> {
   const top = mkdtempSync("/var/tmp/codex-mutate-");
   const verdicts: Verdict[] = [];
+  const strangers = PLACEHOLDERS.filter((path) => existsSync(path));
   const queue = [...defences.entries()];
   const worker = async (slot: number): Promise<void> => {
     const tree = join(top, String(slot));
     copyTree(tree);
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       const [index, defence] = next;
-      verdicts[index] = await judge(defence, tree);
+      try {
+        verdicts[index] = await judge(defence, tree);
+      } finally {
+        clearPlaceholders(strangers);
+      }
       process.stderr.write(`${lineOf(verdicts[index])}\n`);
     }
   };
   // A live test ends what it started in its own end; a signal to us must not leave the copies.
-  const clean = (): void => rmSync(top, { recursive: true, force: true });
+  const clean = (): void => {
+    rmSync(top, { recursive: true, force: true });
+    clearPlaceholders(strangers);
+  };
   process.once("SIGINT", () => {
     clean();
     process.exit(130);
@@ -140,6 +156,16 @@ async function judgeAll(
     clean();
   }
   return verdicts;
+}
+
+/** What killed runs of a broken build leave in places that are everybody's. Held or filled ones stay, and those that were there before. */
+function clearPlaceholders(strangers: readonly string[]): void {
+  for (const path of PLACEHOLDERS) {
+    if (strangers.includes(path) || !existsSync(path)) continue;
+    const line =
+      'exec 9<"$0" && flock -n -x 9 && [ "$0" -ef /proc/self/fd/9 ] && rmdir "$0"';
+    spawnSync("sh", ["-c", line, path], { stdio: "ignore" });
+  }
 }
 
 /** Readable to the other user of the live tests. */
@@ -214,7 +240,8 @@ async function firstFailure(
     const isEscape = file.endsWith("escape_test.ts");
     const { text, status } = await run(
       [
-        ...[bun(), "test", `--timeout=${TEST_TIMEOUT_MS}`, "--bail"],
+        ...[bun(), "test", "--bail"],
+        `--timeout=${kind === "pure" ? PURE_TIMEOUT_MS : TEST_TIMEOUT_MS}`,
         ...(titles === undefined || isEscape ? [] : ["-t", titles]),
         `tests/${file}`,
       ],

@@ -1,5 +1,6 @@
 /**
- * The attempts of {@linkcode ESCAPES}: as root and as a user, with both bubblewraps, with both ways to start the command.
+ * The attempts of {@linkcode ESCAPES}: as root and as a user, with both bubblewraps, with both ways to start the command and as kept
+ * starts.
  *
  * All rows of one kind of run go through one sandbox, each in a process of its own; a test is one row in every column. The decoys
  * are looked at before and after: whatever got through without an answer of its own is seen there.
@@ -47,9 +48,37 @@ const TRIED = only === undefined
   ? ESCAPES
   : ESCAPES.filter(({ id }) => new RegExp(only).test(id));
 
+/** A variant whose start is made anew, or one that is kept (`kept_start.ts`), for which no stage can be asked. */
+type Case = Variant & { readonly isKept: boolean };
+
+/** Mutants try what they name in starts that are made anew, unless they ask for `kept`. */
+const wantsKept = only === undefined ||
+  (process.env["CODEX_TEST_COLUMNS"] ?? "").split(" ").includes("kept");
+
+const CASES: readonly Case[] = [
+  ...EVERY_VARIANT.map((variant) => ({ ...variant, isKept: false })),
+  ...EVERY_VARIANT
+    .filter(({ stage }) => wantsKept && stage === EVERY_VARIANT[0]?.stage)
+    .map((variant): Case => ({ ...variant, stage: "auto", isKept: true })),
+];
+
+/** Longer than a file must have been left alone before anything that rests on it is kept. */
+const SETTLED_MS = 3_100;
+
+/** What needs a guard needs the inner stage too; what needs that or a terminal is never kept. */
+function canMake({ stage, isKept }: Case, run: EscapeRun): boolean {
+  return isKept
+    ? run !== "stream" && run !== "terminal"
+    : run !== "stream" || stage !== "one-start";
+}
+
+function whereOf({ actor, launcher, stage, isKept }: Case): string {
+  return `${actor}, ${launcher}, ${isKept ? "kept" : stage}`;
+}
+
 /** What came of all rows in one column. */
 interface Column {
-  readonly variant: Variant;
+  readonly variant: Case;
   readonly answers: ReadonlyMap<string, string>;
   /** What each run said beside the answers, and its end. */
   readonly ends: Readonly<Record<string, string>>;
@@ -60,10 +89,10 @@ interface Column {
   readonly heard: string;
 }
 
-const columns = new Map<Variant, Promise<Column>>();
+const columns = new Map<Case, Promise<Column>>();
 
 /** The answers of a column; asked once. */
-function column(variant: Variant): Promise<Column> {
+function column(variant: Case): Promise<Column> {
   let made = columns.get(variant);
   if (made === undefined) columns.set(variant, made = attack(variant));
   return made;
@@ -84,21 +113,31 @@ extends = "p"
 network = { enabled = true }
 `;
 
-async function attack(variant: Variant): Promise<Column> {
+/** Two things are never kept: a pattern's search, and a supervisor, which what is protected in a writable place needs. */
+const KEPT_CONFIG = CONFIG
+  .replace('":workspace"', '":read-only"')
+  .replace(
+    '":workspace_roots" = { "**/*.env" = "deny" }',
+    '"{work}/x.env" = "deny"\n"{work}/open/.hidden.env" = "deny"',
+  );
+
+async function attack(variant: Case): Promise<Column> {
   const subject = setup(variant);
-  const host = await setTrap(subject);
+  const host = await setTrap(subject, variant);
   try {
+    if (variant.isKept) await keepStarts(subject);
     const before = host.look();
     const answers = new Map<string, string>();
     const ends: Record<string, string> = {};
     let heard = "";
     for (const run of RUNS) {
       if (run === "network") heard = host.heard();
-      // A stream that needs a guard needs the inner stage too.
-      if (run === "stream" && variant.stage === "one-start") continue;
-      const rows = TRIED.filter((row) => row.run === run);
+      if (!canMake(variant, run)) continue;
+      const rows = TRIED.filter((row) =>
+        row.run === run && isFor(row, variant)
+      );
       if (rows.length === 0) continue;
-      const { text, end } = await tryAll(subject, host, run, rows);
+      const { text, end } = await tryAll(variant, subject, host, run, rows);
       ends[run] = end;
       for (const line of text.split("\n")) {
         const found = /^(\S+)\t(.*?)\s*$/.exec(line);
@@ -122,6 +161,41 @@ async function attack(variant: Variant): Promise<Column> {
     rmSync(subject.dir, { recursive: true, force: true });
   }
 }
+
+/** Starts every kind of run twice and marks what is kept of it: a kept start then shows a variable that no other has. */
+async function keepStarts(subject: Subject): Promise<void> {
+  await Bun.sleep(SETTLED_MS);
+  const folder = `${subject.home}/sandbox/starts`;
+  for (const run of RUNS) {
+    if (!canMake({ ...subject.variant, isKept: true }, run)) continue;
+    for (let round = 0; round < 2; round++) {
+      await subject.run(["-P", profileOf(run), "--", "sh", "-c", "true"]);
+    }
+  }
+  for (const name of readdirSync(folder)) {
+    const kept = JSON.parse(readFileSync(`${folder}/${name}`, "latin1"));
+    kept.words.splice(-1, 0, "--setenv", "KEPT", "kept");
+    writeFileSync(
+      `${folder}/${name}`,
+      Buffer.from(JSON.stringify(kept), "latin1"),
+    );
+  }
+}
+
+function profileOf(run: EscapeRun): string {
+  return run === "read-only" ? ":read-only" : run === "network" ? "n" : "p";
+}
+
+/** What is tried by something that the attempt itself makes in the workspace, or on a placeholder. */
+const NOT_KEPT: ReadonlySet<string> = new Set([
+  "outside-by-link",
+  "env-link",
+  "codex-config",
+  "agents-chmod",
+  "agents-fill",
+  "agents-xattr",
+  "setuid-loader",
+]);
 
 /** The decoys on the host. */
 interface Trap {
@@ -157,7 +231,10 @@ print(tcp.getsockname()[1], udp.getsockname()[1], flush=True)
 sys.stdin.read()
 `;
 
-async function setTrap(subject: Subject): Promise<Trap> {
+async function setTrap(
+  subject: Subject,
+  { isKept }: Case,
+): Promise<Trap> {
   const { dir, work, home, probe, codex, uid, outside } = subject;
   const folder = `${dir}/outside`;
   const name = `decoy-${dir.slice(dir.lastIndexOf("-") + 1)}`;
@@ -182,7 +259,7 @@ async function setTrap(subject: Subject): Promise<Trap> {
   ) writeFileSync(path, "decoy");
   const fill = (text: string): string =>
     text.replaceAll("{work}", work).replaceAll("{outside}", folder);
-  writeFileSync(`${home}/config.toml`, fill(CONFIG));
+  writeFileSync(`${home}/config.toml`, fill(isKept ? KEPT_CONFIG : CONFIG));
   if (isUser) {
     await Bun
       .$`chown -R ${uid}:${uid} ${folder} ${work} ${work}-evil ${home} /dev/shm/${name}`;
@@ -313,6 +390,7 @@ function asUser(uid: number, words: readonly string[]): string[] {
 
 /** Runs all rows in one sandbox. */
 async function tryAll(
+  variant: Case,
   subject: Subject,
   { words }: Trap,
   run: EscapeRun,
@@ -321,26 +399,23 @@ async function tryAll(
   const fill = (text: string): string =>
     text.replace(/\{(\w+)\}/g, (whole, name) => words[name] ?? whole);
   const script = `${subject.dir}/${run}.sh`;
-  const lines = rows.filter((row) => isFor(row, subject.variant)).map((row) =>
+  const lines = rows.map((row) =>
     `printf '%s\t' ${row.id}; (${
       fill(lineOf(row))
     }) 2>/dev/null | tr '\n' ' '; echo`
   );
-  lines.push(`printf '%s\t' last-${run}; echo looked`);
+  const end = variant.isKept ? "${KEPT:-made anew}" : "looked";
+  lines.push(`printf '%s\t' last-${run}; echo "${end}"`);
   writeFileSync(script, lines.join("\n"));
-  const { launcher, stage } = subject.variant;
-  const flags = ["--launcher", launcher, "--stage", stage];
-  const profile = run === "read-only"
-    ? ":read-only"
-    : run === "network"
-    ? "n"
-    : "p";
+  const { launcher, stage, isKept } = variant;
+  // Another flag than the launcher's makes no kept start.
+  const flags = ["--launcher", launcher, ...(isKept ? [] : ["--stage", stage])];
   const call = [
     subject.codex,
     "sandbox",
     ...flags,
     "-P",
-    profile,
+    profileOf(run),
     "--",
     "sh",
     script,
@@ -365,9 +440,10 @@ async function tryAll(
   };
 }
 
-function isFor(row: Escape, { actor }: Variant): boolean {
+function isFor(row: Escape, { actor, isKept }: Case): boolean {
   return (row.only !== "x64" || process.arch === "x64") &&
-    (row.actor === undefined || row.actor === actor);
+    (row.actor === undefined || row.actor === actor) &&
+    !(isKept && NOT_KEPT.has(row.id));
 }
 
 function lineOf({ how }: Escape): string {
@@ -388,18 +464,20 @@ for (const row of TRIED) {
       row.answer || "nothing"
     }`,
     async () => {
-      for (const variant of EVERY_VARIANT) {
-        if (!isFor(row, variant)) continue;
-        if (row.run === "stream" && variant.stage === "one-start") continue;
+      for (const variant of CASES) {
+        if (!isFor(row, variant) || !canMake(variant, row.run ?? "workspace")) {
+          continue;
+        }
         const { answers } = await column(variant);
         const answer = answers.get(row.id) ?? "";
         const uid = variant.actor === "root"
           ? "0"
           : String(process.getuid?.() || 65_534);
         const expected = row.answer.replaceAll("{uid}", uid).split("|");
-        const where = `${variant.actor}, ${variant.launcher}, ${variant.stage}`;
+        const where = whereOf(variant);
+        const also = variant.isKept ? ["EROFS"] : [];
         expect(`${where}: ${answer}`).toBeOneOf(
-          expected.map((one) => `${where}: ${one}`),
+          [...expected, ...also].map((one) => `${where}: ${one}`),
         );
       }
     },
@@ -407,13 +485,13 @@ for (const row of TRIED) {
   );
 }
 
-for (const variant of EVERY_VARIANT) {
-  const where = `${variant.actor}, ${variant.launcher}, ${variant.stage}`;
+for (const variant of CASES) {
+  const where = whereOf(variant);
   test(`every run of attempts went to its end [${where}]`, async () => {
     const { answers, ends } = await column(variant);
     const runs = Object.keys(ends);
     expect(runs.map((run) => answers.get(`last-${run}`) ?? run)).toEqual(
-      runs.map(() => "looked"),
+      runs.map(() => variant.isKept ? "kept" : "looked"),
     );
     expect(ends).toEqual(Object.fromEntries(runs.map((run) => [run, "0 "])));
   });
