@@ -156,31 +156,26 @@ function explainPaths(
   caller: Caller,
 ): Result<CommandOutput, Failure> {
   const { config, profile, cd, operation, format } = options;
-  const loaded = loadFor(config, profile, cd, caller);
-  if (!loaded.ok) return loaded;
-  const run = selectRun(
-    loaded.value,
-    requestOf(config, profile),
-    CONFIG_HOST.realPath,
-  );
-  if (!run.ok) return fail({ kind: "config", error: run.error });
+  const chosen = chosenRun(config, profile, cd, caller);
+  if (!chosen.ok) return chosen;
+  const { loaded, run } = chosen.value;
   const paths: AbsPath[] = [];
   for (const typed of options.paths) {
-    const path = resolvePath(run.value.policy.cwd, typed);
+    const path = resolvePath(run.policy.cwd, typed);
     if (path !== null) paths.push(path);
   }
-  const facts = factsFor(run.value, loaded.value, caller, paths);
+  const facts = factsFor(run, loaded, caller, paths);
   if (!facts.ok) return facts;
-  const { policy } = run.value;
+  const { policy } = run;
   const output = policyWhy({
     policy,
     facts: facts.value,
     operation,
     paths,
     format,
-    locate: locator(loaded.value),
+    locate: locator(loaded),
   });
-  const refusal = refusalOf(run.value);
+  const refusal = refusalOf(run);
   return ok(refusal === null ? output : withRefusal(output, refusal));
 }
 
@@ -189,15 +184,10 @@ function explainHosts(
   caller: Caller,
 ): Result<CommandOutput, Failure> {
   const { config, profile, cd, format } = options;
-  const loaded = loadFor(config, profile, cd, caller);
-  if (!loaded.ok) return loaded;
-  const run = selectRun(
-    loaded.value,
-    requestOf(config, profile),
-    CONFIG_HOST.realPath,
-  );
-  if (!run.ok) return fail({ kind: "config", error: run.error });
-  const { policy, network, name } = run.value;
+  const chosen = chosenRun(config, profile, cd, caller);
+  if (!chosen.ok) return chosen;
+  const { loaded, run } = chosen.value;
+  const { policy, network, name } = run;
   const output = policyConnect({
     profile: name,
     network: policy.network,
@@ -206,10 +196,29 @@ function explainHosts(
     targets: options.targets.map(toText),
     own: createInterfaceReader()(),
     format,
-    locate: locator(loaded.value),
+    locate: locator(loaded),
   });
-  const refusal = refusalOf(run.value);
+  const refusal = refusalOf(run);
   return ok(refusal === null ? output : withRefusal(output, refusal));
+}
+
+/** The run that a question is about. */
+function chosenRun(
+  config: SessionConfig,
+  profile: string | null,
+  cd: ByteString | null,
+  caller: Caller,
+): Result<
+  { readonly loaded: LoadedConfig; readonly run: RunConfig },
+  Failure
+> {
+  const loaded = loadFor(config, profile, cd, caller);
+  if (!loaded.ok) return loaded;
+  const asked = requestOf(config, profile);
+  const run = selectRun(loaded.value, asked, CONFIG_HOST.realPath);
+  return run.ok
+    ? ok({ loaded: loaded.value, run: run.value })
+    : fail({ kind: "config", error: run.error });
 }
 
 function withRefusal(output: CommandOutput, refusal: string): CommandOutput {

@@ -12,12 +12,16 @@ import * as abi from "../sys/abi.ts";
 import {
   close,
   fstat,
+  getpid,
   mkdirAt,
   O_DIRECTORY,
   O_NOFOLLOW,
   open,
   openAt,
+  renameAt,
   type SysError,
+  unlinkAt,
+  writeAll,
 } from "../sys/calls.ts";
 
 /** Name of the state folder in `$CODEX_HOME`. */
@@ -96,4 +100,24 @@ function openHome(
   close(above.value);
   if (!made.ok && made.error.errno !== abi.EEXIST) return made;
   return open(codexHome as ByteString, flags);
+}
+
+/** Gives an open folder of ours a file: written beside first, then renamed, so that a reader meets a whole one or none. */
+export function replaceFile(
+  folder: number,
+  name: string,
+  text: string,
+): void {
+  const beside = `${name}.${getpid()}`;
+  const fd = openAt(
+    folder,
+    beside,
+    abi.O_WRONLY | abi.O_CREAT | abi.O_EXCL | O_NOFOLLOW,
+    0o600,
+  );
+  if (!fd.ok) return;
+  const written = writeAll(fd.value, Buffer.from(text, "latin1"));
+  close(fd.value);
+  const renamed = written.ok && renameAt(folder, beside, name).ok;
+  if (!renamed) unlinkAt(folder, beside, 0);
 }

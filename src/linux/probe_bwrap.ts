@@ -7,22 +7,18 @@
  * @module
  */
 import type { ByteString } from "../bytes.ts";
-import { openStateFolder } from "../host/state_folder.ts";
+import { openStateFolder, replaceFile } from "../host/state_folder.ts";
 import type { AbsPath } from "../policy/path.ts";
 import { ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";
 import {
   close,
-  getpid,
   O_NOFOLLOW,
   openAt,
   readAll,
   readFile,
-  renameAt,
   stat,
   type SysError,
-  unlinkAt,
-  writeAll,
 } from "../sys/calls.ts";
 import type { Identity } from "../sys/identity.ts";
 import { unobserved } from "../sys/observed.ts";
@@ -232,19 +228,7 @@ function writeCache(
     other.startsWith(boot)
   ).slice(-31);
   const text = JSON.stringify({ ...Object.fromEntries(kept), [key]: ability });
-  const beside = `${CACHE_NAME}.${getpid()}`;
-  const fd = openAt(
-    folder.value,
-    beside,
-    abi.O_WRONLY | abi.O_CREAT | abi.O_EXCL | O_NOFOLLOW,
-    0o600,
-  );
-  if (fd.ok) {
-    const written = writeAll(fd.value, Buffer.from(text, "latin1"));
-    close(fd.value);
-    const renamed = written.ok && renameAt(folder.value, beside, CACHE_NAME).ok;
-    if (!renamed) unlinkAt(folder.value, beside, 0);
-  }
+  replaceFile(folder.value, CACHE_NAME, text);
   close(folder.value);
 }
 

@@ -10,23 +10,13 @@
  */
 import type { EnvironmentPolicy } from "../config/config.ts";
 import type { Confinement } from "../config/environment.ts";
-import { openStateFolder } from "../host/state_folder.ts";
+import { openStateFolder, replaceFile } from "../host/state_folder.ts";
 import type { KeptDescriptor, KeptPlace, KeptStart } from "./kept_start.ts";
 import { bwrapArguments, takesDescriptor } from "../linux/bwrap_argv.ts";
 import type { Launch } from "../linux/launcher.ts";
 import type { MountOp } from "../linux/mounts.ts";
 import type { AbsPath } from "../policy/path.ts";
-import * as abi from "../sys/abi.ts";
-import {
-  close,
-  getpid,
-  lstat,
-  O_NOFOLLOW,
-  openAt,
-  renameAt,
-  unlinkAt,
-  writeAll,
-} from "../sys/calls.ts";
+import { close, lstat } from "../sys/calls.ts";
 import type { Observation } from "../sys/observed.ts";
 import type { ByteString } from "../bytes.ts";
 
@@ -167,23 +157,10 @@ function isSettled([, , answer]: Observation, nowSeconds: number): boolean {
   return ctime === undefined || Number(ctime) < nowSeconds - SETTLED_SECONDS;
 }
 
-/** Beside first, then renamed: a reader meets a whole file or none. */
 function write(start: StartToKeep, text: string): void {
   const { codexHome, euid, place: { name } } = start;
   const folder = openStateFolder(codexHome, ["starts"], { create: true, euid });
   if (!folder.ok) return;
-  const beside = `${name}.${getpid()}`;
-  const fd = openAt(
-    folder.value,
-    beside,
-    abi.O_WRONLY | abi.O_CREAT | abi.O_EXCL | O_NOFOLLOW,
-    0o600,
-  );
-  if (fd.ok) {
-    const written = writeAll(fd.value, Buffer.from(text, "latin1"));
-    close(fd.value);
-    const renamed = written.ok && renameAt(folder.value, beside, name).ok;
-    if (!renamed) unlinkAt(folder.value, beside, 0);
-  }
+  replaceFile(folder.value, name, text);
   close(folder.value);
 }
