@@ -33,7 +33,7 @@ import {
   readFile,
   unlinkAt,
 } from "../sys/calls.ts";
-import { reclaimPlaceholders } from "./placeholders.ts";
+import { reclaimPlaceholders } from "./reclaim.ts";
 import {
   judgeMarkers,
   possibleTargets,

@@ -33,9 +33,9 @@ import {
   type HeldPlaceholder,
   makePlaceholders,
   type PlaceholderError,
-  reclaimPlaceholders,
   releasePlaceholders,
 } from "./placeholders.ts";
+import { reclaimPlaceholders } from "./reclaim.ts";
 import type { StateHome } from "../host/state_folder.ts";
 import {
   feed,

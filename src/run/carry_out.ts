@@ -18,7 +18,7 @@ import {
   type LaunchError,
   restoreState,
 } from "../linux/launcher.ts";
-import { reclaimIfAny } from "../linux/placeholders.ts";
+import { reclaimIfAny } from "../linux/reclaim.ts";
 import type { SignalPipe } from "../linux/run.ts";
 import type { RunEnd } from "../linux/run_events.ts";
 import { catchRunSignals, endLike, superviseRun } from "../linux/supervisor.ts";

@@ -521,14 +521,14 @@ const LIFE_STEPS: readonly Defence[] = [
   ),
   live(
     "a record without its name is removed when its writer is dead",
-    PLACES,
+    "src/linux/reclaim.ts",
     `        if (!dryRun) dropDraft(records.value, record);`,
     ``,
     ["sandbox/placeholder_test.ts", "never gave its name"],
   ),
   live(
     "a leftover is removed only if it is the recorded inode",
-    PLACES,
+    "src/linux/placeholder_records.ts",
     `    return stat.inode === text.inode && stat.device === text.device &&
       (text.isMarked !== true || isMarked(fd));`,
     `    return true;`,
@@ -550,7 +550,7 @@ const LIFE_STEPS: readonly Defence[] = [
   ),
   live(
     "a leftover that somebody holds is not removed",
-    PLACES,
+    "src/linux/reclaim.ts",
     `    if (flock(fd.value, abi.LOCK_EX | abi.LOCK_NB).ok) {`,
     `    if (true) {`,
     [LIFE, "does not open up one that goes on"],
