@@ -199,6 +199,24 @@ test("imports run downhill only", () => {
   expect(breaches).toEqual([]);
 });
 
+test("no file imports itself by way of others, but for what is loaded on demand", () => {
+  const known = new Map(FILES.map((file) => [file.path, file]));
+  const done = new Set<string>();
+  const circleFrom = (path: string, way: readonly string[]): string | null => {
+    if (way.includes(path)) return [...way, path].join(" -> ");
+    const file = known.get(path);
+    if (done.has(path) || file === undefined) return null;
+    for (const target of importedAtOnce(file)) {
+      const circle = circleFrom(target, [...way, path]);
+      if (circle !== null) return circle;
+    }
+    done.add(path);
+    return null;
+  };
+  expect(FILES.map(({ path }) => circleFrom(path, [])).filter(Boolean))
+    .toEqual([]);
+});
+
 test("a pure file imports no effect file and no module of the host", () => {
   const breaches = pureFiles().flatMap((file) => [
     ...valueImports(file).filter((target) => EFFECT_FILES.has(target))
@@ -305,6 +323,13 @@ function valueImports(file: SourceFile): string[] {
     (statement) => isTypeOnly(statement) ? "" : statement,
   );
   return ourImports({ ...file, imports: importNames(values) });
+}
+
+/** Types included, `require()` and `import()` not. */
+function importedAtOnce(file: SourceFile): string[] {
+  const lazy = /\b(?:import|require)\(\s*"[^"]+",?\s*\)/g;
+  const text = withoutComments(file.text).replace(lazy, "");
+  return ourImports({ ...file, imports: importNames(text) });
 }
 
 function isTypeOnly(statement: string): boolean {
