@@ -145,7 +145,8 @@ function readBypass(list: string): Bypass[] {
 
 function readProxy(value: string): UpstreamProxy | null {
   const form = /^(?:http:\/\/)?(?:([^/?#]*)@)?([^/?#@]+)\/?$/i.exec(value);
-  if (form === null || /^[a-z0-9+.-]+:\/\//i.test(form[2] ?? "")) return null;
+  // No slash, so no other scheme either.
+  if (form === null) return null;
   const endpoint = parseEndpoint(form[2] ?? "", 80);
   if (!endpoint.ok) return null;
   return {

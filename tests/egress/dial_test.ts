@@ -145,6 +145,87 @@ test("the loser of a race is closed", async () => {
   expect(closed.length).toBe(1);
 });
 
+test("SOCKS is dialled as it is, whatever proxy the caller has", async () => {
+  await using origin = await startHttpOrigin("");
+  await using upstream = await startHttpOrigin("");
+  const dialer = createDialer({
+    policy: policyOf({ "127.0.0.1": "allow" }),
+    upstream: readUpstream(
+      [fromText(`ALL_PROXY=http://127.0.0.1:${upstream.port}`)],
+    ),
+    resolve: () => Promise.resolve(fail("ENOTFOUND")),
+    connectFd,
+    closeFd: close,
+    ownAddresses: () => [],
+    dialMs: 1_000,
+  });
+  const goal = target(`127.0.0.1:${origin.port}`);
+  expect(dialer.upstreamOf(goal)).not.toBeNull();
+  expect(dialer.upstreamOf({ ...goal, protocol: "socks5" })).toBeNull();
+});
+
+test("a proxy further up that has a metadata service's address is not dialled", async () => {
+  const dialled: string[] = [];
+  const dialer = createDialer({
+    policy: policyOf({ "a.test": "allow" }),
+    upstream: readUpstream([fromText("HTTPS_PROXY=http://169.254.169.254:80")]),
+    resolve: () => Promise.resolve(fail("ENOTFOUND")),
+    connectFd: (address) => {
+      dialled.push(formatAddress(address as Address));
+      return Promise.resolve(fail("ECONNREFUSED"));
+    },
+    closeFd: close,
+    ownAddresses: () => [],
+    dialMs: 1_000,
+  });
+  expect(await dialer.dial(target("a.test"))).toMatchObject({
+    error: { errno: "EACCES" },
+  });
+  expect(dialled).toEqual([]);
+});
+
+test("a name with very many addresses is tried at a few, each within what is left of the time", async () => {
+  const limits: number[] = [];
+  const dialer = createDialer({
+    policy: policyOf({ "a.test": "allow" }),
+    upstream: NO_UPSTREAM,
+    resolve: () =>
+      Promise.resolve(
+        ok(Array.from({ length: 99 }, (_, i) => ip(`8.8.8.${i}`))),
+      ),
+    connectFd: (_address, _port, timeoutMs) => {
+      limits.push(timeoutMs);
+      return Promise.resolve(fail("ECONNREFUSED"));
+    },
+    closeFd: close,
+    ownAddresses: () => [],
+    dialMs: 1_000,
+  });
+  expect((await dialer.dial(target("a.test"))).ok).toBe(false);
+  expect(limits.length).toBe(16);
+  expect(Math.max(...limits)).toBeLessThanOrEqual(1_000);
+});
+
+test("a name is asked once for each dial, so that what was judged is what is dialled", async () => {
+  let asked = 0;
+  const dialled: string[] = [];
+  const dialer = createDialer({
+    policy: policyOf({ "a.test": "allow" }),
+    upstream: NO_UPSTREAM,
+    resolve: () =>
+      Promise.resolve(ok([ip(asked++ === 0 ? "8.8.8.8" : "127.0.0.1")])),
+    connectFd: (address) => {
+      dialled.push(formatAddress(address as Address));
+      return Promise.resolve(fail("ECONNREFUSED"));
+    },
+    closeFd: close,
+    ownAddresses: () => [],
+    dialMs: 1_000,
+  });
+  await dialer.dial(target("a.test"));
+  expect([asked, dialled]).toEqual([1, ["8.8.8.8"]]);
+});
+
 test("localhost is the loopback without asking anybody", async () => {
   const dialled: string[] = [];
   await dialerOf({ localhost: ["10.0.0.1"] }, {}, dialled).dial(

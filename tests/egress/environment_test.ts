@@ -121,6 +121,7 @@ test("inherited proxy values are overwritten, other values of the caller are kep
     "CODEX_NETWORK_PROXY_ATTRIBUTION=tok",
     "CODEX_SANDBOX_NETWORK_DISABLED=1",
     "CLOUDSDK_PROXY_USERNAME=u",
+    "CARGO_HTTP_PROXY=http://u:secret@corp:3128",
     "JAVA_TOOL_OPTIONS=-Xmx1g -Dhttps.proxyHost=corp -DsocksProxyHost=corp",
     "GIT_SSH_COMMAND=ssh -i key",
     "X=1",
@@ -133,6 +134,7 @@ test("inherited proxy values are overwritten, other values of the caller are kep
       "CODEX_NETWORK_PROXY_ATTRIBUTION",
       "CODEX_SANDBOX_NETWORK_DISABLED",
       "CLOUDSDK_PROXY_USERNAME",
+      "CARGO_HTTP_PROXY",
     ]
   ) {
     expect(map.has(gone)).toBe(false);

@@ -491,6 +491,11 @@ test("fact 37: an unlisted name is not_allowed without a lookup, as in 0.169", a
     lines("GET http://example.com/ HTTP/1.1", "Connection: close"),
   );
   expect(answer).toContain('"reason":"not_allowed"');
+  await ask(proxy.http, lines("CONNECT example.com:443 HTTP/1.1"));
+  await ask(
+    proxy.socks,
+    "\x05\x01\0\x05\x01\0\x03\x0bexample.com\x01\xbb",
+  );
   expect(lookups).toBe(0);
 });
 

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import {
+  linkSync,
   mkdtempSync,
   readFileSync,
   rmSync,
@@ -87,6 +88,12 @@ test("equal refusals are one line with a count, allowed requests none", () => {
   ]);
 });
 
+test("a host in a report is printable ASCII, whoever made it up", () => {
+  const report = createBlockedReport(null);
+  report.add({ ...DENIED, host: "a\x1b[2Jb" });
+  expect(report.lines()[0]).toContain("a\\u{1b}[2Jb");
+});
+
 test("a report is bounded", () => {
   const report = createBlockedReport(null);
   for (let i = 0; i < MAX_REPORT_LINES + 7; i++) {
@@ -132,6 +139,9 @@ test("the log is appended to, private, and never a link or a directory", () => {
     });
     symlinkSync(dir, join(dir, "folder"));
     expect(openNetworkLog(abs(join(dir, "folder/log"))).ok).toBe(false);
+    linkSync(file, join(dir, "other"));
+    expect(openNetworkLog(abs(file)).ok).toBe(false);
+    expect(openNetworkLog(abs("/dev/null")).ok).toBe(false);
     expect(openNetworkLog(abs(dir))).toEqual({
       ok: false,
       error: "EISDIR: is a directory",

@@ -164,6 +164,12 @@ test("the environment is rewritten in place, and a missing key fails", () => {
     ok: false,
     error: "missing proxy env key HTTP_PROXY",
   });
+  // Of duplicates too: which one a program reads is its own choice.
+  const twice = [...environment, "HTTP_PROXY=http://corp:3128"];
+  expect(rewriteEnvironment(twice, [route], () => 7)).toEqual({
+    ok: false,
+    error: "proxy env key HTTP_PROXY holds no routable URL",
+  });
 });
 
 test("0.169's managed network is read strictly, and confines the endpoints", () => {

@@ -4,6 +4,556 @@
  *
  * @module
  */
-import type { Defence } from "./defence.ts";
+import { type Defence, live, type Notice, pure } from "./defence.ts";
 
-export const PROXY_RUN: readonly Defence[] = [];
+const DIAL = "src/egress/dial.ts";
+const DNS = "src/egress/dns.ts";
+const UPSTREAM = "src/egress/upstream.ts";
+const SESSION = "src/egress/http_session.ts";
+const FORWARD = "src/egress/http_forward.ts";
+const TUNNELS = "src/egress/http_tunnel.ts";
+const SOCKS_SESSION = "src/egress/socks_session.ts";
+const EXCHANGE = "src/egress/exchange.ts";
+const TUNNEL = "src/egress/tunnel.ts";
+const PROXY = "src/egress/proxy.ts";
+const RELAY = "src/egress/relay.ts";
+const LOG = "src/egress/network_log.ts";
+const REPORT = "src/egress/report.ts";
+const ENVIRONMENT = "src/egress/environment.ts";
+const ROUTES = "src/egress/routes.ts";
+
+const DIALS: Notice = ["egress/dial_test.ts"];
+const FACTS: Notice = ["egress/facts_test.ts"];
+const PROXIED: Notice = ["egress/proxy_test.ts"];
+const LASTS: Notice = ["egress/endurance_test.ts"];
+const RELAYED: Notice = ["egress/relay_test.ts"];
+const REPORTED: Notice = ["egress/report_test.ts"];
+const VARIABLES: Notice = ["egress/environment_test.ts"];
+const ROUTED: Notice = ["egress/routes_test.ts"];
+const NETWORK = "sandbox/network_test.ts";
+const CALLERS_PROXY = "sandbox/callers_proxy_test.ts";
+
+const DIAL_STEPS: readonly Defence[] = [
+  ...[
+    [
+      "CONNECT",
+      TUNNELS,
+      `  const target: Target = { ...endpoint, protocol: "connect" };\n`,
+    ],
+    [
+      "a forwarded request",
+      FORWARD,
+      `  const own = context.dialer.ownAddresses();\n`,
+    ],
+    [
+      "SOCKS",
+      SOCKS_SESSION,
+      `    const target: Target = { ...endpoint, protocol: "socks5" };\n`,
+    ],
+  ].map(([what = "", file = "", text = ""]) =>
+    pure(
+      `for ${what} no name is resolved before the list was asked`,
+      file,
+      text,
+      `${text}  void context.dialer.dial(target);\n`,
+      FACTS,
+      PROXIED,
+    )
+  ),
+  ...[
+    [
+      "CONNECT",
+      TUNNELS,
+      `  if (decision.verdict === "deny") {
+    reportDenied(context, tally, decision);
+    return sayGoodbye`,
+    ],
+    [
+      "a forwarded request",
+      FORWARD,
+      `  if (decision.verdict === "deny") {
+    reportDenied(context, tally, decision);
+    return answer(`,
+    ],
+    [
+      "SOCKS",
+      SOCKS_SESSION,
+      `    if (decision.verdict === "deny") {
+      reportDenied(context, tally, decision);
+      return refuse`,
+    ],
+  ].map(([what = "", file = "", text = ""]) =>
+    pure(
+      `for ${what} a refusal is one`,
+      file,
+      text,
+      text.replace(`decision.verdict === "deny"`, "false"),
+      FACTS,
+      PROXIED,
+    )
+  ),
+  pure(
+    "the addresses of a name are judged before they are dialled",
+    DIAL,
+    `    if (denial !== null) return fail({ kind: "denied", denial });\n`,
+    ``,
+    DIALS,
+  ),
+  pure(
+    "the address that was judged is dialled, not the name anew",
+    DIAL,
+    `const won = await race(parts, interleaved(found.value), goal.port);`,
+    `const anew = await addressesOf(parts, goal);
+  const won = await race(parts, interleaved(anew.ok ? anew.value : []), goal.port);`,
+    DIALS,
+  ),
+  pure(
+    "localhost is never resolved",
+    DIAL,
+    `  if (host.name === "localhost") return Promise.resolve(ok(LOCALHOST));\n`,
+    ``,
+    DIALS,
+    FACTS,
+  ),
+  pure(
+    "addresses are tried within one time limit",
+    DIAL,
+    `const left = Math.max(1, deadline - performance.now());`,
+    `const left = 1e9;`,
+    DIALS,
+  ),
+  pure(
+    "not more than a few addresses of a name are tried",
+    DIAL,
+    `  return order.slice(0, MAX_ADDRESSES);`,
+    `  return order;`,
+    DIALS,
+  ),
+  pure(
+    "a connection that came second is closed",
+    DIAL,
+    `        if (result.ok) parts.closeFd(result.value);\n`,
+    ``,
+    DIALS,
+  ),
+  pure(
+    "an unreadable address spoils an answer",
+    DNS,
+    `    if (parsed === null) return fail("EBADRESP");`,
+    `    if (parsed === null) continue;`,
+    DIALS,
+  ),
+  pure(
+    "a question to a name server has a time limit",
+    DNS,
+    `    timer = setTimeout(() => resolve(fail("ETIMEDOUT")), limitMs);`,
+    `    timer = setTimeout(() => resolve(fail("ETIMEDOUT")), 1e9);`,
+    DIALS,
+  ),
+  pure(
+    "only so many questions are asked at once",
+    DNS,
+    `    if (inFlight >= limits.dnsInFlight) {`,
+    `    if (false) {`,
+    DIALS,
+  ),
+];
+
+const UPSTREAM_STEPS: readonly Defence[] = [
+  pure(
+    "a profile may do without a proxy further up",
+    DIAL,
+    `  if (!parts.policy.allowUpstreamProxy || target`,
+    `  if (target`,
+    DIALS,
+    FACTS,
+  ),
+  pure(
+    "SOCKS goes through no proxy further up",
+    DIAL,
+    ` || target.protocol === "socks5") {`,
+    `) {`,
+    DIALS,
+    FACTS,
+  ),
+  pure(
+    "a proxy further up is no metadata service",
+    DIAL,
+    `  } else if (found.value.some(isMetadataAddress)) {`,
+    `  } else if (false) {`,
+    DIALS,
+  ),
+  pure(
+    "NO_PROXY counts",
+    UPSTREAM,
+    `  return settings.bypass.some((entry) => bypasses(entry, endpoint))`,
+    `  return false`,
+    DIALS,
+  ),
+  pure(
+    "a name in NO_PROXY begins at a dot",
+    UPSTREAM,
+    "name.endsWith(`.${entry.name}`)",
+    "name.endsWith(entry.name)",
+    DIALS,
+  ),
+
+  pure(
+    "a warning about a variable does not tell its value",
+    UPSTREAM,
+    "`${spelled} is not used:",
+    "`${spelled}=${value} is not used:",
+    DIALS,
+  ),
+  pure(
+    "https behind a proxy further up is refused, not sent in the clear",
+    FORWARD,
+    `    request.scheme === "https" && context.dialer.upstreamOf(target) !== null
+  ) {`,
+    `    false
+  ) {`,
+    ["egress/https_target_test.ts"],
+    DIALS,
+  ),
+];
+
+const TIME_STEPS: readonly Defence[] = [
+  pure(
+    "a head has a time limit",
+    SESSION,
+    `      expiresAt: performance.now() + context.limits.headMs,
+      onExpire: () => onExpire(session),`,
+    `      expiresAt: Infinity,
+      onExpire: () => onExpire(session),`,
+    LASTS,
+  ),
+  pure(
+    "a SOCKS request has a time limit",
+    SOCKS_SESSION,
+    `    expiresAt: performance.now() + context.limits.headMs,
+    onExpire`,
+    `    expiresAt: Infinity,
+    onExpire`,
+    LASTS,
+  ),
+
+  pure(
+    "an origin's answer has a time limit",
+    EXCHANGE,
+    `    expiresAt: lastByteAt + context.limits.responseMs,`,
+    `    expiresAt: Infinity,`,
+    LASTS,
+  ),
+  pure(
+    "an idle tunnel has a time limit",
+    TUNNEL,
+    `    expiresAt: lastByteAt + tunnelIdleMs,`,
+    `    expiresAt: Infinity,`,
+    LASTS,
+  ),
+  pure(
+    "half a hello has a time limit",
+    TUNNEL,
+    `        hello = whole;
+        timed.expiresAt = helloAt + headMs;`,
+    `        hello = whole;
+        timed.expiresAt = Infinity;`,
+    ["egress/tls_hello_test.ts"],
+  ),
+];
+
+const ROOM_STEPS: readonly Defence[] = [
+  pure(
+    "clients beyond the limit wait",
+    PROXY,
+    `    if (served.size < limits.connections) return begin(link, serve);`,
+    `    return begin(link, serve);`,
+    LASTS,
+  ),
+  pure(
+    "clients beyond those that wait are left in the kernel's queue",
+    PROXY,
+    `    if (waiting.length < MAX_WAITING) return;`,
+    `    return;`,
+    PROXIED,
+  ),
+  pure(
+    "a closed proxy resets what it serves",
+    PROXY,
+    `      for (const link of [...served]) abort(link);\n`,
+    ``,
+    LASTS,
+  ),
+
+  pure(
+    "an origin is held back by a reader that stops",
+    EXCHANGE,
+    `      if (!isOver && !release(client)) pause(upstream);`,
+    `      if (!isOver) release(client);`,
+    LASTS,
+  ),
+
+  pure(
+    "clients of a caller's proxy beyond the limit wait",
+    RELAY,
+    `      for (const listener of listeners) listener.pause();`,
+    ``,
+    RELAYED,
+  ),
+  pure(
+    "an attribution frame goes before a client's bytes",
+    RELAY,
+    `  if (parts.preface !== null) send(upstream, parts.preface);\n`,
+    ``,
+    RELAYED,
+  ),
+];
+
+const TOLD_STEPS: readonly Defence[] = [
+  {
+    ...pure(
+      "a log is never opened through a link",
+      LOG,
+      ` | O_NOFOLLOW | `,
+      ` | `,
+      REPORTED,
+    ),
+    also: { text: `    abi.RESOLVE_NO_SYMLINKS,`, instead: `    0,` },
+  },
+  pure("a log is private", LOG, `    0o600,`, `    0o644,`, REPORTED),
+  pure(
+    "a log has no other name",
+    LOG,
+    `    : found.nlink > 1`,
+    `    : false`,
+    REPORTED,
+  ),
+  pure(
+    "a log is a regular file",
+    LOG,
+    `  const why = !found.isFile()`,
+    `  const why = false`,
+    REPORTED,
+  ),
+
+  pure(
+    "a report is bounded",
+    REPORT,
+    `      else if (refusals.size < MAX_REPORT_LINES) {`,
+    `      else if (true) {`,
+    REPORTED,
+  ),
+  pure(
+    "a host in a report is printable ASCII",
+    REPORT,
+    `  const host = escaped(event.host);`,
+    `  const host = event.host;`,
+    REPORTED,
+  ),
+  pure(
+    "a method in a report is printable ASCII",
+    REPORT,
+    `escaped(event.method ?? "the method")`,
+    `(event.method ?? "the method")`,
+    REPORTED,
+  ),
+  pure(
+    "a line of the log is ASCII",
+    REPORT,
+    '    (char) => `\\\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,',
+    "    (char) => char,",
+    REPORTED,
+  ),
+];
+
+const ENVIRONMENT_STEPS: readonly Defence[] = [
+  pure(
+    "proxy variables of the caller are overwritten",
+    ENVIRONMENT,
+    `    !names.has(nameOf(entry)) && !isStaleProxy`,
+    `    !isStaleProxy`,
+    VARIABLES,
+  ),
+  pure(
+    "stale proxy variables and tokens of the caller go",
+    ENVIRONMENT,
+    ` && !isStaleProxy(nameOf(entry))`,
+    ``,
+    VARIABLES,
+  ),
+  pure(
+    "an attribution token is not the command's",
+    ENVIRONMENT,
+    `  return name === "CODEX_NETWORK_PROXY_ATTRIBUTION" ||
+    name`,
+    `  return name`,
+    VARIABLES,
+  ),
+  pure(
+    "the password of a proxy leaves a proxied environment",
+    ENVIRONMENT,
+    `const kept = withoutProxySecrets(environment).filter`,
+    `const kept = environment.filter`,
+    VARIABLES,
+  ),
+  pure(
+    "a proxy variable with a password goes",
+    ENVIRONMENT,
+    `    return !(/proxy/i.test(nameOf(entry)) && hasUserInfo(value)) &&
+      !`,
+    `    return !`,
+    VARIABLES,
+  ),
+  pure(
+    "a SOCKS URL with a password goes, whatever its name",
+    ENVIRONMENT,
+    String.raw`      !/^\s*socks[0-9a-z]*:\/\/[^/?#]*@/i.test(value);`,
+    `      true;`,
+    VARIABLES,
+  ),
+  pure(
+    "a JVM's old proxy options go",
+    ENVIRONMENT,
+    String
+      .raw`      word !== "" && !/^-D(?:https?\.|socks)(?:proxy|nonProxy)/i.test(word)`,
+    `      word !== ""`,
+    VARIABLES,
+  ),
+  pure(
+    "proxy-connect leads to the loopback only",
+    ENVIRONMENT,
+    String.raw`/^(http|socks5h):\/\/(127\.0\.0\.1:[0-9]+)\/?$/`,
+    String.raw`/^(http|socks5h):\/\/(\S+:[0-9]+)\/?$/`,
+    VARIABLES,
+  ),
+];
+
+const ROUTE_STEPS: readonly Defence[] = [
+  pure(
+    "a caller's proxy is on the loopback",
+    ROUTES,
+    String.raw`(localhost|127\.0\.0\.1|\[::1\])`,
+    String.raw`([^:/]+)`,
+    ROUTED,
+  ),
+  pure(
+    "without a proxy variable nothing runs",
+    ROUTES,
+    `  if (!hasVariable) {`,
+    `  if (false) {`,
+    ROUTED,
+  ),
+  pure(
+    "without a usable proxy nothing runs",
+    ROUTES,
+    `  if (!routes.some(({ name }) => !NOT_SUFFICIENT.has(name.toUpperCase()))) {`,
+    `  if (false) {`,
+    ROUTED,
+  ),
+  pure(
+    "a variable that could not be rewritten stops the run",
+    ROUTES,
+    "        return fail(`proxy env key ${route.envKey} holds no routable URL`);",
+    "        continue;",
+    ROUTED,
+  ),
+  pure(
+    "a variable that is missing stops the run",
+    ROUTES,
+    "    if (!isThere) return fail(`missing proxy env key ${route.envKey}`);\n",
+    "",
+    ROUTED,
+  ),
+  pure(
+    "an empty specification stops the run",
+    ROUTES,
+    `  if (list.length === 0) return fail("proxy routing spec contained no routes");\n`,
+    ``,
+    ROUTED,
+  ),
+  pure(
+    "a route has no unknown key",
+    ROUTES,
+    `    if (!isRecord(item) || Object.keys(item).length !== 2) {`,
+    `    if (!isRecord(item)) {`,
+    ROUTED,
+  ),
+  pure(
+    "a variable has one route",
+    ROUTES,
+    `    if (entries.some((entry) => entry.envKey === envKey)) {`,
+    `    if (false) {`,
+    ROUTED,
+  ),
+  pure(
+    "a route's socket is an absolute path without NUL",
+    ROUTES,
+    `        !path.startsWith("/") || path.includes("\\0") ||`,
+    ``,
+    ROUTED,
+  ),
+  pure(
+    "no standard stream is a control channel",
+    ROUTES,
+    `      if (fd < 3) {`,
+    `      if (false) {`,
+    ROUTED,
+  ),
+  pure(
+    "endpoints are among the managed ports",
+    ROUTES,
+    `      managed.loopbackPorts.includes(port)`,
+    `      true`,
+    ROUTED,
+  ),
+  pure(
+    "a managed network has no unknown key",
+    ROUTES,
+    `  const unknown = Object.keys(json).find((key) => !known.includes(key));`,
+    `  const unknown = [].find((key) => !known.includes(key));`,
+    ROUTED,
+  ),
+  pure(
+    "an attribution token has 1 to 128 bytes",
+    ROUTES,
+    `  if (token.length < 1 || token.length > 128) return null;\n`,
+    ``,
+    ROUTED,
+  ),
+];
+
+const RUN_STEPS: readonly Defence[] = [
+  live(
+    "a log that the sandbox could write is refused",
+    "src/run/draft.ts",
+    `log !== null && mountOf(layout, log).state === "writable"`,
+    `false`,
+    [NETWORK, "a log that the sandbox could write"],
+  ),
+
+  live(
+    "a token is taken out of the helper's environment",
+    "src/run/network_requests.ts",
+    `const environment = caller.filter((entry) => !entry.startsWith(mark));`,
+    `const environment = caller;`,
+    [CALLERS_PROXY, "behind the attribution frame"],
+  ),
+  live(
+    "a caller's endpoint outside the managed ports stops the run",
+    "src/run/network_requests.ts",
+    `    if (outside !== null) return fail(outside);\n`,
+    ``,
+    [CALLERS_PROXY, "not managed"],
+  ),
+];
+
+export const PROXY_RUN: readonly Defence[] = [
+  ...DIAL_STEPS,
+  ...UPSTREAM_STEPS,
+  ...TIME_STEPS,
+  ...ROOM_STEPS,
+  ...TOLD_STEPS,
+  ...ENVIRONMENT_STEPS,
+  ...ROUTE_STEPS,
+  ...RUN_STEPS,
+];
