@@ -31,6 +31,7 @@ import {
   duplicate,
   execve,
   fileStatusFlags,
+  fileSystemType,
   fstat,
   isTerminal,
   lstat,
@@ -291,6 +292,10 @@ function answerNow(
     case "text": {
       const text = readFile(subject, LIMIT_BYTES);
       return text.ok ? text.value : `-${text.error.errno}`;
+    }
+    case "file_system": {
+      const type = fileSystemType(path);
+      return String(type.ok ? type.value : -type.error.errno);
     }
     case "variable":
       return variable(environment, subject) ?? NOT_SET;

@@ -11,11 +11,19 @@
  * One question and its answer.
  *
  * `lstat`, `stat`: what lies at a path; `open`: the same of what was opened there, its content included; `access`: faccessat(2) with
- * the mode before the path; `link`: readlink(2); `text`: the content of a file that the kernel makes; `variable`: of the caller's
- * environment.
+ * the mode before the path; `link`: readlink(2); `text`: the content of a file that the kernel makes; `file_system`: the kind of one,
+ * by statfs(2); `variable`: of the caller's environment.
  */
 export type Observation = readonly [
-  kind: "lstat" | "stat" | "open" | "access" | "link" | "text" | "variable",
+  kind:
+    | "lstat"
+    | "stat"
+    | "open"
+    | "access"
+    | "link"
+    | "text"
+    | "file_system"
+    | "variable",
   subject: string,
   answer: string,
 ];

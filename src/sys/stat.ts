@@ -169,7 +169,9 @@ export function fileSystemType(
 ): Result<number, SysError> {
   const bytes = stableBytes(abi.STATFS_BYTES);
   const result = syscall(SYS.statfs, pathArgument(path), bytes);
-  return result < 0
-    ? failed(`statfs ${path}`, result)
-    : ok(new DataView(bytes.buffer).getUint32(0, true));
+  const type = new DataView(bytes.buffer).getUint32(0, true);
+  if (isObserving()) {
+    observe("file_system", path, String(result < 0 ? result : type));
+  }
+  return result < 0 ? failed(`statfs ${path}`, result) : ok(type);
 }
