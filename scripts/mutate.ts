@@ -23,6 +23,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import type { Defence } from "../tests/mutations/defence.ts";
@@ -126,6 +127,7 @@ async function judgeAll(
   const top = mkdtempSync("/var/tmp/codex-mutate-");
   const verdicts: Verdict[] = [];
   const strangers = PLACEHOLDERS.filter((path) => existsSync(path));
+  const foldersBefore = testFolders();
   const queue = [...defences.entries()];
   const worker = async (slot: number): Promise<void> => {
     const tree = join(top, String(slot));
@@ -144,6 +146,10 @@ async function judgeAll(
   const clean = (): void => {
     rmSync(top, { recursive: true, force: true });
     clearPlaceholders(strangers);
+    for (const folder of testFolders()) {
+      if (foldersBefore.includes(folder)) continue;
+      rmSync(folder, { recursive: true, force: true });
+    }
   };
   process.once("SIGINT", () => {
     clean();
@@ -156,6 +162,14 @@ async function judgeAll(
     clean();
   }
   return verdicts;
+}
+
+/** Folders that a test file makes for itself: one that stops at its first failure does not come to removing it. */
+function testFolders(): readonly string[] {
+  return readdirSync(tmpdir()).filter((name) =>
+    /^codex-(https|seal)-/.test(name)
+  )
+    .map((name) => join(tmpdir(), name));
 }
 
 /** What killed runs of a broken build leave in places that are everybody's. Held or filled ones stay, and those that were there before. */
