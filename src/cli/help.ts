@@ -206,7 +206,7 @@ function pageOf(topic: HelpTopic): Page {
         examples: [
           "codex policy why -P :workspace write .git/config",
           "codex policy why --json read /etc/passwd ~/.ssh",
-          "codex policy why -P ci connect registry.npmjs.org:443",
+          "codex policy why -P ci connect npm.mirror.example:443",
           "codex policy list",
         ],
       };
