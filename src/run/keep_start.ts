@@ -63,6 +63,8 @@ function keptStart(
   const rests = plan.stage.kind === "one_start" &&
     plan.supervisor.length === 0 && plan.warnings.length === 0 &&
     plan.abstractSockets?.reach !== "open" &&
+    // A search that was cut for time might see more the next time.
+    (plan.repositories === null || plan.repositories.cut === null) &&
     plan.mounts.length <= MAX_MOUNTS && plan.passFds.length === 0 &&
     plan.guardedFds.length === 0 && plan.reboundFds.length === 0 &&
     launch.innerOrders === null && launch.lateEnvironment.length === 0;

@@ -304,7 +304,7 @@ function answerNow(
   }
 }
 
-/** What was opened is only looked at: equal identity, owner, mode and ctime open equally. What could not be opened is tried again. */
+/** What was opened is only looked at: equal identity, owner, mode and ctime open equally. An open that was refused never holds again. */
 function openAnswer(path: ByteString): string {
   const there = stat(path);
   if (there.ok) return contentText(there);

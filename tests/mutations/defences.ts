@@ -652,7 +652,7 @@ const TRUST_STEPS: readonly Defence[] = [
     "relative entries of PATH are not looked at",
     TRUST,
     `    const directory = toAbsPath(entry);`,
-    "    const directory = toAbsPath(`/work/${entry}`);",
+    "    const directory = toAbsPath(`/relative/${entry}`);",
     [CHOICE],
   ),
   withSystem(live(
