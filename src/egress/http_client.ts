@@ -118,17 +118,29 @@ export function onClientEnd(session: Session): void {
 
 export function waitForNext(session: Session): void {
   session.phase = { kind: "head" };
-  session.timed.expiresAt = performance.now() +
-    (session.input === null
-      ? session.context.limits.keepAliveMs
-      : session.context.limits.headMs);
-  resume(session.client);
+  session.timed.expiresAt = performance.now() + waitMs(session);
+  resumeIfRead(session);
   // Not from within the exchange that is just ending: pipelined requests would nest.
   if (session.input !== null || session.client.isPeerDone) {
     queueMicrotask(() => {
       if (!session.isOver) session.readOn();
     });
   }
+}
+
+/** For the client's next move: to read what it was sent, to end a head that it has begun, to ask again. */
+function waitMs({ client, context, input }: Session): number {
+  const { responseMs, headMs, keepAliveMs } = context.limits;
+  if (client.tail.length > 0) return responseMs;
+  return input === null ? keepAliveMs : headMs;
+}
+
+/** Reads on where neither requests nor answers pile up: a client that only asks must not fill our memory. */
+export function resumeIfRead({ client, input }: Session): void {
+  const isAhead = client.tail.length > 0 ||
+    (input?.length ?? 0) > MAX_UNREAD_BYTES;
+  if (isAhead) pause(client);
+  else resume(client);
 }
 
 export function answer(
@@ -138,8 +150,8 @@ export function answer(
 ): void {
   if (!keepAlive) return sayGoodbye(session, text);
   sendText(session.client, text);
-  session.timed.expiresAt = performance.now() +
-    session.context.limits.keepAliveMs;
+  session.timed.expiresAt = performance.now() + waitMs(session);
+  resumeIfRead(session);
 }
 
 export function sayFailure(

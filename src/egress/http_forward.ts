@@ -21,6 +21,7 @@ import {
   type IdleUpstream,
   leave,
   onClientEnd,
+  resumeIfRead,
   sayFailure,
   sayGoodbye,
   type Session,
@@ -153,10 +154,12 @@ function exchange(
       onEnding(session, request, target, tally, answering, origin, ending),
   });
   session.phase = { kind: "exchange", exchange: running };
-  // Before the body, which may pause the client again.
-  resume(client);
-  if (running.isRequestSent()) release(origin.link);
-  else {
+  if (running.isRequestSent()) {
+    release(origin.link);
+    resumeIfRead(session);
+  } else {
+    // Before the body, which may pause the client again.
+    resume(client);
     const body = session.input;
     session.input = null;
     takeBody(session, running, body ?? NO_BYTES);

@@ -23,6 +23,7 @@ import {
   sayGoodbye,
   type Session,
   takeBody,
+  waitForNext,
 } from "./http_client.ts";
 import { serveForward } from "./http_forward.ts";
 import {
@@ -69,6 +70,8 @@ function own(session: Session): void {
     onDrain(): void {
       if (session.phase.kind === "exchange") {
         session.phase.exchange.onClientDrain();
+      } else if (session.phase.kind === "head") {
+        if (session.client.isPaused) waitForNext(session);
       } else if (session.phase.kind === "closing") {
         session.timed.expiresAt = performance.now() +
           session.context.limits.lingerMs;
@@ -85,9 +88,9 @@ function onExpire(session: Session): void {
   const { client, phase } = session;
   if (phase.kind === "closing") return closeLink(client);
   if (phase.kind !== "head") return;
-  // Half a request gets an answer, silence does not; a slow reader gets what it was promised.
-  if (session.input !== null) sayGoodbye(session, headTimedOut());
-  else if (client.tail.length > 0) leave(session);
+  // A slow reader gets what it was promised; half a request gets an answer, silence does not.
+  if (client.tail.length > 0) leave(session);
+  else if (session.input !== null) sayGoodbye(session, headTimedOut());
   else closeLink(client);
 }
 
@@ -120,9 +123,10 @@ function onClientData(session: Session, bytes: Buffer): void {
   }
 }
 
-/** Reads requests from the input until one has to be waited for. */
+/** Reads requests from the input until one has to be waited for, or the client has not read its last answer. */
 function readRequests(session: Session): void {
   while (session.phase.kind === "head" && session.input !== null) {
+    if (session.client.tail.length > 0) return;
     const input = withoutBlankLine(session.input);
     if (input === null) break;
     session.input = input;

@@ -26,9 +26,6 @@ export const REPLY = {
 
 export type ReplyCode = typeof REPLY[keyof typeof REPLY];
 
-/** Bytes of the longest message of a client: a request with a name of 255 bytes. */
-export const MAX_SOCKS_MESSAGE = 262;
-
 /** What the bytes so far say. `used` bytes belong to the message. */
 export type Greeting =
   | { readonly kind: "more" }
@@ -65,7 +62,7 @@ export type SocksRequest =
     readonly used: number;
   };
 
-/** Reads a request after the greeting. Port 0, a name with NUL or other forbidden characters, and BIND and UDP are refused. */
+/** Reads a request after the greeting; it waits for 262 bytes at most, those of a name of 255. Port 0, a name with NUL or other forbidden characters, and BIND and UDP are refused. */
 export function readSocksRequest(bytes: Buffer): SocksRequest {
   if (bytes.length > 0 && bytes[0] !== 5) return { kind: "foreign" };
   if (bytes.length > 2 && bytes[2] !== 0) {

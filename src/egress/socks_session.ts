@@ -24,7 +24,6 @@ import {
   send,
 } from "./link.ts";
 import {
-  MAX_SOCKS_MESSAGE,
   methodReply,
   readGreeting,
   readSocksRequest,
@@ -152,7 +151,6 @@ export function serveSocks(
     const request = readSocksRequest(input);
     switch (request.kind) {
       case "more":
-        if (input.length > MAX_SOCKS_MESSAGE) closeLink(client);
         return;
       case "foreign":
         return closeLink(client);

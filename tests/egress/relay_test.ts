@@ -88,3 +88,29 @@ test("clients beyond the limit wait in the kernel and are served in turn", async
   expect(answers).toEqual(clients.map(() => "ok"));
   await relay.close();
 });
+
+test("what a client sends before its connection stands is not lost", async () => {
+  await using callersProxy = await startOrigin(({ socket, received }) => {
+    if (socket.readableEnded) socket.end(`got ${received}`);
+  });
+  const listener = listenFd();
+  const relay = startRelay({
+    routes: [{
+      fd: listener.fd,
+      dial: async () => {
+        await Bun.sleep(50);
+        return await dialTo(callersProxy.port)();
+      },
+    }],
+    preface: null,
+    connections: 9,
+  });
+  expect(await askAndEnd(listener.port, "early")).toBe("got early");
+  await relay.close();
+});
+
+async function askAndEnd(port: number, text: string): Promise<string> {
+  using client = await openClient(port);
+  client.socket.end(text);
+  return await client.untilEnd();
+}

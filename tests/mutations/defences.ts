@@ -9,6 +9,7 @@
  * @module
  */
 import { type Defence, live, pure, withSystem } from "./defence.ts";
+import { PROXY_LIMITS } from "./proxy_limits.ts";
 import { PROXY_POLICY } from "./proxy_policy.ts";
 import { PROXY_RUN } from "./proxy_run.ts";
 import { PROXY_WIRE } from "./proxy_wire.ts";
@@ -770,4 +771,5 @@ export const DEFENCES: readonly Defence[] = [
   ...PROXY_POLICY,
   ...PROXY_WIRE,
   ...PROXY_RUN,
+  ...PROXY_LIMITS,
 ];

@@ -9,14 +9,9 @@ import { type Defence, live, type Notice, pure } from "./defence.ts";
 const DIAL = "src/egress/dial.ts";
 const DNS = "src/egress/dns.ts";
 const UPSTREAM = "src/egress/upstream.ts";
-const SESSION = "src/egress/http_session.ts";
 const FORWARD = "src/egress/http_forward.ts";
 const TUNNELS = "src/egress/http_tunnel.ts";
 const SOCKS_SESSION = "src/egress/socks_session.ts";
-const EXCHANGE = "src/egress/exchange.ts";
-const TUNNEL = "src/egress/tunnel.ts";
-const PROXY = "src/egress/proxy.ts";
-const RELAY = "src/egress/relay.ts";
 const LOG = "src/egress/network_log.ts";
 const REPORT = "src/egress/report.ts";
 const ENVIRONMENT = "src/egress/environment.ts";
@@ -25,8 +20,6 @@ const ROUTES = "src/egress/routes.ts";
 const DIALS: Notice = ["egress/dial_test.ts"];
 const FACTS: Notice = ["egress/facts_test.ts"];
 const PROXIED: Notice = ["egress/proxy_test.ts"];
-const LASTS: Notice = ["egress/endurance_test.ts"];
-const RELAYED: Notice = ["egress/relay_test.ts"];
 const REPORTED: Notice = ["egress/report_test.ts"];
 const VARIABLES: Notice = ["egress/environment_test.ts"];
 const ROUTED: Notice = ["egress/routes_test.ts"];
@@ -214,98 +207,6 @@ const UPSTREAM_STEPS: readonly Defence[] = [
   ) {`,
     ["egress/https_target_test.ts"],
     DIALS,
-  ),
-];
-
-const TIME_STEPS: readonly Defence[] = [
-  pure(
-    "a head has a time limit",
-    SESSION,
-    `      expiresAt: performance.now() + context.limits.headMs,
-      onExpire: () => onExpire(session),`,
-    `      expiresAt: Infinity,
-      onExpire: () => onExpire(session),`,
-    LASTS,
-  ),
-  pure(
-    "a SOCKS request has a time limit",
-    SOCKS_SESSION,
-    `    expiresAt: performance.now() + context.limits.headMs,
-    onExpire`,
-    `    expiresAt: Infinity,
-    onExpire`,
-    LASTS,
-  ),
-
-  pure(
-    "an origin's answer has a time limit",
-    EXCHANGE,
-    `    expiresAt: lastByteAt + context.limits.responseMs,`,
-    `    expiresAt: Infinity,`,
-    LASTS,
-  ),
-  pure(
-    "an idle tunnel has a time limit",
-    TUNNEL,
-    `    expiresAt: lastByteAt + tunnelIdleMs,`,
-    `    expiresAt: Infinity,`,
-    LASTS,
-  ),
-  pure(
-    "half a hello has a time limit",
-    TUNNEL,
-    `        hello = whole;
-        timed.expiresAt = helloAt + headMs;`,
-    `        hello = whole;
-        timed.expiresAt = Infinity;`,
-    ["egress/tls_hello_test.ts"],
-  ),
-];
-
-const ROOM_STEPS: readonly Defence[] = [
-  pure(
-    "clients beyond the limit wait",
-    PROXY,
-    `    if (served.size < limits.connections) return begin(link, serve);`,
-    `    return begin(link, serve);`,
-    LASTS,
-  ),
-  pure(
-    "clients beyond those that wait are left in the kernel's queue",
-    PROXY,
-    `    if (waiting.length < MAX_WAITING) return;`,
-    `    return;`,
-    PROXIED,
-  ),
-  pure(
-    "a closed proxy resets what it serves",
-    PROXY,
-    `      for (const link of [...served]) abort(link);\n`,
-    ``,
-    LASTS,
-  ),
-
-  pure(
-    "an origin is held back by a reader that stops",
-    EXCHANGE,
-    `      if (!isOver && !release(client)) pause(upstream);`,
-    `      if (!isOver) release(client);`,
-    LASTS,
-  ),
-
-  pure(
-    "clients of a caller's proxy beyond the limit wait",
-    RELAY,
-    `      for (const listener of listeners) listener.pause();`,
-    ``,
-    RELAYED,
-  ),
-  pure(
-    "an attribution frame goes before a client's bytes",
-    RELAY,
-    `  if (parts.preface !== null) send(upstream, parts.preface);\n`,
-    ``,
-    RELAYED,
   ),
 ];
 
@@ -550,8 +451,6 @@ const RUN_STEPS: readonly Defence[] = [
 export const PROXY_RUN: readonly Defence[] = [
   ...DIAL_STEPS,
   ...UPSTREAM_STEPS,
-  ...TIME_STEPS,
-  ...ROOM_STEPS,
   ...TOLD_STEPS,
   ...ENVIRONMENT_STEPS,
   ...ROUTE_STEPS,
