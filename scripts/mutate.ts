@@ -26,7 +26,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import type { Defence } from "../tests/mutations/defence.ts";
+import { type Defence, patchesOf } from "../tests/mutations/defence.ts";
 import { DEFENCES } from "../tests/mutations/defences.ts";
 import { outDir, repositoryRoot } from "./build_files.ts";
 
@@ -212,20 +212,17 @@ async function judge(defence: Defence, tree: string): Promise<Verdict> {
     broken,
     seconds: (Date.now() - started) / 1000,
   });
-  const path = join(tree, defence.file);
-  const source = readFileSync(path, "utf8");
-  let mutant = source;
-  for (
-    const { text, instead } of [
-      defence,
-      ...(defence.also ? [defence.also] : []),
-    ]
-  ) {
+  const sources = new Map<string, string>();
+  const mutants = new Map<string, string>();
+  for (const { file, text, instead } of patchesOf(defence)) {
+    const path = join(tree, file);
+    const mutant = mutants.get(path) ?? readFileSync(path, "utf8");
+    if (!sources.has(path)) sources.set(path, mutant);
     const count = mutant.split(text).length - 1;
     if (count !== 1) return end(null, `its text is there ${count} times`);
-    mutant = mutant.replace(text, () => instead);
+    mutants.set(path, mutant.replace(text, () => instead));
   }
-  writeFileSync(path, mutant);
+  for (const [path, mutant] of mutants) writeFileSync(path, mutant);
   try {
     const failed = await firstFailure(defence, tree);
     return typeof failed === "string" ? end(failed, null) : end(
@@ -233,7 +230,7 @@ async function judge(defence: Defence, tree: string): Promise<Verdict> {
       failed?.broken ?? null,
     );
   } finally {
-    writeFileSync(path, source);
+    for (const [path, source] of sources) writeFileSync(path, source);
   }
 }
 

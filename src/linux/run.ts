@@ -40,13 +40,8 @@ import {
   saveTerminal,
   type TerminalModes,
 } from "./terminal.ts";
-import {
-  childPidOf,
-  DISMISSED,
-  isAtEnd,
-  killInit,
-  waitForEnd,
-} from "./watcher.ts";
+import { childPidOf, isAtEnd, killInit, waitForEnd } from "./watcher.ts";
+import { lifelineWord } from "./watcher_program.ts";
 
 /** How long bubblewrap may take to name its child. */
 const CHILD_TIMEOUT_MS = 30_000;
@@ -72,8 +67,8 @@ export interface Run {
   readonly lifeline: number;
   /** `--json-status-fd`: tells the child's number, and at the end whether the command ran. */
   readonly status: number;
-  /** What has come from there so far. */
-  readonly said: { text: string };
+  /** What has come from there so far, and whether the watcher knows the child's number from it. */
+  readonly said: { text: string; isTold: boolean };
   readonly sync: number;
   readonly watcher: number;
   readonly bwrap: number;
@@ -92,9 +87,10 @@ export interface Run {
   readonly timers: Map<RunTimer, number>;
 }
 
-/** Descriptors that become readable when {@linkcode takeEvent} has something to tell. */
+/** Descriptors that become readable when {@linkcode takeEvent} has something to tell, or to hear. */
 function wakeFds(run: Run): readonly number[] {
-  return [run.signals.from, run.bwrapHandle];
+  const fds = [run.signals.from, run.bwrapHandle];
+  return run.said.isTold ? fds : [...fds, run.status];
 }
 
 /** Milliseconds until the next timer is due, `null` when none is armed. */
@@ -125,9 +121,11 @@ export function takeEvent(
       timeoutNs,
     );
     if (!ready.ok) return { kind: "lost" };
-    const [signalled = 0, ended = 0] = ready.value;
+    const [signalled = 0, ended = 0, said = 0] = ready.value;
     if (signalled !== 0) return { kind: "signal", signal: takeSignal(run) };
     if (ended !== 0) return takeEnd(run);
+    // At its end without a number there is nothing more to hear: bubblewrap is about to end.
+    if (said !== 0 && !hearStatus(run, 0)) run.said.isTold = true;
     const timer = takeTimer(run);
     if (timer !== null) return { kind: "timer", timer };
     if (wait === "no_wait") return null;
@@ -299,7 +297,7 @@ export function awaitChildPid(run: Run): number | null {
 }
 
 /** Takes in what bubblewrap has to say, waiting for it at most so long. @returns `false` at end of file */
-function hearStatus(run: Run, timeoutNs: number): boolean {
+export function hearStatus(run: Run, timeoutNs: number): boolean {
   const ready = poll([{ fd: run.status, events: 1 }], timeoutNs);
   if (!ready.ok) return false;
   if ((ready.value[0] ?? 0) === 0) return true;
@@ -307,7 +305,16 @@ function hearStatus(run: Run, timeoutNs: number): boolean {
   const count = read(run.status, chunk);
   if (!count.ok || count.value === 0) return false;
   run.said.text += Buffer.from(chunk.buffer).toString("latin1", 0, count.value);
+  tellWatcher(run);
   return true;
+}
+
+/** As soon as the number is known: should we be killed, the watcher then ends the sandbox at once. */
+function tellWatcher(run: Run): void {
+  const pid = run.said.isTold ? null : childPidOf(run.said.text);
+  if (pid === null) return;
+  writeAll(run.lifeline, lifelineWord(pid));
+  run.said.isTold = true;
 }
 
 function killFirst(run: Run, pid: number | null): void {
@@ -350,7 +357,12 @@ export function finishRun(run: Run): void {
   if (run.recordsFd !== null && run.launch.plan.proc === "fresh") {
     releasePlaceholders(run.held, run.recordsFd);
   }
-  writeAll(run.lifeline, new Uint8Array([DISMISSED]));
-  kill(run.watcher, abi.SIGKILL);
-  waitFor(run.watcher);
+  dismissWatcher(run.lifeline, run.watcher);
+}
+
+/** Everything is done: the watcher has nothing to do. */
+export function dismissWatcher(lifeline: number, watcher: number): void {
+  writeAll(lifeline, lifelineWord(0));
+  kill(watcher, abi.SIGKILL);
+  waitFor(watcher);
 }

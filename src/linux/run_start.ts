@@ -12,6 +12,7 @@ import {
   close,
   closeOnExecFrom,
   duplicate,
+  hostArch,
   open,
   pidfdOpen,
   pipe,
@@ -19,8 +20,6 @@ import {
   setSoftLimit,
   spawn,
   type SysError,
-  waitFor,
-  writeAll,
 } from "../sys/calls.ts";
 import { stableBytes } from "../sys/ffi.ts";
 import { bwrapArguments } from "./bwrap_argv.ts";
@@ -36,10 +35,15 @@ import {
   REPORT_FD,
 } from "./launcher.ts";
 import type { HeldPlaceholder } from "./placeholders.ts";
-import { killAll, type Run, type SignalPipe } from "./run.ts";
+import { dismissWatcher, killAll, type Run, type SignalPipe } from "./run.ts";
 import { forwards, type RunRules } from "./run_events.ts";
 import { saveTerminal } from "./terminal.ts";
-import { DISMISSED, type WatcherOrders } from "./watcher.ts";
+import type { WatcherOrders } from "./watcher.ts";
+import { type WatcherFds, watcherProgram } from "./watcher_program.ts";
+import { watcherTemplates } from "./watcher_program.ts" with { type: "macro" };
+
+/** What waits in the watcher's place, by the machine. */
+const TEMPLATES: ReturnType<typeof watcherTemplates> = watcherTemplates();
 
 /** What the run is started with, besides its plan. */
 export interface StartRequest {
@@ -160,8 +164,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
   ) close(fd);
   for (const fd of opened.value.keep) if (fd >= firstOwnFd()) close(fd);
   if (!bwrap.ok) {
-    writeAll(lifeline.to, new Uint8Array([DISMISSED]));
-    waitFor(watcher.value);
+    dismissWatcher(lifeline.to, watcher.value);
     return bwrap;
   }
   const handle = pidfdOpen(bwrap.value);
@@ -172,7 +175,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     signals,
     lifeline: lifeline.to,
     status: status.from,
-    said: { text: "" },
+    said: { text: "", isTold: false },
     sync: sync.from,
     watcher: watcher.value,
     bwrap: bwrap.value,
@@ -186,15 +189,16 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
   };
   if (handle.ok) return ok(run);
   killAll(run);
-  writeAll(lifeline.to, new Uint8Array([DISMISSED]));
-  waitFor(watcher.value);
+  dismissWatcher(lifeline.to, watcher.value);
   return failed("Cannot watch bubblewrap", handle.error);
 }
 
-/** Starts ourselves as the watcher: a session of its own, `/dev/null` as stdio, only the descriptors of its orders. */
+/** The watcher: a session of its own, `/dev/null` as stdio, only the descriptors of its orders. */
 function startWatcher(orders: WatcherOrders): Result<number, SysError> {
   const nothing = own(open("/dev/null" as ByteString, abi.O_RDWR));
   if (!nothing.ok) return nothing;
+  const executable = own(open(OWN_EXECUTABLE, abi.O_PATH));
+  if (!executable.ok) return executable;
   const text = Buffer.from(JSON.stringify(orders), "latin1");
   const bytes = stableBytes(text.length);
   bytes.set(text);
@@ -202,6 +206,7 @@ function startWatcher(orders: WatcherOrders): Result<number, SysError> {
   if (!ordersFd.ok) return ordersFd;
   const keep = [
     ordersFd.value,
+    executable.value,
     orders.lifeline,
     orders.info,
     orders.sync,
@@ -210,21 +215,37 @@ function startWatcher(orders: WatcherOrders): Result<number, SysError> {
       { parentFd, lockFd },
     ) => [parentFd, lockFd]),
   ];
-  const child = spawn({
-    path: "/proc/self/exe",
-    argv: ["codex-linux-sandbox", "--watcher", String(ordersFd.value)],
-    environment: [],
-    session: "own",
-    descriptors: [
-      [nothing.value, 0],
-      [nothing.value, 1],
-      [nothing.value, 2],
-      ...keep.map((fd) => [fd, fd] as const),
-    ],
-  });
-  close(nothing.value);
-  close(ordersFd.value);
+  const startAs = (path: string): Result<number, SysError> =>
+    spawn({
+      path,
+      argv: ["codex-linux-sandbox", "--watcher", String(ordersFd.value)],
+      environment: [],
+      session: "own",
+      descriptors: [
+        [nothing.value, 0],
+        [nothing.value, 1],
+        [nothing.value, 2],
+        ...keep.map((fd) => [fd, fd] as const),
+      ],
+    });
+  const program = waitingProgram({ ...orders, executable: executable.value });
+  const waiting = program === null ? null : startAs(`/proc/self/fd/${program}`);
+  // Where no memory file may be executed (vm.memfd_noexec, a security module), the watcher proper waits itself.
+  const child = waiting?.ok === true ? waiting : startAs(OWN_EXECUTABLE);
+  for (const fd of [nothing, executable, ordersFd]) close(fd.value);
+  if (program !== null) close(program);
   return child;
+}
+
+const OWN_EXECUTABLE = "/proc/self/exe" as ByteString;
+
+/** What waits in its place, ready to be executed; `null` where that can't be. */
+function waitingProgram(fds: WatcherFds): number | null {
+  const template = TEMPLATES[hostArch()];
+  if (template === null) return null;
+  const program = watcherProgram(template, fds);
+  const file = own(sealedMemfd("codex-watcher", program, "executable"));
+  return file.ok ? file.value : null;
 }
 
 /** The same open file under a number of ours, so that no child's number overwrites it. */

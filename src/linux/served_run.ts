@@ -24,6 +24,7 @@ import { failed, type Launch, type LaunchError } from "./launcher.ts";
 import {
   feed,
   finishRun,
+  hearStatus,
   nextDueMs,
   type Run,
   type SignalPipe,
@@ -113,6 +114,8 @@ function handOver(
     );
     if (!ready.ok) return lost(failed("Cannot wait", ready.error).error);
     if ((ready.value[0] ?? 0) === 0) continue;
+    // The inner stage runs: bubblewrap has named it long ago.
+    hearStatus(run, 0);
     const taken = takeListeners(channel, launch.listenPorts.length);
     if (!taken.ok) {
       return lost(failed("Cannot take over the listeners", taken.error).error);

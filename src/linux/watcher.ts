@@ -1,6 +1,8 @@
 /**
  * The process that outlives SIGKILL of the supervisor: it ends the sandbox and removes the placeholders.
  *
+ * Until then `watcher_program.ts` waits in its place, under the same number and with the same descriptors, where that can be.
+ *
  * It holds the read ends of three pipes: the lifeline, whose write end only the supervisor has; bwrap's `--info-fd`; and
  * `--sync-fd`, whose end of file means that the whole sandbox is gone, whoever died first. It has a session of its own, `/` as its
  * directory and `/dev/null` as stdio, so that it holds nobody's terminal, mount or pipe.
@@ -24,6 +26,7 @@ import {
 } from "../sys/calls.ts";
 import { stableBytes } from "../sys/ffi.ts";
 import { type HeldPlaceholder, releasePlaceholders } from "./placeholders.ts";
+import { WORD_BYTES } from "./watcher_program.ts";
 
 /** What the watcher is started with, in a sealed memfd. Descriptor numbers are its own. */
 export interface WatcherOrders {
@@ -35,9 +38,6 @@ export interface WatcherOrders {
   /** A fresh `/proc` is mounted inside: then end of file on `sync` proves that the sandbox is gone. */
   readonly syncIsProof: boolean;
 }
-
-/** Sent through the lifeline: the supervisor has done everything itself. */
-export const DISMISSED = 0x64;
 
 const ORDERS_LIMIT_BYTES = 16 * 1024 * 1024;
 
@@ -60,12 +60,14 @@ export function runWatcher(ordersFd: number): never {
   exitNow(0);
 }
 
+/** Where `watcher_program.ts` has waited, the lifeline is at its end. */
 function awaitSupervisor(lifeline: number): "dismissed" | "died" {
-  const word = stableBytes(1);
-  const count = read(lifeline, word);
-  return count.ok && count.value === 1 && word[0] === DISMISSED
-    ? "dismissed"
-    : "died";
+  const word = stableBytes(WORD_BYTES);
+  for (;;) {
+    const count = read(lifeline, word);
+    if (!count.ok || count.value !== WORD_BYTES) return "died";
+    if (word.every((byte) => byte === 0)) return "dismissed";
+  }
 }
 
 /** Kills the sandbox's first process, and with it all others, if it is still the one that bwrap named. @returns as {@linkcode killInit} */

@@ -17,14 +17,32 @@ export interface Defence {
   readonly file: string;
   readonly text: string;
   readonly instead: string;
-  /** Where two steps cover each other, both go: the other one, in the same file. */
-  readonly also?: { readonly text: string; readonly instead: string };
+  /** Where two steps cover each other, both go: the other one, in the same file or in another. */
+  readonly also?: {
+    readonly file?: string;
+    readonly text: string;
+    readonly instead: string;
+  };
   /** `live`: through a build with the patch. `pure`: the sources are enough. */
   readonly kind: "live" | "pure";
   /** One failure in any of them is enough. */
   readonly noticedBy: readonly Notice[];
   /** Columns of the live tests; without it: root, the bundled bubblewrap, both ways to start. */
   readonly columns?: string;
+}
+
+/** What is to be written, in order: the step itself, and what goes with it. */
+export function patchesOf(
+  { file, text, instead, also }: Defence,
+): readonly {
+  readonly file: string;
+  readonly text: string;
+  readonly instead: string;
+}[] {
+  return [
+    { file, text, instead },
+    ...(also === undefined ? [] : [{ file, ...also }]),
+  ];
 }
 
 /** Through a build. */

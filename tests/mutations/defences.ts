@@ -29,6 +29,7 @@ const ARGV = "src/linux/bwrap_argv.ts";
 const MOUNTS = "src/linux/mounts.ts";
 const RULES = "src/linux/seccomp/rules.ts";
 const PLACES = "src/linux/placeholders.ts";
+const WAITING = "src/linux/watcher_program.ts";
 const VERIFY = "src/linux/verify_mounts.ts";
 const TRUST = "src/linux/bwrap_choice.ts";
 
@@ -423,11 +424,40 @@ const LIFE_STEPS: readonly Defence[] = [
     `[],`,
     [LIFE, "end of the cleaning up"],
   ),
+  {
+    ...live(
+      "the watcher ends what is inside when the supervisor is killed",
+      "src/linux/watcher.ts",
+      `  const init = endSandbox(orders.info, orders.sync);`,
+      `  const init = null;`,
+      [LIFE, "SIGKILL to us ends everything"],
+    ),
+    // What waits in its place has done so already where it knows the number.
+    also: {
+      file: "src/linux/run.ts",
+      text: `  writeAll(run.lifeline, lifelineWord(pid));\n  run.said`,
+      instead: `  run.said`,
+    },
+  },
+  pure(
+    "the waiting watcher kills what it was told, at once",
+    WAITING,
+    `  code.call(CALL.pidfd_send_signal);`,
+    `  code.call(CALL.poll);`,
+    ["linux/watcher_program_test.ts", "while somebody is inside"],
+  ),
+  pure(
+    "the waiting watcher kills nobody when everybody inside is gone",
+    WAITING,
+    `  code.jump([0x75], "go on"); // jne`,
+    ``,
+    ["linux/watcher_program_test.ts", "kills nobody"],
+  ),
   live(
-    "the watcher ends what is inside when the supervisor is killed",
-    "src/linux/watcher.ts",
-    `  const init = endSandbox(orders.info, orders.sync);`,
-    `  const init = null;`,
+    "the waiting watcher becomes the watcher proper",
+    WAITING,
+    `  code.call(CALL.execveat);`,
+    ``,
     [LIFE, "SIGKILL to us ends everything"],
   ),
   live(

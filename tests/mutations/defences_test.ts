@@ -5,14 +5,16 @@
  */
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
+import { patchesOf } from "./defence.ts";
 import { DEFENCES } from "./defences.ts";
 
 const ROOT = `${import.meta.dirname}/../..`;
 
-for (const { step, file, text, instead, also, noticedBy } of DEFENCES) {
+for (const defence of DEFENCES) {
+  const { step, noticedBy } = defence;
   test(`"${step}" can be taken out, and tests are named that must notice`, () => {
-    const source = readFileSync(`${ROOT}/${file}`, "utf8");
-    for (const one of [{ text, instead }, ...(also ? [also] : [])]) {
+    for (const one of patchesOf(defence)) {
+      const source = readFileSync(`${ROOT}/${one.file}`, "utf8");
       expect(source.split(one.text).length - 1).toBe(1);
       expect(one.instead).not.toBe(one.text);
     }

@@ -15,6 +15,7 @@ import {
 import { targetKey } from "../../src/linux/reference_registry.ts";
 import {
   BOTH_ACTORS,
+  isOurExecutable,
   leaveClean,
   matrix,
   ourProcesses,
@@ -42,7 +43,7 @@ async function leaveBehind(subject: Subject): Promise<void> {
     () => ourProcesses().some(({ words }) => words === `sleep ${NAP}`),
     "a sleeper",
   );
-  const ours = ourProcesses().filter(({ exe }) => exe === subject.codex);
+  const ours = ourProcesses().filter(({ exe }) => isOurExecutable(exe));
   const others = [...ours.filter(({ pid }) => pid !== run.pid), ...ours];
   for (const { pid } of others) process.kill(pid, "SIGKILL");
   for (const { pid } of ourProcesses()) {

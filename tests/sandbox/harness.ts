@@ -388,12 +388,17 @@ export function ourProcesses(): OurProcess[] {
       const exe = link("exe");
       const isOurs = read("environ").split("\0").includes(MARK) ||
         inOurFolders(link("cwd")) ||
-        exe === shared?.codex && openFiles(name).some(inOurFolders);
+        isOurExecutable(exe) && openFiles(name).some(inOurFolders);
       if (!isOurs || /^State:\s*Z/m.test(read("status"))) return [];
       const words = read("cmdline").replaceAll("\0", " ").trim();
       return [{ pid, words, exe }];
     },
   );
+}
+
+/** Whether a process runs our own file, or the program that waits in the watcher's place. */
+export function isOurExecutable(exe: string): boolean {
+  return exe === shared?.codex || exe.startsWith("/memfd:codex-watcher");
 }
 
 function inOurFolders(path: string): boolean {

@@ -11,9 +11,12 @@ import {
   readFileSync,
   rmSync,
 } from "node:fs";
+import { lifelineWord } from "../../src/linux/watcher_program.ts";
+import { close, pipe, writeAll } from "../../src/sys/calls.ts";
 import {
   BOTH_STAGES,
   EVERY_VARIANT,
+  isOurExecutable,
   isThere,
   leaveClean,
   matrix,
@@ -41,8 +44,8 @@ function sleepers(): OurProcess[] {
 }
 
 /** Those that run our own executable: supervisor, watcher, inner stage. */
-function ours(subject: Subject): OurProcess[] {
-  return ourProcesses().filter(({ exe }) => exe === subject.codex);
+function ours(): OurProcess[] {
+  return ourProcesses().filter(({ exe }) => isOurExecutable(exe));
 }
 
 async function running(
@@ -152,7 +155,7 @@ matrix(
   EVERY_VARIANT,
   async (subject) => {
     const run = await running(subject, ":read-only");
-    expect(ours(subject)).toEqual([]);
+    expect(ours()).toEqual([]);
     run.kill(15);
     await run.outcome;
   },
@@ -322,7 +325,7 @@ matrix(
   async (subject) => {
     const { work, run, dir, outside } = subject;
     const long = await running(subject, ":workspace");
-    const watchers = ours(subject).filter(({ pid }) => pid !== long.pid);
+    const watchers = ours().filter(({ pid }) => pid !== long.pid);
     expect(watchers.length).toBeGreaterThanOrEqual(1);
     for (const { pid } of watchers) process.kill(pid, "SIGKILL");
     process.kill(long.pid, "SIGKILL");
@@ -421,6 +424,33 @@ for (const signal of ["SIGKILL", "SIGTERM"] as const) {
     expect(readdirSync(subject.work)).toEqual([]);
   });
 }
+
+test("the watcher proper can wait itself: a number does not dismiss it, 0 does", async () => {
+  const { codex } = setup(PLAIN);
+  const ends = [pipe(), pipe()].map((made) => {
+    if (!made.ok) throw new Error(JSON.stringify(made.error));
+    return made.value;
+  });
+  const [[lifeline, lifelineEnd], [info, infoEnd]] = ends as [
+    readonly [number, number],
+    readonly [number, number],
+  ];
+  const orders = { lifeline: 4, info: 5, sync: 5, records: null };
+  const file = Bun.file(`/tmp/codex-orders-${process.pid}`);
+  await Bun.write(file, JSON.stringify({ ...orders, placeholders: [] }));
+  const child = Bun.spawn([codex, "--watcher", "3"], {
+    argv0: "codex-linux-sandbox",
+    stdio: ["ignore", "ignore", "inherit", file, lifeline, info],
+  });
+  // One that took this for the end would wait at --info-fd, which stays open.
+  writeAll(lifelineEnd, lifelineWord(process.pid));
+  await Bun.sleep(100);
+  const before = child.exitCode;
+  writeAll(lifelineEnd, lifelineWord(0));
+  expect([before, await child.exited]).toEqual([null, 0]);
+  for (const fd of [lifeline, lifelineEnd, info, infoEnd]) close(fd);
+  await file.delete();
+});
 
 test("nothing is left in the records either", async () => {
   const subject = setup(PLAIN);
