@@ -171,7 +171,7 @@ function buildLegacyWorkspace(
   if (own(settings, "network_access") === true) network.enabled = true;
   const decision = decideNetwork(
     network,
-    featureOf(context.table),
+    featureOf(context),
     context.networkRequirements,
   );
   return ok({

@@ -8,9 +8,14 @@
 import type { ByteString } from "../bytes.ts";
 import type { AbsPath } from "../policy/path.ts";
 import { nearest as nearestWord } from "../nearest.ts";
-import type { Layer, TomlTable, TomlValue } from "./config.ts";
+import type { Layer, TomlTable } from "./config.ts";
 import { type Fault, originOf } from "./layers.ts";
-import { plainDomain, withPlainDomains } from "./network_settings.ts";
+import {
+  namesHosts,
+  type NetworkFeature,
+  plainDomain,
+  withPlainDomains,
+} from "./network_settings.ts";
 import { isTable, keyText, lookup, newTable, own, ownTable } from "./values.ts";
 import type { Origin } from "../policy/policy.ts";
 import { fail, ok, type Result } from "../result.ts";
@@ -147,8 +152,18 @@ function builtInTable(name: string): TomlTable | null {
   }
 }
 
-export function featureOf(table: TomlTable): TomlValue | undefined {
-  return lookup(table, ["features", "network_proxy"]);
+export function featureOf(
+  { layers, table }: Pick<ProfileContext, "layers" | "table">,
+): NetworkFeature {
+  const path = ["features", "network_proxy"];
+  const value = lookup(table, path);
+  return {
+    value,
+    isNamingHosts: value !== undefined && layers.some((layer) => {
+      const said = lookup(layer.table, path);
+      return isTable(said) && namesHosts(said);
+    }),
+  };
 }
 
 /** Where `[features.network_proxy]` sets a network key, `null` when it doesn't. */

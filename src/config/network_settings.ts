@@ -17,16 +17,23 @@ export interface NetworkDecision {
   readonly table: TomlTable;
 }
 
-/** Decides for one profile. @param profile its merged network table @param feature `features.network_proxy` */
+/** What `features.network_proxy` says. */
+export interface NetworkFeature {
+  readonly value: TomlValue | undefined;
+  /** Some layer's table names hosts, also where a layer above has a plain switch in its place. */
+  readonly isNamingHosts: boolean;
+}
+
+/** Decides for one profile. @param profile its merged network table */
 export function decideNetwork(
   profile: TomlTable,
-  feature: TomlValue | undefined,
+  { value: feature, isNamingHosts }: NetworkFeature,
   requirements: TomlTable | null,
 ): NetworkDecision {
   const overlay = isTable(feature) ? feature : null;
   const table = overlay === null ? profile : overlaid(profile, overlay);
   const isEnabled = own(profile, "enabled");
-  const isManaged = namesHosts(profile) || own(profile, "managed") === true;
+  const isManaged = asksForLess(profile);
   const isSwitchedOn = overlay === null
     ? feature === true
     : own(overlay, "enabled") !== false;
@@ -39,7 +46,7 @@ export function decideNetwork(
     }
     if (isManaged) return isSwitchedOff ? "none" : "proxied";
     if (isSwitchedOn) return "proxied";
-    return overlay !== null && namesHosts(overlay) ? "none" : "host";
+    return isNamingHosts ? "none" : "host";
   })();
   const isOpen = isEnabled === true && !isManaged && mode !== "none";
   return { mode, access: isOpen ? "enabled" : "restricted", table };
@@ -62,8 +69,13 @@ export function plainDomain(pattern: string): string {
   return pattern.trim().toLowerCase().replace(/\.+$/, "");
 }
 
+/** Whether a network table asks for the managed network. */
+export function asksForLess(table: TomlTable): boolean {
+  return namesHosts(table) || own(table, "managed") === true;
+}
+
 /** Keys that only make sense with the proxy. */
-function namesHosts(table: TomlTable): boolean {
+export function namesHosts(table: TomlTable): boolean {
   return own(table, "domains") !== undefined ||
     own(table, "mode") === "limited" || own(table, "mitm") !== undefined;
 }

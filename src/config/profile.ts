@@ -104,9 +104,16 @@ function buildNamed(
   faults.push(...built.faults);
   const network = decideNetwork(
     ownTable(merged, "network") ?? newTable(),
-    featureOf(context.table),
+    featureOf(context),
     context.networkRequirements,
   );
+  if (network.mode === "host") {
+    const opened = openNetwork().openedByMistake(
+      chain.value,
+      context.layers,
+    );
+    if (opened !== null) faults.push(opened);
+  }
   const networkOriginOf = (path: readonly string[]): Origin =>
     featureOrigin(context, path) ?? originInChain(["network", ...path]);
   const options = optionsOf(
@@ -132,6 +139,10 @@ function buildNamed(
     networkTable: network.table,
     networkOriginOf,
   });
+}
+
+function openNetwork(): typeof import("./open_network.ts") {
+  return require("./open_network.ts");
 }
 
 /** The profile of a chain that decides about a key: the innermost that has it. */

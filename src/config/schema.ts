@@ -353,6 +353,11 @@ function profileShape(): TableShape {
   });
 }
 
+/** Names of the keys of `[permissions.NAME.network]`. */
+export function networkProfileKeys(): readonly string[] {
+  return Object.keys({ ...networkKeys(), ...proxyKeys() });
+}
+
 function networkKeys(): { readonly [key: string]: Field } {
   return {
     enabled: switchOff(

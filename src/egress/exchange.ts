@@ -1,8 +1,8 @@
 /**
  * One forwarded HTTP request on its way to the origin and back.
  *
- * Pauses whichever side is ahead, relays interim responses, and ends in exactly one of four ways: done, failed before a byte of the
- * response, cut off in the middle, or turned into a tunnel.
+ * Pauses whichever side is ahead, relays interim responses, and ends in exactly one of five ways: done, failed before a byte of the
+ * response, refused for what the client sends, cut off in the middle, or turned into a tunnel.
  *
  * @module
  */
@@ -64,6 +64,8 @@ export type Ending =
     /** No byte of a response came: a reused connection may have been dead already. */
     readonly isUntouched: boolean;
   }
+  /** The request's body is malformed, and nothing of a response was sent yet. */
+  | { readonly kind: "refused"; readonly detail: string }
   /** The client has half a response: only a reset tells it so. */
   | { readonly kind: "cut"; readonly detail: string }
   /** A 101 went to the client; `early` came right behind it. */
@@ -90,6 +92,8 @@ export interface Exchange {
   readonly onClientDrain: () => void;
   /** The client is gone. */
   readonly cancel: () => void;
+  /** What it sends is malformed: it is told where it can still be told, and the origin is cut off. */
+  readonly refuse: (fault: string) => void;
 }
 
 /** Sends the request's head and waits for what comes. */
@@ -256,6 +260,11 @@ export function startExchange(parts: ExchangeParts): Exchange {
     cancel(): void {
       if (isOver) return;
       end({ kind: "cut", detail: "the client went away" });
+      abort(upstream);
+    },
+    refuse(fault): void {
+      if (isOver) return;
+      end({ kind: response === null ? "refused" : "cut", detail: fault });
       abort(upstream);
     },
   };

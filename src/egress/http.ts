@@ -345,8 +345,11 @@ function startLine(head: ResponseHead, version: Version): string {
 
 function passedFields(head: ResponseHead): string {
   const connection = connectionMembers(head.fields);
+  // RFC 9110 §8.6. A client that believed such a length would take the next response for this one's body.
+  const isBodiless = head.status < 200 || head.status === 204;
   let text = "";
   for (const { name, key, value } of head.fields) {
+    if (isBodiless && key === "content-length") continue;
     if (isPassed(key, connection)) text += `${name}: ${value}\r\n`;
   }
   return text;

@@ -98,10 +98,8 @@ export function takeBody(
 ): void {
   if (exchange.isRequestSent()) return keepInput(session, bytes);
   const taken = exchange.takeBody(bytes);
-  if ("fault" in taken) {
-    exchange.cancel();
-    abort(session.client);
-  } else if (taken.rest !== null) keepInput(session, taken.rest);
+  if ("fault" in taken) exchange.refuse(taken.fault);
+  else if (taken.rest !== null) keepInput(session, taken.rest);
 }
 
 export function onClientEnd(session: Session): void {

@@ -7,6 +7,7 @@ import { formatEndpoint } from "../policy/host.ts";
 import { checkResolved, decide, type Target } from "../policy/network.ts";
 import {
   type AnswerContext,
+  badRequest,
   blockedForward,
   upstreamFailed,
 } from "./answers.ts";
@@ -215,6 +216,12 @@ function onEnding(
       sayGoodbye(session, text);
       return;
     }
+    case "refused":
+      reportDone(context, tally, ending.detail);
+      return sayGoodbye(
+        session,
+        badRequest({ status: 400, text: ending.detail }),
+      );
     case "cut":
       reportDone(context, tally, ending.detail);
       abort(client);

@@ -151,7 +151,8 @@ export function listMembers(fields: readonly Field[], key: string): string[] {
   for (const field of fields) {
     if (field.key !== key) continue;
     for (const part of field.value.split(",")) {
-      const member = part.trim().toLowerCase();
+      // `trim` would also take a no-break space, which is a byte of a name to others.
+      const member = part.replace(/^[\t ]+|[\t ]+$/g, "").toLowerCase();
       if (member !== "") members.push(member);
     }
   }

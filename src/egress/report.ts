@@ -94,9 +94,14 @@ function refusalLine({ event, count }: Refusal, table: string | null): string {
 function shortReason(reason: DenyReason, event: ReportedEvent): string {
   switch (reason) {
     case "not_allowed":
-      return "not in the allow list";
     case "not_allowed_local":
-      return "a local or private address, which must be listed by itself";
+      // No line of the list would help: it says what does.
+      if (event.remedy === null && event.detail !== null) {
+        return escaped(event.detail);
+      }
+      return reason === "not_allowed"
+        ? "not in the allow list"
+        : "a local or private address, which must be listed by itself";
     case "denied":
       return `denied by "${escaped(event.rule ?? "")}"`;
     case "method_not_allowed":

@@ -12,6 +12,7 @@ import {
   type Timed,
 } from "./context.ts";
 import { describeAddress } from "./dial.ts";
+import { CLIENT_GONE } from "./http_client.ts";
 import {
   abort,
   adopt,
@@ -108,7 +109,10 @@ export function serveSocks(
         },
       });
       const isAdopted = await adopt(dialled.value.fd, upstream);
-      if (isOver) return abort(upstream);
+      if (isOver) {
+        abort(upstream);
+        return reportDone(context, tally, CLIENT_GONE);
+      }
       if (!isAdopted) {
         reportDone(context, tally, "the origin closed the connection at once");
         return refuse(REPLY.CONNECTION_REFUSED);

@@ -154,7 +154,7 @@ export function checkResolved(
       detail: `${formatHost(target.host)} leads to ${text} (${
         metadata ? "cloud metadata" : why
       }), which must be listed by itself in ${policy.table} domains`,
-      remedy: `"${text}" = "allow"`,
+      remedy: allowLine({ host, port: target.port }),
     };
   }
   return null;
@@ -239,13 +239,21 @@ function decideLocal(
   if (policy.allowLocalBinding && local.kind === "local") return null;
   const rule = explicitRule(policy, host, port);
   if (rule !== null) return null;
+  const usual = usualSpelling(host);
+  if (usual !== host && explicitRule(policy, usual, port) !== null) {
+    return refusedSpelling(target, "not_allowed_local");
+  }
+  const otherPort = policy.rules.find((rule) =>
+    rule.pattern.port !== null && isExplicit(rule, usual, rule.pattern.port)
+  );
   return {
     verdict: "deny",
     reason: "not_allowed_local",
     rule: null,
-    detail:
-      `${name} is ${local.why} and must be listed by itself in ${policy.table} domains, without a wildcard`,
-    remedy: `"${name}" = "allow"`,
+    detail: otherPort === undefined
+      ? `${name} is ${local.why} and must be listed by itself in ${policy.table} domains, without a wildcard`
+      : refusedPort(target, otherPort),
+    remedy: allowLine(target),
   };
 }
 
@@ -320,14 +328,20 @@ function explicitRule(
   host: Host,
   port: number,
 ): DomainRule | null {
+  return policy.rules.find((rule) => isExplicit(rule, host, port)) ?? null;
+}
+
+function isExplicit(
+  { access, pattern }: DomainRule,
+  host: Host,
+  port: number,
+): boolean {
   const metadata = host.kind === "address" && isMetadataAddress(host.address);
-  return policy.rules.find(({ access, pattern }) =>
-    access === "allow" &&
+  return access === "allow" &&
     (isLiteral(pattern) ||
       pattern.host.kind === "range" && !metadata &&
         isPrivateRange(pattern.host.range)) &&
-    allows(pattern, host, port)
-  ) ?? null;
+    allows(pattern, host, port);
 }
 
 /** Whether a listed host may lead to this non-public address: itself, loopback for localhost, metadata for its names. */
@@ -361,26 +375,51 @@ function deniedBy(
 
 function notAllowed(policy: NetworkPolicy, target: Target): Denial {
   const { host, port } = target;
-  const odd = host.kind === "address" && !host.usual;
-  const name = formatHost(host);
+  if (usualSpelling(host) !== host) {
+    return refusedSpelling(target, "not_allowed");
+  }
   // A pattern for the same host with another port is the likeliest reason.
   const otherPort = policy.rules.find(({ access, pattern }) =>
     access === "allow" && pattern.port !== null &&
     allows({ ...pattern, port: null }, host, port)
   );
-  const detail = odd
-    ? `an unusual spelling of ${name} is not allowed; write ${name}`
-    : otherPort !== undefined
-    ? `${formatEndpoint(target)} is not allowed: ${
-      describeRule(otherPort)
-    } is for another port`
-    : `${formatEndpoint(target)} is not in ${policy.table} domains`;
-  const exact = port === 80 || port === 443 ? name : formatEndpoint(target);
+  const name = formatHost(host);
   return {
     verdict: "deny",
     reason: "not_allowed",
     rule: null,
-    detail,
-    remedy: odd ? null : `"${exact}" = "allow"`,
+    detail: otherPort === undefined
+      ? `${formatEndpoint(target)} is not in ${policy.table} domains`
+      : refusedPort(target, otherPort),
+    remedy: port === 80 || port === 443
+      ? `"${name}" = "allow"`
+      : allowLine(target),
   };
+}
+
+/** Two parsers could read an address such as `127.1` as two: whatever is listed, it is refused. */
+function refusedSpelling(target: Target, reason: DenyReason): Denial {
+  const name = formatHost(target.host);
+  return {
+    verdict: "deny",
+    reason,
+    rule: null,
+    detail: `an unusual spelling of ${name} is not allowed; write ${name}`,
+    remedy: null,
+  };
+}
+
+function refusedPort(target: Target, rule: DomainRule): string {
+  return `${formatEndpoint(target)} is not allowed: ${
+    describeRule(rule)
+  } is for another port`;
+}
+
+/** The line that opens just this: a port of the host's own loopback is not all of them. */
+function allowLine(endpoint: Endpoint): string {
+  return `"${formatEndpoint(endpoint)}" = "allow"`;
+}
+
+function usualSpelling(host: Host): Host {
+  return host.kind === "name" || host.usual ? host : { ...host, usual: true };
 }

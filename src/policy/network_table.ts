@@ -13,7 +13,7 @@ import {
   EMPTY_NETWORK_POLICY,
   type NetworkPolicy,
 } from "./network.ts";
-import { parsePattern } from "./pattern.ts";
+import { isAddressStar, parsePattern } from "./pattern.ts";
 import type { Origin } from "./policy.ts";
 
 /** A raw table as a TOML reader makes it; only own keys count. */
@@ -185,6 +185,13 @@ function readDomains(reader: Reader): DomainRule[] {
         origin,
         message:
           `"${written}" also matches evil${host.tail}; write "*.${host.tail}" for the hosts below it`,
+      });
+    }
+    if (isAddressStar(pattern.value)) {
+      reader.warnings.push({
+        origin,
+        message:
+          `"${written}" is for addresses and no names; write a range such as 10.1.0.0/16`,
       });
     }
     rules.push({ access, pattern: pattern.value, written, origin });

@@ -112,7 +112,14 @@ export function denies(pattern: Pattern, host: Host, port: number): boolean {
 export function allows(pattern: Pattern, host: Host, port: number): boolean {
   if (!coversPort(pattern, port)) return false;
   if (host.kind === "address" && !host.usual) return false;
+  if (host.kind === "name" && isAddressStar(pattern)) return false;
   return matchesHost(pattern.host, host);
+}
+
+/** Whether the star stands in an address, as in `10.1.*`: `10.1.example.com` is anybody's name and was not meant. */
+export function isAddressStar({ host }: Pattern): boolean {
+  return host.kind === "star" && /^[0-9]+\.[0-9.]*$/.test(host.head) &&
+    /^[0-9.]*$/.test(host.tail);
 }
 
 /** Whether the pattern names the host itself: no star, no range. */

@@ -72,7 +72,7 @@ const ANSWERS: readonly (readonly [
   ["[::1]:22", {}, 1, [
     "denied (not_allowed_local): connect [::1]:22",
     "  because ::1 is not public (loopback) and must be listed by itself in [permissions.ci.network] domains, without a wildcard",
-    `  to change it, add "::1" = "allow" to ${TABLE}`,
+    `  to change it, add "[::1]:22" = "allow" to ${TABLE}`,
   ]],
   ["a.allowed.test", { network: "none" }, 1, [
     "denied (no_network): connect a.allowed.test:443",

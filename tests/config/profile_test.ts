@@ -525,6 +525,82 @@ describe("the network", () => {
   }
 });
 
+const OPENED:
+  readonly (readonly [string, readonly string[], string, string])[] = [
+    // user's layer, -c words, part of the refusal or the network's mode, why
+    [
+      "[permissions.p.network]\nmanaged = true",
+      ["permissions.p.network={ managed = false, enabled = true }"],
+      "nothing takes back permissions.p.network.managed",
+      "a switch of the command line",
+    ],
+    [
+      "[permissions.p.network]\nmanaged = true",
+      ["permissions.p.network.managed=false"],
+      "none",
+      "less than before is no opening",
+    ],
+    [
+      "[permissions.p.network]\nenabled = true\nmode = 'limited'",
+      ["permissions.p.network.mode=full"],
+      "nothing takes back permissions.p.network.mode",
+      "the other word for a managed network",
+    ],
+    [
+      "[permissions.p]\nextends = 'q'\nnetwork = { managed = false, enabled = true }\n[permissions.q.network]\nmanaged = true",
+      [],
+      "nothing takes back permissions.q.network.managed",
+      "a parent",
+    ],
+    [
+      "[permissions.p.network]\nenabled = true\n[features.network_proxy]\ndomains = { a = 'allow' }",
+      ["features.network_proxy=false"],
+      "none",
+      "a switch in the place of a table that names hosts",
+    ],
+    [
+      "[permissions.p.network]\nenabled = true\ndomain = { a = 'allow' }",
+      [],
+      'unknown key permissions.p.network.domain: it may be meant to limit it; write "domains"',
+      "a misspelled list of hosts",
+    ],
+    [
+      "[permissions.p.network]\nenabled = true\nallowed_domains = ['a']",
+      [],
+      'unknown key permissions.p.network.allowed_domains: it may be meant to limit it; write "domains"',
+      "another program's word for it",
+    ],
+    [
+      "[permissions.p.network]\nenabled = true\nmanagd = true",
+      [],
+      'write "managed"',
+      "a misspelled switch",
+    ],
+    [
+      "[permissions.p.network]\nenabled = true\nsocks_urls = 'x'",
+      [],
+      "host",
+      "a misspelled key that limits nothing is a warning",
+    ],
+    [
+      "[permissions.p.network]\nmanaged = true\ndomain = { a = 'allow' }",
+      [],
+      "proxied",
+      "beside a managed network it opens nothing",
+    ],
+  ];
+for (const [user, words, expected, why] of OPENED) {
+  test(`${JSON.stringify(user)} ${words}: ${expected}: ${why}`, () => {
+    const world: World = {
+      files: { [USER]: `default_permissions = "p"\n${user}\n` },
+      request: { overrides: words },
+    };
+    const isMode = ["none", "host", "proxied"].includes(expected);
+    if (isMode) expect(runs(world).policy.network).toBe(expected as never);
+    else expect(refusal(world)).toContain(expected);
+  });
+}
+
 test("--disable network_proxy beside managed means no network", () => {
   const text =
     'default_permissions = "p"\n[permissions.p.network]\nmanaged = true\nenabled = true';

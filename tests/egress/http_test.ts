@@ -238,6 +238,11 @@ const REQUESTS = [ // head, answer or endpoint, why
     "gzip as transfer coding",
   ],
   [
+    lines("POST / HTTP/1.1", "Host: a.test", "Transfer-Encoding: \xa0chunked"),
+    "400 invalid Transfer-Encoding",
+    "a no-break space, which is no white space of HTTP",
+  ],
+  [
     lines(
       "POST / HTTP/1.1",
       "Host: a.test",
@@ -546,6 +551,21 @@ test("chunks become a plain stream for HTTP/1.0", () => {
     });
 });
 
+test("a 204 loses a length that a client could wait for, a 304 keeps it", () => {
+  const texts = ["204 No Content", "304 Not Modified"].map((status) => {
+    const head = response(`HTTP/1.1 ${status}`, "Content-Length: 100");
+    if (!head.ok) throw new Error("refused");
+    return rewriteResponse(head.value, { kind: "none" }, {
+      version: 1,
+      keepAlive: true,
+    }).head;
+  });
+  expect(texts).toEqual([
+    lines("HTTP/1.1 204 No Content"),
+    lines("HTTP/1.1 304 Not Modified", "Content-Length: 100"),
+  ]);
+});
+
 test("an interim response passes, a switch only to websocket", () => {
   const hint = response(
     "HTTP/1.1 103 Early Hints",
@@ -556,6 +576,9 @@ test("an interim response passes, a switch only to websocket", () => {
   expect(rewriteInterim(hint.value)).toBe(
     lines("HTTP/1.1 103 Early Hints", "Link: x"),
   );
+  const sized = response("HTTP/1.1 100 Continue", "Content-Length: 5");
+  if (!sized.ok) throw new Error("refused");
+  expect(rewriteInterim(sized.value)).toBe(lines("HTTP/1.1 100 Continue"));
   const web = response(
     "HTTP/1.1 101 Switching Protocols",
     "Upgrade: websocket",

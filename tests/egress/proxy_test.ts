@@ -381,7 +381,7 @@ test("the body of a refused request is not read as a request", async () => {
   expect(origin.connections.length).toBe(0);
 });
 
-test("a malformed chunk of a request cuts both sides off", async () => {
+test("a malformed chunk of a request is answered 400, and the origin is cut off", async () => {
   await using origin = await startOrigin(() => {});
   await using proxy = startTestProxy();
   using client = await openClient(proxy.http);
@@ -394,9 +394,34 @@ test("a malformed chunk of a request cuts both sides off", async () => {
   for (let i = 0; i < 200 && origin.connections.length === 0; i++) {
     await Bun.sleep(5);
   }
-  client.socket.write("zz\r\n");
-  expect([await client.untilEnd(), client.ended]).toEqual(["", "reset"]);
+  client.socket.write("zz\r\nGET http://evil.test/ HTTP/1.1\r\n\r\n");
+  expect([await client.untilEnd(), client.ended]).toEqual([
+    "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 25\r\nconnection: close\r\n\r\na chunk size is malformed",
+    "fin",
+  ]);
   expect(origin.connections[0]?.received).not.toContain("0\r\n\r\n");
+  expect(proxy.events.map(({ verdict, detail }) => [verdict, detail]))
+    .toEqual([["failed", "a chunk size is malformed"]]);
+});
+
+test("a malformed chunk after half a response is a reset", async () => {
+  await using origin = await startOrigin(({ socket, received }) => {
+    if (received.includes("\r\n\r\n") && socket.bytesWritten === 0) {
+      socket.write("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
+    }
+  });
+  await using proxy = startTestProxy();
+  using client = await openClient(proxy.http);
+  client.socket.write(
+    lines(
+      `POST http://127.0.0.1:${origin.port}/ HTTP/1.1`,
+      "Transfer-Encoding: chunked",
+    ) + "2\r\nab\r\n",
+  );
+  await client.until((text) => text.includes("half"), "half a response");
+  client.socket.write("zz\r\n");
+  await client.untilEnd();
+  expect(client.ended).toBe("reset");
 });
 
 test("an early final answer ends the connection instead of reading the body as a request", async () => {
@@ -517,6 +542,33 @@ test("SOCKS5 by name and by address, with half-close", async () => {
       "\x05\0\x05\0\0\x01\0\0\0\0\0\0got question",
     );
   }
+});
+
+test("a SOCKS client that is gone before its connection stands is in the log all the same", async () => {
+  await using origin = await startOrigin(() => {});
+  const asked = Promise.withResolvers<void>();
+  const answer = Promise.withResolvers<{ address: string }[]>();
+  await using proxy = startTestProxy({
+    lookup: () => {
+      asked.resolve();
+      return answer.promise;
+    },
+  });
+  const port = String.fromCharCode(origin.port >> 8, origin.port & 255);
+  using client = await openClient(proxy.socks);
+  client.socket.write(
+    `\x05\x01\0\x05\x01\0\x03\x0ea.allowed.test${port}`,
+    "latin1",
+  );
+  await asked.promise;
+  client.socket.resetAndDestroy();
+  await Bun.sleep(20);
+  answer.resolve([{ address: "127.0.0.1" }]);
+  for (let i = 0; i < 200 && proxy.events.length === 0; i++) await Bun.sleep(5);
+  expect(
+    proxy.events.map(({ host, address, detail }) => [host, address, detail]),
+  )
+    .toEqual([["a.allowed.test", "127.0.0.1", "the client went away"]]);
 });
 
 test("a burst of a thousand connections waits in the kernel while we are busy", async () => {

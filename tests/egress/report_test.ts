@@ -45,9 +45,24 @@ const LINES = [ // change, line, why
     "an unlisted host",
   ],
   [
-    { host: "::1", reason: "not_allowed_local", remedy: '"::1" = "allow"' },
-    'network: [::1]:443 refused: a local or private address, which must be listed by itself; to allow: "::1" = "allow" in [permissions.ci.network.domains]',
+    {
+      host: "::1",
+      reason: "not_allowed_local",
+      remedy: '"[::1]:443" = "allow"',
+    },
+    'network: [::1]:443 refused: a local or private address, which must be listed by itself; to allow: "[::1]:443" = "allow" in [permissions.ci.network.domains]',
     "loopback",
+  ],
+  [
+    {
+      host: "127.0.0.1",
+      reason: "not_allowed_local",
+      detail:
+        "an unusual spelling of 127.0.0.1 is not allowed; write 127.0.0.1",
+      remedy: null,
+    },
+    "network: 127.0.0.1:443 refused: an unusual spelling of 127.0.0.1 is not allowed; write 127.0.0.1",
+    "a listed address, spelled so that no line would help",
   ],
   [
     { reason: "denied", rule: "*.com", remedy: null },

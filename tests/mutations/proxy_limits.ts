@@ -333,7 +333,11 @@ const ROOM_STEPS: readonly Defence[] = [
       FORWARD,
       `      if (opened.ok) abort(opened.link);\n`,
     ],
-    ["SOCKS", SOCKS_SESSION, `      if (isOver) return abort(upstream);\n`],
+    [
+      "SOCKS",
+      SOCKS_SESSION,
+      `        abort(upstream);\n        return reportDone`,
+    ],
   ].map(([what = "", file = "", text = ""]) =>
     pure(
       `a connection for a client that has gone is closed: ${what}`,

@@ -11,11 +11,14 @@ const HOST = "src/policy/host.ts";
 const PATTERN = "src/policy/pattern.ts";
 const NETWORK = "src/policy/network.ts";
 const TABLE = "src/policy/network_table.ts";
+const SETTINGS = "src/config/network_settings.ts";
+const OPEN = "src/config/open_network.ts";
 
 const ADDRESSES: Notice = ["policy/address_test.ts"];
 const DECISIONS: Notice = ["policy/network_test.ts"];
 const PATTERNS: Notice = ["policy/pattern_test.ts"];
 const TABLES: Notice = ["policy/network_table_test.ts"];
+const PROFILES: Notice = ["config/profile_test.ts"];
 
 /** What is not public, and what is metadata: every line of the two tables. */
 const RANGES: readonly Defence[] = [
@@ -399,6 +402,13 @@ const PATTERN_STEPS: readonly Defence[] = [
     PATTERNS,
   ),
   pure(
+    "a star in an address allows no name",
+    PATTERN,
+    `  if (host.kind === "name" && isAddressStar(pattern)) return false;\n`,
+    "",
+    PATTERNS,
+  ),
+  pure(
     "nothing but letters of a name stands beside a star",
     PATTERN,
     `  if (!/^[a-z0-9._-]*$/.test(head + tail)) {`,
@@ -662,6 +672,38 @@ const TABLE_STEPS: readonly Defence[] = [
   ),
 ];
 
+/** What must never come out as the host's network. */
+const OPEN_STEPS: readonly Defence[] = [
+  pure(
+    "a managed network is never the host's",
+    SETTINGS,
+    `    if (isManaged) return isSwitchedOff ? "none" : "proxied";\n`,
+    "",
+    PROFILES,
+  ),
+  pure(
+    "a switch in the place of a table that names hosts opens nothing",
+    SETTINGS,
+    `isNamingHosts ? "none" : "host"`,
+    `"host"`,
+    PROFILES,
+  ),
+  pure(
+    "nothing takes back what a layer or a parent says of a managed network",
+    OPEN,
+    `  if (!asksForLess(table)) return null;`,
+    `  if (asksForLess(table)) return null;`,
+    PROFILES,
+  ),
+  pure(
+    "a misspelled list of hosts opens nothing",
+    OPEN,
+    `    if (!wasNearest && !/domain|host/i.test(key)) continue;`,
+    `    continue;`,
+    PROFILES,
+  ),
+];
+
 export const PROXY_POLICY: readonly Defence[] = [
   ...RANGES,
   ...ADDRESS_STEPS,
@@ -669,4 +711,5 @@ export const PROXY_POLICY: readonly Defence[] = [
   ...PATTERN_STEPS,
   ...DECISION_STEPS,
   ...TABLE_STEPS,
+  ...OPEN_STEPS,
 ];

@@ -350,6 +350,20 @@ const REQUEST_STEPS: readonly Defence[] = [
     PROXY,
   ),
   pure(
+    "white space around a member of a list is HTTP's and no other",
+    HEAD,
+    String.raw`part.replace(/^[\t ]+|[\t ]+$/g, "").toLowerCase()`,
+    `part.trim().toLowerCase()`,
+    HEADS,
+  ),
+  pure(
+    "a length goes with no answer that can't have a body",
+    HTTP,
+    `    if (isBodiless && key === "content-length") continue;\n`,
+    "",
+    HEADS,
+  ),
+  pure(
     "a Host that could be read otherwise is spelled anew",
     HTTP,
     String.raw`return /^[a-zA-Z0-9.:[\]_-]+$/.test(value) ? value : authority;`,
@@ -479,10 +493,7 @@ const RESPONSE_STEPS: readonly Defence[] = [
   pure(
     "a malformed body of a request is cut off",
     CLIENT,
-    `  if ("fault" in taken) {
-    exchange.cancel();
-    abort(session.client);
-  }`,
+    `  if ("fault" in taken) exchange.refuse(taken.fault);`,
     `  if ("fault" in taken) void 0;`,
     PROXY,
     CUTS,

@@ -222,7 +222,7 @@ for (const [table, fragment, key, why] of ERRORS) {
 test("unknown keys and doubtful stars are warned about, each with its place", () => {
   const reading = read({
     alow_local: true,
-    domains: { "*example.com": "allow" },
+    domains: { "*example.com": "allow", "10.*": "allow" },
   });
   if (!reading.ok) throw new Error("refused");
   expect(
@@ -233,6 +233,10 @@ test("unknown keys and doubtful stars are warned about, each with its place", ()
       [
         "domains.*example.com",
         '"*example.com" also matches evilexample.com; write "*.example.com" for the hosts below it',
+      ],
+      [
+        "domains.10.*",
+        '"10.*" is for addresses and no names; write a range such as 10.1.0.0/16',
       ],
     ]);
 });

@@ -373,6 +373,64 @@ test("a denial names the rule, where it is written, and the line that would allo
   expect(say("127.1:80")).toMatchObject({ reason: "not_allowed_local" });
 });
 
+const UNHELPFUL = [ // domains, asked, detail, remedy, why
+  [
+    { "127.0.0.1:80": "allow" },
+    "127.1:80",
+    "an unusual spelling of 127.0.0.1 is not allowed; write 127.0.0.1",
+    null,
+    "the address is listed already",
+  ],
+  [
+    { "10.0.0.0/8": "allow" },
+    "[::ffff:10.0.0.1]:80",
+    "an unusual spelling of 10.0.0.1 is not allowed; write 10.0.0.1",
+    null,
+    "and so is its range",
+  ],
+  [
+    { "127.0.0.1:80": "allow" },
+    "127.0.0.1:81",
+    '127.0.0.1:81 is not allowed: "127.0.0.1:80" = "allow" in /c.toml:3 is for another port',
+    '"127.0.0.1:81" = "allow"',
+    "and another port is",
+  ],
+  [
+    { "10.0.0.0/8:443": "allow" },
+    "10.0.0.1:80",
+    '10.0.0.1:80 is not allowed: "10.0.0.0/8:443" = "allow" in /c.toml:3 is for another port',
+    '"10.0.0.1:80" = "allow"',
+    "a range with a port",
+  ],
+  [
+    { "*:80": "allow" },
+    "127.0.0.1:80",
+    "127.0.0.1 is not public (loopback) and must be listed by itself in [permissions.t.network] domains, without a wildcard",
+    '"127.0.0.1:80" = "allow"',
+    "one port of the loopback is not all of them",
+  ],
+] as const;
+for (const [domains, asked, detail, remedy, why] of UNHELPFUL) {
+  test(`${JSON.stringify(domains)}: ${asked} is told what would help: ${why}`, () => {
+    expect(decide(policyOf(domains), targetOf(asked), [])).toMatchObject({
+      verdict: "deny",
+      reason: "not_allowed_local",
+      detail,
+      remedy,
+    });
+  });
+}
+
+test("a name that leads to a private address is opened by that address with the port that was asked for", () => {
+  const denial = checkResolved(
+    policyOf({ "a.test": "allow" }),
+    targetOf("a.test:8443"),
+    ips("10.0.0.1"),
+    [],
+  );
+  expect(denial?.remedy).toBe('"10.0.0.1:8443" = "allow"');
+});
+
 test("an allowed tunnel may not name a host that is not allowed", () => {
   const policy = policyOf({ "*.good.test": "allow", "bad.good.test": "deny" });
   const target = targetOf("a.good.test");

@@ -28,6 +28,10 @@ const MATCHES = [ // pattern, host:port, allowed, why
   ["reg*.mid.test", "x.reg1.mid.test:443", false, "but starts at reg"],
   ["reg*eg.test", "reg.test:443", false, "the halves don't overlap"],
   ["127.0.0.*", "127.0.0.7:80", true, "a star over an address"],
+  ["10.2.*", "10.2.evil.test:443", false, "whose name begins like one"],
+  ["10.*", "10.evil.test:443", false, "nor with one number"],
+  ["8.8.*", "8.8.4.4:443", true, "a public address"],
+  ["1*.test", "1password.test:443", true, "a digit alone begins a name"],
   ["127.0.0.1", "127.0.0.1:80", true, "a literal"],
   ["127.0.0.1", "127.1:80", false, "an odd spelling is not allowed"],
   ["127.0.0.1", "[::ffff:127.0.0.1]:80", false, "nor the mapped form"],
@@ -72,6 +76,7 @@ const DENIES = [ // pattern, host:port, denied, why
   ["fe80::1%lo", "[fe80::1%eth0]:80", false, "another zone"],
   ["bad.test:22", "bad.test:22", true, "one port"],
   ["bad.test:22", "bad.test:443", false, "not the others"],
+  ["10.2.*", "10.2.evil.test:443", true, "a name too: rather too much"],
 ] as const;
 for (const [pattern, target, denied, why] of DENIES) {
   test(`${pattern} ${denied ? "denies" : "doesn't deny"} ${target}: ${why}`, () => {

@@ -345,6 +345,7 @@ const SHOWN: readonly ShownNetworkFact[] = [
       "for host in 127.0.0.2 169.254.169.254 '[::1]' 10.1.2.3; do reason \"GET http://$host/ HTTP/1.1\" | tail -n 1; done",
     stdout:
       "not_allowed_local not_allowed_local not_allowed_local not_allowed_local",
+    says: /^codex: warning: .*"10\.\*" is for addresses and no names; .*\n$/,
   },
   {
     number: 37,
