@@ -39,9 +39,14 @@ export function stateFolderOf(codexHome: AbsPath): AbsPath {
 }
 
 /** Why a state folder can't be used. */
-export type StateError =
-  | SysError
-  | { readonly kind: "state"; readonly path: AbsPath; readonly why: string };
+export interface StateError {
+  readonly kind: "state";
+  /** The folder of them that is in the way. */
+  readonly path: AbsPath;
+  readonly why: string;
+  /** Nothing lies there. */
+  readonly isMissing: boolean;
+}
 
 /**
  * Opens a folder of ours below `$CODEX_HOME`, made with its parents when `create` is set.
@@ -54,7 +59,7 @@ export function openStateFolder(
   options: { readonly create: boolean; readonly euid: number },
 ): Result<number, StateError> {
   const home = openHome(codexHome, options.create);
-  if (!home.ok) return home;
+  if (!home.ok) return unusable(codexHome, home.error);
   let at = home.value;
   let path = codexHome;
   for (const name of [STATE_FOLDER_NAME, ...names]) {
@@ -63,12 +68,12 @@ export function openStateFolder(
       const made = mkdirAt(at, name, 0o700);
       if (!made.ok && made.error.errno !== abi.EEXIST) {
         close(at);
-        return made;
+        return unusable(path, made.error);
       }
     }
     const next = openAt(at, name, abi.O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     close(at);
-    if (!next.ok) return next;
+    if (!next.ok) return unusable(path, next.error);
     const stat = fstat(next.value);
     if (
       !stat.ok || stat.value.uid !== options.euid ||
@@ -79,11 +84,27 @@ export function openStateFolder(
         kind: "state",
         path,
         why: "it must belong to you and be closed to others (mode 700)",
+        isMissing: false,
       });
     }
     at = next.value;
   }
   return ok(at);
+}
+
+function unusable(
+  path: AbsPath,
+  { errno }: SysError,
+): { readonly ok: false; readonly error: StateError } {
+  const why = `${
+    abi.errnoText(errno)
+  }; it must be a folder of yours, or one that you can make: set CODEX_HOME to such a place`;
+  return fail({
+    kind: "state",
+    path,
+    why,
+    isMissing: errno === abi.ENOENT,
+  });
 }
 
 function openHome(

@@ -65,6 +65,7 @@ export interface HeldPlaceholder {
 /** Why a placeholder can't be had. */
 export type PlaceholderError =
   | StateError
+  | SysError
   | {
     readonly kind: "placeholder";
     readonly path: AbsPath;

@@ -4,7 +4,7 @@
  * @module
  */
 import { afterAll, describe, expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { fromText } from "../../src/bytes.ts";
 import { leaveClean, setup } from "./harness.ts";
 
@@ -284,6 +284,45 @@ describe("what this version can't do is said by a run, by check and by why", () 
       for (const text of [ran.stderr, check.stdout, why.stderr]) {
         expect(text).toContain(said);
       }
+    });
+  }
+});
+
+describe("a state folder that can't be had is named with what would work", () => {
+  const { dir, run } = setup();
+  const CURE =
+    "it must be a folder of yours, or one that you can make: set CODEX_HOME to such a place";
+  const cases = [ // what is in the way, CODEX_HOME, HOME, what is named, why
+    [
+      "a missing home",
+      undefined,
+      "a/b",
+      "a/b/.codex",
+      "ENOENT: no such file or directory",
+    ],
+    [
+      "a file in its place",
+      "filled",
+      "",
+      "filled/sandbox",
+      "ENOTDIR: not a directory",
+    ],
+  ] as const;
+  for (const [what, home, user, named, why] of cases) {
+    test(what, async () => {
+      mkdirSync(`${dir}/filled`, { recursive: true });
+      writeFileSync(`${dir}/filled/sandbox`, "");
+      const { end, stderr } = await run(["-P", ":workspace", "--", "true"], {
+        env: {
+          CODEX_HOME: home && `${dir}/${home}`,
+          HOME: `${dir}/${user}`,
+        },
+      });
+      expect({ end, stderr }).toEqual({
+        end: 125,
+        stderr:
+          `codex: Cannot use the state folder ${dir}/${named}: ${why}; ${CURE}\n`,
+      });
     });
   }
 });

@@ -171,12 +171,9 @@ export function lookAtState(
     return { path, state: "usable", why: "" };
   }
   const { error } = folder;
-  if (error.kind === "state") {
-    return { path, state: "unusable", why: error.why };
-  }
-  return error.errno === abi.ENOENT
+  return error.isMissing
     ? { path, state: "missing", why: "" }
-    : { path, state: "unusable", why: abi.errnoText(error.errno) };
+    : { path, state: "unusable", why: error.why };
 }
 
 function systemBwraps(origin: Origin, trust: TrustRequest): BwrapFacts[] {
