@@ -79,9 +79,10 @@ function readHeaders(): Headers | string {
   };
 }
 
+/** `__NR3264_` is what a call that has a second form on 32 bits is called in the generic table. */
 function defines(header: string): Map<string, number> {
   return new Map(
-    [...header.matchAll(/^#define __NR_(\w+)\s+(\d+)\s*$/gm)].map((
+    [...header.matchAll(/^#define __NR(?:3264)?_(\w+)\s+(\d+)\s*$/gm)].map((
       [, name, number],
     ) => [name!, Number(number)]),
   );

@@ -288,9 +288,23 @@ const FILTER_RULES: readonly Defence[] = [
     [FILTERS],
   ),
   pure(
+    "no terminal sends signals to the host's programs, by ioctl",
+    RULES,
+    `  cases: [TIOCSTI, TIOCLINUX, FIOASYNC].map((command) => ({`,
+    `  cases: [TIOCSTI, TIOCLINUX].map((command) => ({`,
+    [FILTERS],
+  ),
+  pure(
+    "no terminal sends signals to the host's programs, by fcntl",
+    RULES,
+    `    SIGNAL_RULE,\n`,
+    ``,
+    [FILTERS],
+  ),
+  pure(
     "the low half of ioctl's request decides",
     RULES,
-    `  cases: [TIOCSTI, TIOCLINUX].map((command) => ({
+    `  cases: [TIOCSTI, TIOCLINUX, FIOASYNC].map((command) => ({
     tests: [intEquals(1, command)],`,
     `  cases: [TIOCSTI, TIOCLINUX].map((command) => ({
     tests: [intEquals(1, command), { arg: 1, half: "high", is: "equal", value: 0 }],`,

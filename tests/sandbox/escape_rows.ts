@@ -1565,6 +1565,32 @@ const TERMINALS = group("terminals", [
     why: "kernel messages would come here",
   },
   {
+    id: "signal-foreground",
+    tries: "make it signal its foreground group, on the host",
+    how: [["fcntl", 0, 10, 10], ["fcntl", 0, 4, 0o20002]],
+    answer: "EPERM",
+    why: "the kernel picks the receiver, past the PID namespace",
+  },
+  {
+    id: "signal-foreground-ioctl",
+    tries: "the same by ioctl",
+    how: [["ioctl", 0, 0x5452, int(1)]],
+    answer: "EPERM",
+    why: "another entry to the same code",
+  },
+  {
+    id: "signal-foreground-reopened",
+    tries: "the same on the terminal opened again",
+    how: [["openat", AT, "s:/proc/self/fd/0", O_RDWR], [
+      "fcntl",
+      "@1",
+      4,
+      0o20002,
+    ]],
+    answer: "EPERM",
+    why: "another description of it",
+  },
+  {
     id: "exclusive-others",
     tries: "the host's other terminals",
     how: "ls /dev/pts/ | grep -v ptmx",

@@ -324,6 +324,42 @@ matrix(
   },
 );
 
+matrix(
+  "a command in the background can't make the terminal signal the shell",
+  EVERY_VARIANT,
+  async (subject) => {
+    const F_SETSIG = 10, F_SETFL = 4, FIOASYNC = 0x5452, SIGUSR1 = 10;
+    const calls = [
+      `fcntl 0 ${F_SETSIG} ${SIGUSR1} , fcntl 0 ${F_SETFL} ${0o20002}`,
+      `ioctl 0 ${FIOASYNC} x:01000000`,
+    ].map((call) => `${subject.probe} calls ${call}`).join("; ");
+    const words = sandbox(
+      subject,
+      "--",
+      "sh",
+      "-c",
+      `'echo; ${calls}; echo tried'`,
+    );
+    const { shown } = await play(
+      subject,
+      ["/bin/bash", "--norc", "--noprofile", "-i"],
+      [
+        // With the quotes it is not what the trap says.
+        ["send", 'trap "echo sig""nalled" USR1\n'],
+        ["send", `${words.join(" ")} &\n`],
+        ["expect", "\ntried\r\n"],
+        ["send", "wait; echo typed\n"],
+        ["expect", "\ntyped"],
+        ["send", "exit 0\n"],
+      ],
+    );
+    const said = shown.split("\r\n").filter((line) =>
+      /^(ok|E[A-Z]+|signalled)$/.test(line)
+    );
+    expect(said).toEqual(["EPERM", "EPERM"]);
+  },
+);
+
 test("SIGKILL at a terminal leaves nobody", async () => {
   const subject = setup();
   const { end } = await play(

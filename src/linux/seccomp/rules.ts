@@ -26,7 +26,10 @@ import {
   CLONE_NEWUSER,
   CLONE_NEWUTS,
   CLONE_SYSVSEM,
+  F_SETFL,
+  FIOASYNC,
   NETLINK_ROUTE,
+  O_ASYNC,
   SOCK_PACKET,
   SOCK_SEQPACKET,
   SOCK_STREAM,
@@ -71,6 +74,7 @@ export function rulesOf(request: FilterRequest): Rule[] {
   return [
     ...networkRules(request),
     request.attributes === "denied" ? QUIET_TERMINAL_RULE : TERMINAL_RULE,
+    SIGNAL_RULE,
     ...(request.attributes === "denied" ? [ATTRIBUTE_RULE] : []),
     ...(request.namespaces === "denied"
       ? [...NAMESPACE_RULES, ...OTHERS_RULES]
@@ -242,13 +246,32 @@ const HOST_SOCKET_RULE: Rule = {
 /** `cmd` is an `unsigned int`: bits above the low half are dropped by the kernel, so they may not help here. */
 const TERMINAL_RULE: Rule = {
   calls: ["ioctl"],
-  cases: [TIOCSTI, TIOCLINUX].map((command) => ({
+  cases: [TIOCSTI, TIOCLINUX, FIOASYNC].map((command) => ({
     tests: [intEquals(1, command)],
     verdict: "EPERM",
   })),
   otherwise: "ALLOW",
-  what: "of TIOCSTI and TIOCLINUX",
-  why: "they type into the caller's terminal",
+  what: "of TIOCSTI, TIOCLINUX and FIOASYNC",
+  why:
+    "they type into the caller's terminal, or make it send signals to the host",
+};
+
+/**
+ * Where nobody is named, a terminal takes its foreground group as the receiver (`tty_fasync`), which F_SETSIG lets it send any signal:
+ * that group is the caller's, or his shell's, and no PID namespace stands between.
+ */
+const SIGNAL_RULE: Rule = {
+  calls: ["fcntl"],
+  cases: [{
+    tests: [
+      intEquals(1, F_SETFL),
+      { arg: 2, half: "low", is: "any_bit", value: O_ASYNC },
+    ],
+    verdict: "EPERM",
+  }],
+  otherwise: "ALLOW",
+  what: "that sets O_ASYNC",
+  why: "a terminal would send signals to its foreground group, on the host",
 };
 
 /** The same where the attributes of files are denied as well: a call belongs to one rule. */
@@ -261,9 +284,9 @@ const QUIET_TERMINAL_RULE: Rule = {
       verdict: "EPERM" as const,
     })),
   ],
-  what: "of TIOCSTI, TIOCLINUX and flags of files",
+  what: "of TIOCSTI, TIOCLINUX, FIOASYNC and flags of files",
   why:
-    "they type into the caller's terminal, or change files that may only be read",
+    "they type into the caller's terminal, make it send signals, or change files that may only be read",
 };
 
 /** Landlock has no right for any of these, so they go by the file's owner alone. */

@@ -36,6 +36,7 @@ export const SYSCALLS = {
   recvmmsg: [299, 243],
   sendmmsg: [307, 269],
   ioctl: [16, 29],
+  fcntl: [72, 25],
   io_uring_setup: [425, 425],
   io_uring_enter: [426, 426],
   io_uring_register: [427, 427],
@@ -156,6 +157,11 @@ export const NETLINK_ROUTE = 0;
 // asm-generic/ioctls.h, the same on both architectures.
 export const TIOCSTI = 0x5412;
 export const TIOCLINUX = 0x541c;
+export const FIOASYNC = 0x5452;
+
+// asm-generic/fcntl.h, the same on both architectures.
+export const F_SETFL = 4;
+export const O_ASYNC = 0o20000;
 
 /** linux/fs.h, linux/fsverity.h, linux/fscrypt.h: commands that change a file which is open for reading only. */
 export const ATTRIBUTE_COMMANDS = {

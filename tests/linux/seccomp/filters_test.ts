@@ -166,6 +166,14 @@ const ROWS_OF_EVERY_MODE: readonly (readonly [
   ],
   ["ioctl", [0n, 0x541cn, 0n], "P", "TIOCLINUX pastes the selection"],
   ["ioctl", [0n, HIGH | 0x541cn, 0n], "P", "TIOCLINUX with high bits"],
+  ["ioctl", [0n, 0x5452n, 1n], "P", "FIOASYNC: the terminal sends signals"],
+  ["ioctl", [0n, HIGH | 0x5452n, 1n], "P", "FIOASYNC with high bits"],
+  ["fcntl", [0n, 4n, 0o20000n], "P", "O_ASYNC: the terminal sends signals"],
+  ["fcntl", [0n, 4n, 0o26002n], "P", "O_ASYNC among other flags"],
+  ["fcntl", [0n, HIGH | 4n, HIGH | 0o20000n], "P", "O_ASYNC with high bits"],
+  ["fcntl", [0n, 4n, 0o4002n], "A", "O_NONBLOCK"],
+  ["fcntl", [0n, 3n, 0o20000n], "A", "F_GETFL takes no flags"],
+  ["fcntl", [0n, 2n, 0o20001n], "A", "F_SETFD"],
   ["ioctl", [0n, 0x5413n, 0n], "A", "TIOCGWINSZ: the size of the window"],
   ["ioctl", [0n, 0x5401n, 0n], "A", "TCGETS: isatty()"],
   ["ioctl", [0n, 0x80005412n, 0n], "A", "another command"],
@@ -460,11 +468,12 @@ test("bits that the kernel drops never change a verdict", () => {
     ["socket", 3],
     ["socketpair", 3],
     ["ioctl", 2],
+    ["fcntl", 3],
     ["clone", 1],
   );
   const low = fc.oneof(
     fc.nat(64),
-    fc.constantFrom(0x5412, 0x541c, 0x10000011),
+    fc.constantFrom(0x5412, 0x541c, 0x10000011, 0o20000),
     fc.nat(NR_MAX),
   );
   fc.assert(
@@ -503,7 +512,8 @@ test("what is denied is told line by line, with the errno and the reason", () =>
     "kill every call of another architecture (int 0x80 and x32 included)",
     "deny socket but for AF_INET, AF_INET6 and NETLINK_ROUTE (EPERM): the network namespace bounds internet sockets; an AF_UNIX socket reaches the host's by path",
     "deny socketpair but for AF_UNIX stream and seqpacket pairs (EPERM): a datagram pair reaches the host's sockets with sendmsg",
-    "deny ioctl of TIOCSTI and TIOCLINUX (EPERM): they type into the caller's terminal",
+    "deny ioctl of TIOCSTI, TIOCLINUX and FIOASYNC (EPERM): they type into the caller's terminal, or make it send signals to the host",
+    "deny fcntl that sets O_ASYNC (EPERM): a terminal would send signals to its foreground group, on the host",
     "deny unshare of a namespace (EPERM): a nested namespace could undo the sandbox's view",
     "deny clone with a namespace flag (EPERM): a nested namespace could undo the sandbox's view",
     "deny setns, mount, umount2, pivot_root, chroot, move_mount, open_tree, open_tree_attr, fsopen, fsconfig, fsmount, fspick, mount_setattr (EPERM): another namespace or another tree is another view",
