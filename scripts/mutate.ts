@@ -44,6 +44,12 @@ const TEST_TIMEOUT_MS = 120_000;
 /** Pure tests are short; one that waits for ever has noticed. */
 const PURE_TIMEOUT_MS = 10_000;
 
+/** For a whole file of them: one that waits without an event loop ends by our hand only. */
+const PURE_FILE_TIMEOUT_MS = 60_000;
+
+/** No status of a process. */
+const STUCK = -1;
+
 /** What a killed run may leave behind as an empty folder, in places that are everybody's. */
 const PLACEHOLDERS = ["/tmp", "/"].flatMap((folder) =>
   [".git", ".agents", ".codex"].map((name) => join(folder, name))
@@ -265,7 +271,9 @@ async function firstFailure(
           ? { CODEX_TEST_ESCAPES: titles }
           : {}),
       },
+      kind === "pure" ? PURE_FILE_TIMEOUT_MS : 4 * TEST_TIMEOUT_MS,
     );
+    if (status === STUCK) return `tests/${file} never ends`;
     const failed = /^\(fail\) (.*?)(?: \[[\d.]+m?s\])?$/m.exec(text)?.[1];
     if (failed !== undefined) return failed;
     if (status !== 0 && !/^ *0 fail/m.test(text)) {
@@ -296,6 +304,7 @@ function run(
   [program = "", ...words]: readonly string[],
   cwd: string,
   environment: Readonly<Record<string, string>>,
+  timeoutMs = 4 * TEST_TIMEOUT_MS,
 ): Promise<{ readonly status: number; readonly text: string }> {
   return new Promise((resolve) => {
     const child = spawn(program, words, {
@@ -310,12 +319,16 @@ function run(
     const chunks: Buffer[] = [];
     child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
     child.stderr.on("data", (chunk: Buffer) => chunks.push(chunk));
-    const clock = setTimeout(() => child.kill("SIGKILL"), 4 * TEST_TIMEOUT_MS);
+    let isStuck = false;
+    const clock = setTimeout(() => {
+      isStuck = true;
+      child.kill("SIGKILL");
+    }, timeoutMs);
     child.on("close", (status) => {
       clearTimeout(clock);
       removeFoldersOf(child.pid ?? 0);
       resolve({
-        status: status ?? 125,
+        status: isStuck ? STUCK : status ?? 125,
         text: Buffer.concat(chunks).toString(),
       });
     });

@@ -125,16 +125,27 @@ function listen(): Result<
   );
 }
 
-/** Whether this network namespace leads nowhere (proc_net(5)): with a route the filter of a proxied run would open the host's network. */
+/** Whether the network namespace that we are in leads nowhere. What can't be read leads somewhere. */
 function isIsolated(): boolean {
   const routes = readFile("/proc/self/net/route", 1024 * 1024);
-  if (!routes.ok || routes.value.trim().split("\n").length > 1) return false;
   const wider = readFile("/proc/self/net/ipv6_route", 1024 * 1024);
+  if (wider.ok) return routes.ok && leadsNowhere(routes.value, wider.value);
   // A kernel without IPv6 has no such file.
-  if (!wider.ok) return wider.error.errno === abi.ENOENT;
-  return wider.value.split("\n").every((line) =>
-    line.trim() === "" || line.trim().split(/\s+/).at(-1) === "lo"
-  );
+  return routes.ok && wider.error.errno === abi.ENOENT &&
+    leadsNowhere(routes.value, "");
+}
+
+/**
+ * Whether a network namespace leads nowhere: with a route the filter of a proxied run would open the host's network.
+ *
+ * @param routes `/proc/net/route`: a line of titles, then one for each route (proc_net(5))
+ * @param wider `/proc/net/ipv6_route`: a line for each, the interface last; the loopback has some of its own
+ */
+export function leadsNowhere(routes: string, wider: string): boolean {
+  return routes.trim().split("\n").length <= 1 &&
+    wider.split("\n").every((line) =>
+      line.trim() === "" || line.trim().split(/\s+/).at(-1) === "lo"
+    );
 }
 
 function startBridge(

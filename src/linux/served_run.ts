@@ -70,14 +70,14 @@ export async function superviseServed(
   return failure === null ? ok(end) : fail(failure);
 }
 
-interface Started {
+export interface Started {
   readonly state: RunState;
   /** Why the command could not be started. */
   readonly failure: LaunchError | null;
 }
 
 /** Takes the listeners, serves them, and lets the command go. A stage that ends before has said why; its status is the run's. */
-function handOver(
+export function handOver(
   run: Run,
   rules: RunRules,
   service: NetworkService,

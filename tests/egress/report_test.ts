@@ -18,6 +18,10 @@ import {
   type ReportedEvent,
 } from "../../src/egress/report.ts";
 import { abs } from "../../src/policy/path.ts";
+import { getLimit, setSoftLimit } from "../../src/sys/calls.ts";
+
+/** `asm-generic/resource.h`. */
+const RLIMIT_FSIZE = 1;
 
 const DENIED: ReportedEvent = {
   time: 0,
@@ -161,6 +165,42 @@ test("the log is appended to, private, and never a link or a directory", () => {
       ok: false,
       error: "EISDIR: is a directory",
     });
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
+
+test("a full disk under the log does not end the run, and is told at its end", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "codex-log-"));
+  const limit = getLimit(0, RLIMIT_FSIZE);
+  if (!limit.ok) throw new Error("no limit");
+  try {
+    const log = openNetworkLog(abs(join(dir, "log")));
+    if (!log.ok) throw new Error(log.error);
+    setSoftLimit(RLIMIT_FSIZE, 0);
+    log.value.write(DENIED);
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    setSoftLimit(RLIMIT_FSIZE, limit.value.soft);
+    expect(log.value.close()).toBe("The network log is incomplete: EFBIG");
+  } finally {
+    setSoftLimit(RLIMIT_FSIZE, limit.value.soft);
+    rmSync(dir, { recursive: true });
+  }
+});
+
+test("a pipe without a reader in the log's place does not hold the run", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "codex-log-"));
+  try {
+    const pipe = join(dir, "log");
+    Bun.spawnSync(["mkfifo", pipe]);
+    const script = `const { openNetworkLog } = await import(${
+      JSON.stringify(`${import.meta.dirname}/../../src/egress/network_log.ts`)
+    }); console.log(openNetworkLog(${JSON.stringify(pipe)}).ok);`;
+    const child = Bun.spawn([process.execPath, "-e", script], {
+      timeout: 5_000,
+      killSignal: "SIGKILL",
+    });
+    expect(await new Response(child.stdout).text()).toBe("false\n");
   } finally {
     rmSync(dir, { recursive: true });
   }

@@ -4,7 +4,13 @@
  *
  * @module
  */
-import { type Defence, live, type Notice, pure } from "./defence.ts";
+import {
+  type Defence,
+  live,
+  type Notice,
+  pure,
+  withSystem,
+} from "./defence.ts";
 
 const DIAL = "src/egress/dial.ts";
 const DNS = "src/egress/dns.ts";
@@ -16,6 +22,11 @@ const LOG = "src/egress/network_log.ts";
 const REPORT = "src/egress/report.ts";
 const ENVIRONMENT = "src/egress/environment.ts";
 const ROUTES = "src/egress/routes.ts";
+const REQUESTS = "src/run/network_requests.ts";
+const SERVED = "src/linux/served_run.ts";
+const CHANNEL = "src/linux/control_channel.ts";
+const CALLERS = "src/linux/callers_routes.ts";
+const SYS_SOCKETS = "src/sys/sockets.ts";
 
 const DIALS: Notice = ["egress/dial_test.ts"];
 const FACTS: Notice = ["egress/facts_test.ts"];
@@ -23,6 +34,8 @@ const PROXIED: Notice = ["egress/proxy_test.ts"];
 const REPORTED: Notice = ["egress/report_test.ts"];
 const VARIABLES: Notice = ["egress/environment_test.ts"];
 const ROUTED: Notice = ["egress/routes_test.ts"];
+const SOCKETS: Notice = ["sys/sockets_test.ts"];
+const HANDED: Notice = ["linux/served_run_test.ts"];
 const NETWORK = "sandbox/network_test.ts";
 const CALLERS_PROXY = "sandbox/callers_proxy_test.ts";
 
@@ -236,7 +249,36 @@ const TOLD_STEPS: readonly Defence[] = [
     `  const why = false`,
     REPORTED,
   ),
-
+  pure(
+    "a pipe in the log's place does not hold the start",
+    LOG,
+    ` | O_NOFOLLOW | abi.O_NONBLOCK,`,
+    ` | O_NOFOLLOW,`,
+    REPORTED,
+  ),
+  pure(
+    "a full disk under the log does not end the run",
+    LOG,
+    `      failure ??= errorCode(error);`,
+    `      throw error;`,
+    REPORTED,
+  ),
+  pure(
+    "a log that is incomplete says so",
+    LOG,
+    `      return failure === null
+        ? null`,
+    `      return failure !== ""
+        ? null`,
+    REPORTED,
+  ),
+  pure(
+    "a log is never cut off",
+    LOG,
+    `abi.O_WRONLY | abi.O_APPEND |`,
+    `abi.O_WRONLY | 0o1000 |`,
+    REPORTED,
+  ),
   pure(
     "a report is bounded",
     REPORT,
@@ -431,7 +473,6 @@ const RUN_STEPS: readonly Defence[] = [
     `false`,
     [NETWORK, "a log that the sandbox could write"],
   ),
-
   live(
     "a token is taken out of the helper's environment",
     "src/run/network_requests.ts",
@@ -446,6 +487,174 @@ const RUN_STEPS: readonly Defence[] = [
     ``,
     [CALLERS_PROXY, "not managed"],
   ),
+  pure(
+    "a proxied run has a network namespace of its own",
+    "src/linux/bwrap_argv.ts",
+    `if (plan.network !== "host") words`,
+    `if (plan.network === "isolated") words`,
+    ["linux/plan_test.ts"],
+    ["linux/captured_test.ts"],
+  ),
+  pure(
+    "the proxy further up is the caller's",
+    REQUESTS,
+    `      environment: origin.environment,`,
+    `      environment,`,
+    ["run/network_requests_test.ts"],
+  ),
+  pure(
+    "a caller's token that is no token stops the run",
+    REQUESTS,
+    `  if (token !== undefined && preface === null) {`,
+    `  if (false) {`,
+    ["run/network_requests_test.ts"],
+  ),
+];
+
+const HANDOVER_STEPS: readonly Defence[] = [
+  pure(
+    "the handover of the listeners has a time limit",
+    SERVED,
+    `    if (leftMs <= 0) {`,
+    `    if (false) {`,
+    HANDED,
+  ),
+  pure(
+    "what is no listener can't start a command",
+    SERVED,
+    `      } catch (error) {
+        return lost({`,
+    `      } catch (error) {
+        if (false) return lost({`,
+    HANDED,
+  ),
+  pure(
+    "what is handed over is the listeners",
+    CHANNEL,
+    `  if (text(message.value) === "listeners" && fds.length === count) {`,
+    `  if (fds.length === count) {`,
+    SOCKETS,
+    HANDED,
+  ),
+  pure(
+    "as many listeners are handed over as were asked for",
+    CHANNEL,
+    `  if (text(message.value) === "listeners" && fds.length === count) {`,
+    `  if (text(message.value) === "listeners") {`,
+    SOCKETS,
+  ),
+  pure(
+    "what was not asked for is closed",
+    CHANNEL,
+    `  for (const fd of fds) close(fd);
+  return fail({ kind: "sys"`,
+    `  return fail({ kind: "sys"`,
+    SOCKETS,
+  ),
+  pure(
+    "the command starts only when the listeners are served",
+    CHANNEL,
+    `  if (!answer.ok || answer.value === null || text(answer.value) !== ACCEPTED) {`,
+    `  if (false) {`,
+    SOCKETS,
+  ),
+  pure(
+    "the listeners are closed before the command starts",
+    CHANNEL,
+    `  for (const fd of fds) close(fd);
+  const answer`,
+    `  const answer`,
+    SOCKETS,
+  ),
+  pure(
+    "the control channel is closed before the command starts",
+    CHANNEL,
+    `  close(channel);
+  if (!answer.ok`,
+    `  if (!answer.ok`,
+    SOCKETS,
+  ),
+  pure(
+    "a message that was cut leaves no descriptor",
+    SYS_SOCKETS,
+    `      for (const fd of fds) close(fd);
+      return failed("recvmsg"`,
+    `      return failed("recvmsg"`,
+    SOCKETS,
+  ),
+  pure(
+    "we listen on 127.0.0.1 alone",
+    SYS_SOCKETS,
+    `  view.setUint32(4, 0x7f00_0001, false);`,
+    `  view.setUint32(4, 0, false);`,
+    SOCKETS,
+  ),
+  ...[
+    [
+      "a pair of sockets",
+      `    kind | abi.SOCK_CLOEXEC | flags,`,
+      `    kind | flags,`,
+    ],
+    [
+      "a listener",
+      `  const type = abi.SOCK_STREAM | abi.SOCK_CLOEXEC | abi.SOCK_NONBLOCK;
+  const result`,
+      `  const type = abi.SOCK_STREAM | abi.SOCK_NONBLOCK;
+  const result`,
+    ],
+    ["a received descriptor", `      abi.MSG_CMSG_CLOEXEC,`, `      0,`],
+  ].map(([what = "", text = "", instead = ""]) =>
+    pure(
+      `${what} does not outlive an execve`,
+      SYS_SOCKETS,
+      text,
+      instead,
+      SOCKETS,
+    )
+  ),
+  pure(
+    "a caller's namespace has no way out by IPv4",
+    CALLERS,
+    `  return routes.trim().split("\\n").length <= 1 &&
+    wider`,
+    `  return wider`,
+    HANDED,
+  ),
+  pure(
+    "a caller's namespace has no way out by IPv6",
+    CALLERS,
+    String.raw`line.trim() === "" || line.trim().split(/\s+/).at(-1) === "lo"`,
+    `true`,
+    HANDED,
+  ),
+  withSystem(live(
+    "nothing runs in a caller's namespace that leads somewhere",
+    CALLERS,
+    `  if (!isIsolated()) {`,
+    `  if (false) {`,
+    [CALLERS_PROXY, "network that leads somewhere"],
+  )),
+  withSystem(live(
+    "the bridge to a caller's proxy dies with the command",
+    CALLERS,
+    `  const bound = prctl(abi.PR_SET_PDEATHSIG, abi.SIGKILL);`,
+    `  const bound = { ok: true };`,
+    [CALLERS_PROXY, "the bridge ends with the command, also"],
+  )),
+  withSystem(live(
+    "a bridge whose command went before it was bound to it ends",
+    CALLERS,
+    `  if (!bound.ok || getppid() !== parent) exitNow(0);`,
+    `  if (!bound.ok) exitNow(0);`,
+    [CALLERS_PROXY, "has gone before it was ready"],
+  )),
+  withSystem(live(
+    "the command can't look into the bridge",
+    CALLERS,
+    `  prctl(abi.PR_SET_DUMPABLE, 0);\n`,
+    ``,
+    [CALLERS_PROXY, "look into the bridge"],
+  )),
 ];
 
 export const PROXY_RUN: readonly Defence[] = [
@@ -455,4 +664,5 @@ export const PROXY_RUN: readonly Defence[] = [
   ...ENVIRONMENT_STEPS,
   ...ROUTE_STEPS,
   ...RUN_STEPS,
+  ...HANDOVER_STEPS,
 ];

@@ -1,10 +1,12 @@
 import { expect, test } from "bun:test";
-import { readdirSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import {
   accept,
   handOverListeners,
+  listener,
   takeListeners,
 } from "../../src/linux/control_channel.ts";
+import { O_CLOEXEC } from "../../src/sys/abi.ts";
 import { close, pipe, poll, read, writeAll } from "../../src/sys/calls.ts";
 import { stableBytes } from "../../src/sys/ffi.ts";
 import {
@@ -88,6 +90,7 @@ test("a listener on the loopback takes a free port, and a taken one is refused",
 });
 
 test("the stage hands its listeners over and goes on when they are accepted", () => {
+  const before = openCount();
   const [inside, outside] = pair("seqpacket");
   expect(accept(outside).ok).toBe(true);
   expect(handOverListeners(inside, [0, 0])).toEqual({
@@ -103,8 +106,13 @@ test("the stage hands its listeners over and goes on when they are accepted", ()
     expect(poll([{ fd, events: 1 }], 0)).toEqual({ ok: true, value: [0] });
   }
   // The stage's end is closed: there is nothing more to come.
+  expect(poll([{ fd: outside, events: 1 }], 0)).not.toEqual({
+    ok: true,
+    value: [0],
+  });
   expect(takeListeners(outside, 2)).toEqual({ ok: true, value: null });
   for (const fd of [...fds, outside]) close(fd);
+  expect(openCount()).toBe(before);
 });
 
 test("the stage goes no further when nobody accepts", () => {
@@ -127,4 +135,39 @@ test("another word, or another number of listeners, is no handover, and nothing 
   expect(openCount()).toBe(before);
   close(inside);
   close(outside);
+});
+
+/** Flags of an open descriptor, as proc_pid_fdinfo(5) has them: the octal bits of open(2). */
+function flagsOf(fd: number): number {
+  const info = readFileSync(`/proc/self/fdinfo/${fd}`, "utf8");
+  return parseInt(/^flags:\s*([0-7]+)$/m.exec(info)?.[1] ?? "", 8);
+}
+
+test("no socket outlives an execve", () => {
+  const [one, two] = pair("seqpacket");
+  const tcp = tcpSocket();
+  if (!tcp.ok) throw new Error("no socket");
+  sendMessage(one, bytes("word"), [tcp.value]);
+  const message = receiveMessage(two, 64);
+  const received = message.ok ? message.value?.fds[0] ?? -1 : -1;
+  const fds = [one, two, tcp.value, received];
+  expect(fds.map((fd) => flagsOf(fd) & O_CLOEXEC)).toEqual(
+    fds.map(() => O_CLOEXEC),
+  );
+  for (const fd of fds) close(fd);
+});
+
+test("what we listen on inside is on 127.0.0.1 and nowhere else", () => {
+  const fd = listener(0);
+  const port = fd.ok ? boundPort(fd.value) : fd;
+  if (!fd.ok || !port.ok) throw new Error("no listener");
+  const hex = port.value.toString(16).toUpperCase().padStart(4, "0");
+  const place = new RegExp(
+    `^ *\\d+: ([0-9A-F]{8}):${hex} 00000000:0000 0A`,
+    "m",
+  );
+  // proc_net_tcp(5): the address in the host's byte order.
+  expect(place.exec(readFileSync("/proc/self/net/tcp", "utf8"))?.[1])
+    .toBe("0100007F");
+  close(fd.value);
 });
