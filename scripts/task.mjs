@@ -24,6 +24,7 @@ import { availableParallelism, constants, cpus, tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import process from "node:process";
 import { outDir, repositoryRoot, setup, toolPath } from "./setup.mjs";
+import { failuresIn } from "./test_output.mjs";
 
 const FILE_TIMEOUT_MS = 900_000;
 const TEST_TIMEOUT_MS = 120_000;
@@ -231,11 +232,11 @@ function removeOldFolders() {
   }
 }
 
-/** Each file in a process of its own, as many at once as there are cores; the counts of all together. */
+/** Each file in a process of its own, as many at once as there are cores; the counts and failures of all together. */
 async function runTests(files, environment = {}) {
   removeOldFolders();
   const reports = mkdtempSync(join(tmpdir(), "codex-tests-"));
-  const total = { passed: 0, failed: 0, skipped: 0 };
+  const total = { passed: 0, failed: 0, skipped: 0, failures: [] };
   const queue = files.map((file, i) => ({
     file,
     out: join(reports, `${i}.xml`),
@@ -245,8 +246,13 @@ async function runTests(files, environment = {}) {
     : cpus().length;
   const worker = async () => {
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-      const counts = await runTestFile(next.file, next.out, environment);
-      for (const key of Object.keys(total)) total[key] += counts[key];
+      const { counts, failures } = await runTestFile(
+        next.file,
+        next.out,
+        environment,
+      );
+      for (const key of Object.keys(counts)) total[key] += counts[key];
+      total.failures.push(...failures);
     }
   };
   try {
@@ -257,9 +263,10 @@ async function runTests(files, environment = {}) {
   return total;
 }
 
+/** @returns the file's counts, and a line for each failure: the file and the test's title, or how the file itself ended */
 async function runTestFile(file, out, environment) {
   const started = Date.now();
-  const { status, output } = await capture(toolPath("bun"), [
+  const { status, end, output } = await capture(toolPath("bun"), [
     "test",
     `--timeout=${TEST_TIMEOUT_MS}`,
     "--reporter=junit",
@@ -272,15 +279,20 @@ async function runTestFile(file, out, environment) {
   });
   const counts = readCounts(out);
   // A crash, a time-out or an error outside of any test leaves no failed test behind: the file itself is the failure.
-  if (status !== 0 && counts.failed === 0) counts.failed = 1;
+  const isOwnFailure = status !== 0 && counts.failed === 0;
+  if (isOwnFailure) counts.failed = 1;
   const seconds = ((Date.now() - started) / 1000).toFixed(1);
   const name = file.slice(repositoryRoot.length + 1);
   const verdict = counts.failed > 0 ? "FAILED" : "ok    ";
   process.stdout.write(
     `${verdict} ${name}  ${describe(counts)}  (${seconds} s)\n`,
   );
-  if (counts.failed > 0) process.stdout.write(`${output}\n`);
-  return counts;
+  if (counts.failed === 0) return { counts, failures: [] };
+  const { text, titles } = failuresIn(output);
+  process.stdout.write(`${text}\n`);
+  const failures = titles.map((title) => `${name}: ${title}`);
+  if (isOwnFailure) failures.push(`${name}: the file itself ${end}`);
+  return { counts, failures };
 }
 
 function readCounts(out) {
@@ -301,24 +313,36 @@ function capture(program, words, environment) {
       env: { ...process.env, ...environment },
     });
     const chunks = [];
-    const clock = setTimeout(() => child.kill("SIGKILL"), FILE_TIMEOUT_MS);
+    let isLate = false;
+    const clock = setTimeout(() => {
+      isLate = true;
+      child.kill("SIGKILL");
+    }, FILE_TIMEOUT_MS);
     child.stdout.on("data", (chunk) => chunks.push(chunk));
     child.stderr.on("data", (chunk) => chunks.push(chunk));
-    const end = (status) => {
+    const done = (status, end) => {
       clearTimeout(clock);
-      resolve({ status, output: Buffer.concat(chunks).toString() });
+      const output = Buffer.concat(chunks).toString();
+      resolve({ status: status ?? 125, end, output });
     };
-    child.on("error", () => end(125));
-    child.on("close", (status) => end(status ?? 125));
+    child.on("error", (error) => done(125, `can't be run: ${error.message}`));
+    child.on("close", (status, signal) => {
+      const late = `did not end within ${FILE_TIMEOUT_MS / 1000} s`;
+      const end = `ended with ${signal ?? `status ${status}`}`;
+      done(status, isLate ? late : end);
+    });
   });
 }
 
-/** The closing line, alone on its line and last; returns the exit status. */
-/** The last line is the count and nothing else: what reads it looks for these words. */
-function report(counts) {
+/**
+ * The failures of all files once more, then the count: either end of a log that was cut names them. The last line is the count and
+ * nothing else: what reads it looks for these words. @returns the exit status
+ */
+function report({ failures, ...counts }) {
   if (counts.skipped > 0) {
     process.stdout.write(`${counts.skipped} skipped\n`);
   }
+  for (const failure of failures) process.stdout.write(`FAILED ${failure}\n`);
   process.stdout.write(`${describe({ ...counts, skipped: 0 })}\n`);
   if (counts.passed + counts.failed === 0) {
     process.stderr.write("test: no test was run\n");

@@ -9,6 +9,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { failuresIn } from "../../scripts/test_output.mjs";
 import { bareArguments } from "../../scripts/bench_start.ts";
 import { repositoryRoot } from "../../scripts/build_files.ts";
 
@@ -18,7 +19,7 @@ let tree = "";
 beforeAll(() => {
   tree = mkdtempSync(join(tmpdir(), "codex-task-"));
   for (const name of ["scripts", "tests", "build"]) mkdirSync(join(tree, name));
-  for (const name of ["setup.mjs", "task.mjs"]) {
+  for (const name of ["setup.mjs", "task.mjs", "test_output.mjs"]) {
     copyFileSync(
       join(repositoryRoot, "scripts", name),
       join(tree, "scripts", name),
@@ -77,6 +78,88 @@ for (const [name, text, closing, status] of SUITES) {
     const done = task(["test", file]);
     expect(done.stdout.trimEnd().split("\n").at(-1)).toBe(closing);
     expect(done.status).toBe(status);
+  });
+}
+
+test("a run names its failures once more before the count, and prints nothing of what passed", () => {
+  const files = { odd: "crash", two: `expect(1).toBe(2)` };
+  for (const [name, text] of Object.entries(files)) {
+    writeFileSync(
+      join(tree, `tests/${name}_test.ts`),
+      `import { expect, test } from "bun:test";
+test("good [1]", () => console.log("said"));
+test("bad [2, x]", () => { ${
+        text === "crash" ? `process.kill(process.pid, "SIGKILL")` : text
+      }; });
+test("good [3]", () => {});
+`,
+    );
+  }
+  const { stdout } = task(["test", "tests/odd_test.ts", "tests/two_test.ts"]);
+  expect(stdout.split("\n").slice(-4)).toEqual([
+    ...[
+      "FAILED tests/odd_test.ts: the file itself ended with SIGKILL",
+      "FAILED tests/two_test.ts: bad [2, x]",
+    ].toSorted((a, b) => stdout.lastIndexOf(a) - stdout.lastIndexOf(b)),
+    "2 passed, 2 failed",
+    "",
+  ]);
+  expect(stdout).toMatch(/expect\(1\)\.toBe\(2\)[^]*\n\(fail\) bad \[2, x\]/);
+  expect(stdout).not.toMatch(/\(pass\)/);
+});
+
+const OUTPUTS:
+  readonly (readonly [string, string, string, readonly string[]])[] = [ // why, output, what is kept, titles
+    [
+      "what a test said, its error and its verdict stay together",
+      "said\n(pass) a [1.00ms]\nheard\n1 | expect(a)\nerror: no\n(fail) b [2.00ms]\nsaid\n(pass) c\n",
+      "heard\n1 | expect(a)\nerror: no\n(fail) b [2.00ms]\n",
+      ["b"],
+    ],
+    [
+      "a time-out's reason comes behind the verdict",
+      "(pass) a\n(fail) b [5.00ms]\n  ^ this test timed out after 5ms.\n(pass) c\n",
+      "(fail) b [5.00ms]\n  ^ this test timed out after 5ms.\n",
+      ["b"],
+    ],
+    [
+      "an error outside of tests is nobody's",
+      `(pass) a\nsaid\n# Unhandled error between tests\n${
+        "-".repeat(31)
+      }\nerror: no\n${"-".repeat(31)}\nsaid\n(pass) b\n`,
+      `# Unhandled error between tests\n${"-".repeat(31)}\nerror: no\n${
+        "-".repeat(31)
+      }\n`,
+      [],
+    ],
+    [
+      "a test may end its words without a newline",
+      "said(pass) a [1.00ms]\nsaid(fail) b [1.00s]\n",
+      "said(fail) b [1.00s]\n",
+      ["b"],
+    ],
+    [
+      "a verdict in quoted source is none",
+      "7 | (pass) x [1.00ms]\nerror: no\n(fail) b > c [1.00ms]\n",
+      "7 | (pass) x [1.00ms]\nerror: no\n(fail) b > c [1.00ms]\n",
+      ["b > c"],
+    ],
+    [
+      "a file that ended in the midst of a test leaves what came last",
+      "(pass) a\nsegmentation fault\n",
+      "segmentation fault\n",
+      [],
+    ],
+    [
+      "bun's own list at the end names nothing twice",
+      "error: no\n(fail) b\n(pass) c\n\n1 tests failed:\n(fail) b\n\n 1 pass\n",
+      "error: no\n(fail) b\n\n1 tests failed:\n(fail) b\n\n 1 pass\n",
+      ["b"],
+    ],
+  ];
+for (const [why, output, text, titles] of OUTPUTS) {
+  test(`of a failed file's output the failures are kept: ${why}`, () => {
+    expect(failuresIn(output)).toEqual({ text, titles: [...titles] });
   });
 }
 
