@@ -133,8 +133,8 @@ const REFUSALS: readonly {
 for (const { why, words, prepare, status } of REFUSALS) {
   matrix(`${why} gives ${status}`, TRUE_STAGES, async (subject) => {
     prepare?.(`${subject.work}/thing`);
-    const { end } = await subject.run(["--", ...words(subject)]);
-    expect(end).toBe(status);
+    const outcome = await subject.run(["--", ...words(subject)]);
+    expect(outcome).toMatchObject({ end: status });
   });
 }
 
@@ -198,7 +198,7 @@ for (const { why, path, name, status } of SEARCHES) {
       const outcome: Outcome = await run(["--", name], {
         env: { PATH: path(work) },
       });
-      expect(outcome.end).toBe(status);
+      expect(outcome).toMatchObject({ end: status });
     },
   );
 }
