@@ -9,6 +9,8 @@
  * @module
  */
 import { type Defence, live, pure, withSystem } from "./defence.ts";
+import { HOST } from "./host.ts";
+import { LANDLOCK } from "./landlock.ts";
 import { PROXY_LIMITS } from "./proxy_limits.ts";
 import { PROXY_POLICY } from "./proxy_policy.ts";
 import { PROXY_RUN } from "./proxy_run.ts";
@@ -812,6 +814,8 @@ export const DEFENCES: readonly Defence[] = [
   ...SEALING,
   ...KEPT,
   ...PROJECTS,
+  ...LANDLOCK,
+  ...HOST,
   ...PROXY_POLICY,
   ...PROXY_WIRE,
   ...PROXY_RUN,

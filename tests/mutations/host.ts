@@ -1,0 +1,190 @@
+/**
+ * The protective steps around a run: how files of others are read, where our own state lies, what is kept in memory, whom the watcher
+ * ends.
+ *
+ * @module
+ */
+import { type Defence, live, type Notice, pure } from "./defence.ts";
+
+const FILES = "src/sys/files.ts";
+const DESCRIPTORS = "src/sys/descriptors.ts";
+const PROBE = "src/host/probe.ts";
+const CONFIG = "src/config/host_files.ts";
+const STATE = "src/host/state_folder.ts";
+const WATCHER = "src/linux/watcher.ts";
+const SUPERVISOR = "src/linux/supervisor.ts";
+
+const MEMORY: Notice = ["sys/files_test.ts"];
+const PROBED: Notice = ["host/probe_test.ts"];
+const LOADED: Notice = ["config/load_test.ts"];
+const FOLDERS: Notice = ["host/state_folder_test.ts"];
+const WATCHED: Notice = ["linux/watcher_test.ts"];
+const LIFE = "sandbox/life_test.ts";
+
+const MEMORY_STEPS: readonly Defence[] = [
+  pure(
+    "what is kept in memory is sealed",
+    FILES,
+    `    : syscall(SYS.fcntl, fd.value, abi.F_ADD_SEALS, abi.ALL_SEALS);`,
+    `    : 0;`,
+    MEMORY,
+  ),
+  pure(
+    "what is kept in memory does not outlive an execve by itself",
+    FILES,
+    `  const flags = abi.MFD_CLOEXEC | abi.MFD_ALLOW_SEALING;`,
+    `  const flags = abi.MFD_ALLOW_SEALING;`,
+    MEMORY,
+  ),
+  pure(
+    "what is opened does not outlive an execve by itself",
+    FILES,
+    `      flags | abi.O_CLOEXEC,`,
+    `      flags,`,
+    MEMORY,
+  ),
+  pure(
+    "what is opened without links does not outlive an execve by itself",
+    FILES,
+    `  view.setUint32(0, flags | abi.O_CLOEXEC, true);`,
+    `  view.setUint32(0, flags, true);`,
+    MEMORY,
+  ),
+  pure(
+    "a pipe does not outlive an execve by itself",
+    DESCRIPTORS,
+    `  const result = syscall(SYS.pipe2, ends, flags | abi.O_CLOEXEC);`,
+    `  const result = syscall(SYS.pipe2, ends, flags);`,
+    MEMORY,
+  ),
+  pure(
+    "a file is read to its limit",
+    FILES,
+    `    if (text.length > limitBytes) {`,
+    `    if (false) {`,
+    MEMORY,
+    LOADED,
+  ),
+];
+
+const READING_STEPS: readonly Defence[] = [
+  pure(
+    "a file of the workspace is read through no link",
+    PROBE,
+    `abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK);`,
+    `abi.O_RDONLY | abi.O_NONBLOCK);`,
+    PROBED,
+  ),
+  pure(
+    "a pipe of the workspace holds nobody",
+    PROBE,
+    `abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK);`,
+    `abi.O_RDONLY | O_NOFOLLOW);`,
+    PROBED,
+  ),
+  pure(
+    "a device of the workspace is not read",
+    PROBE,
+    `    if ((stat.value.mode & abi.S_IFMT) !== abi.S_IFREG) return ok(null);\n`,
+    ``,
+    PROBED,
+  ),
+  pure(
+    "a file of the workspace that is too long is not read",
+    PROBE,
+    `    if (stat.value.sizeBytes > limitBytes) return ok(null);\n`,
+    ``,
+    PROBED,
+  ),
+  pure(
+    "a config file of a project is read through no link",
+    CONFIG,
+    `  const follow = links === "follow" ? 0 : O_NOFOLLOW;`,
+    `  const follow = 0;`,
+    LOADED,
+  ),
+  pure(
+    "a pipe in the place of a config file holds nobody",
+    CONFIG,
+    `abi.O_RDONLY | abi.O_NONBLOCK | follow);`,
+    `abi.O_RDONLY | follow);`,
+    PROBED,
+  ),
+  pure(
+    "a config file is a regular file",
+    CONFIG,
+    `  if ((about.value.mode & abi.S_IFMT) !== abi.S_IFREG) {`,
+    `  if (false) {`,
+    LOADED,
+  ),
+];
+
+const STATE_STEPS: readonly Defence[] = [
+  pure(
+    "the state folder is no link",
+    STATE,
+    `    const next = openAt(at, name, abi.O_RDONLY | O_DIRECTORY | O_NOFOLLOW);`,
+    `    const next = openAt(at, name, abi.O_RDONLY | O_DIRECTORY);`,
+    FOLDERS,
+  ),
+  pure(
+    "the state folder is ours",
+    STATE,
+    `      !stat.ok || stat.value.uid !== options.euid ||`,
+    `      !stat.ok ||`,
+    FOLDERS,
+  ),
+  pure(
+    "the state folder is made for us alone",
+    STATE,
+    `      const made = mkdirAt(at, name, 0o700);`,
+    `      const made = mkdirAt(at, name, 0o755);`,
+    FOLDERS,
+  ),
+  pure(
+    "a file of our state is written through no link",
+    STATE,
+    `    abi.O_WRONLY | abi.O_CREAT | abi.O_EXCL | O_NOFOLLOW,`,
+    `    abi.O_WRONLY | abi.O_CREAT,`,
+    FOLDERS,
+  ),
+  pure(
+    "a file of our state is private",
+    STATE,
+    `    0o600,`,
+    `    0o644,`,
+    FOLDERS,
+  ),
+];
+
+const WATCH_STEPS: readonly Defence[] = [
+  pure(
+    "only a sandbox's first process is ended",
+    WATCHER,
+    `  if (isNamespaceInit(pid)) {`,
+    `  if (true) {`,
+    WATCHED,
+  ),
+  pure(
+    "a number that another sandbox has by now is not ended",
+    WATCHER,
+    `    if (!isAtEnd(sync)) pidfdKill(handle.value, abi.SIGKILL);`,
+    `    pidfdKill(handle.value, abi.SIGKILL);`,
+    WATCHED,
+  ),
+  live(
+    "a supervised run ends with the thread that started it",
+    SUPERVISOR,
+    `    const bound = prctl(abi.PR_SET_PDEATHSIG, abi.SIGTERM);`,
+    `    const bound = { ok: true } as ReturnType<typeof prctl>;`,
+    [LIFE, "thread that started it"],
+    ["sandbox/calling_test.ts"],
+  ),
+];
+
+export const HOST: readonly Defence[] = [
+  ...MEMORY_STEPS,
+  ...READING_STEPS,
+  ...STATE_STEPS,
+  ...WATCH_STEPS,
+];
