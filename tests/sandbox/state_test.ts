@@ -113,6 +113,28 @@ matrix(
 );
 
 matrix(
+  "of what the caller ignores the runtime's own signals alone are back at their defaults",
+  BOTH_STAGES,
+  async ({ run, probe }) => {
+    // SIGKILL, SIGSTOP and the C library's own 32 and 33 can't be ignored. Of SIGPWR the runtime itself says a line.
+    const ignored = Array.from({ length: 64 }, (_, index) => index + 1)
+      .filter((signal) => ![9, 19, 32, 33].includes(signal));
+    const python = `import os,signal,sys\nfor n in ${
+      JSON.stringify(ignored)
+    }: signal.signal(n,signal.SIG_IGN)\nos.execv(sys.argv[1],sys.argv[1:])`;
+    const { stdout } = await run(["--", probe, "sigs"], {
+      shell: `exec /usr/bin/python3 -c '${python}' "$@"`,
+    });
+    const kept = signals(stdout, "SigIgn");
+    const back = ignored.filter((signal) =>
+      (kept >> BigInt(signal - 1) & 1n) === 0n
+    );
+    // ILL TRAP ABRT BUS FPE SEGV PIPE CHLD XFSZ PWR SYS
+    expect(back).toEqual([4, 5, 6, 7, 8, 11, 13, 17, 25, 30, 31]);
+  },
+);
+
+matrix(
   "a caller that ignores or blocks SIGCHLD gets the status, also of a run with a supervisor",
   BOTH_ACTORS,
   async ({ codexRun, home }) => {
