@@ -312,9 +312,14 @@ function print(text: string): never {
   exitNow(written.ok ? 0 : 125);
 }
 
+/** What the runtime says where no room for compiled code could be reserved. */
+const WITHOUT_JIT = "requires the JIT";
+
 /** A mistake of ours, or a host on which not even a system call can be made. The command has not started: nothing after its exec is ours. */
 function endInternally(message: string): never {
-  const line = `internal error: ${message}; please report it`;
+  const line = message.includes(WITHOUT_JIT)
+    ? "Cannot start the runtime: it lacks address space, raise the limit (ulimit -v) to 3000000 or more"
+    : `internal error: ${message}; please report it`;
   try {
     say(line);
     teller?.tellMistake(line);

@@ -84,14 +84,11 @@ function readOpenFile(fd: number): Result<HostFile, string> {
   const bytes = readAll(fd, MAX_FILE_BYTES);
   if (bytes.ok) return ok({ bytes: bytes.value, uid: about.value.uid });
   return fail(
-    bytes.error.errno === EFBIG
+    bytes.error.errno === abi.EFBIG
       ? "it is larger than 1 MiB"
       : abi.errnoText(bytes.error.errno),
   );
 }
-
-/** errno.h; how `readAll` says that its limit was passed. */
-const EFBIG = 27;
 
 function kindOf(path: AbsPath, links: "follow" | "refuse"): HostKind {
   const about = links === "follow" ? stat(path) : lstat(path);

@@ -120,21 +120,24 @@ function codexHomeOf(
   if (set === null || set === "") {
     return ok(home === null ? null : childOf(home, ".codex"));
   }
-  const refuse = (why: string): Result<never, ConfigError> =>
+  const refuse = (why: string, cure: string): Result<never, ConfigError> =>
     fail({
       kind: "config",
       file: null,
       key: "CODEX_HOME",
-      message: `CODEX_HOME points to "${toText(set)}", but that path ${why}`,
+      message: `CODEX_HOME points to "${
+        toText(set)
+      }", but that path ${why}; ${cure} or unset CODEX_HOME`,
     });
+  const another = "name another directory";
   const path = toAbsPath(set);
-  if (path === null) return refuse("is not absolute");
+  if (path === null) return refuse("is not absolute", "name it from / on");
   const kind = host.kindOf(path, "follow");
-  if (kind === "missing") return refuse("does not exist");
-  if (kind === "unreadable") return refuse("can't be looked at");
-  if (kind !== "directory") return refuse("is not a directory");
+  if (kind === "missing") return refuse("does not exist", "create it");
+  if (kind === "unreadable") return refuse("can't be looked at", another);
+  if (kind !== "directory") return refuse("is not a directory", another);
   const real = host.realPath(path);
-  return real === null ? refuse("can't be resolved") : ok(real);
+  return real === null ? refuse("can't be resolved", another) : ok(real);
 }
 
 function spelledHome(origin: ConfigOrigin): AbsPath | null {

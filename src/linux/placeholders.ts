@@ -65,11 +65,14 @@ export interface HeldPlaceholder {
 /** Why a placeholder can't be had. */
 export type PlaceholderError =
   | StateError
-  | SysError
+  /** A record can't be written. */
+  | { readonly kind: "records"; readonly error: SysError }
   | {
     readonly kind: "placeholder";
     readonly path: AbsPath;
     readonly why: string;
+    /** What refused to make it. */
+    readonly error?: SysError;
   };
 
 /** How often a placeholder that others remove at the same moment is tried again. */
@@ -111,21 +114,21 @@ function makeOne(
   const name = nameOf(path);
   const record = recordName(path);
   const parent = openParent(path);
-  if (!parent.ok) return parent;
+  if (!parent.ok) return unmade(path, parent.error);
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const recorded = readRecord(recordsFd, record);
     if (recorded === null) {
       const written = writeRecord(recordsFd, record, { path, node });
       if (!written.ok) {
         close(parent.value);
-        return written;
+        return unrecorded(written.error);
       }
     }
     const made = create(parent.value, name, node);
     if (!made.ok && made.error.errno !== abi.EEXIST) {
       if (recorded === null) unlinkAt(recordsFd, record, 0);
       close(parent.value);
-      return made;
+      return unmade(path, made.error);
     }
     const locked = lockShared(parent.value, name, node);
     if (locked === "gone") continue;
@@ -162,7 +165,7 @@ function makeOne(
         close(fd);
         if (recorded === null) unlinkAt(recordsFd, record, 0);
         close(parent.value);
-        return written;
+        return unrecorded(written.error);
       }
     } else if (recorded === null) unlinkAt(recordsFd, record, 0);
     return ok(held);
@@ -173,6 +176,20 @@ function makeOne(
     path,
     why: "other runs keep removing it",
   });
+}
+
+function unrecorded(
+  error: SysError,
+): { readonly ok: false; readonly error: PlaceholderError } {
+  return fail({ kind: "records", error });
+}
+
+function unmade(
+  path: AbsPath,
+  error: SysError,
+): { readonly ok: false; readonly error: PlaceholderError } {
+  const why = `${error.call} says ${abi.errnoText(error.errno)}`;
+  return fail({ kind: "placeholder", path, why, error });
 }
 
 /** Whether an entry that we may not open is another run's all the same: without its lock no mount may stand on it. */

@@ -73,7 +73,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
       "Cannot make pipes",
       broken?.ok === false
         ? broken.error
-        : { kind: "sys", call: "pipe2", errno: 24 },
+        : { kind: "sys", call: "pipe2", errno: abi.EMFILE },
     );
   }
   const watcher = startWatcher({

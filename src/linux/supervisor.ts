@@ -179,9 +179,10 @@ function hold(
   const made = makePlaceholders(placeholders, home);
   return made.ok ? made : fail({
     kind: "launch",
-    message: describePlaceholderError(made.error),
-    isOutdated: made.error.kind === "sys" &&
-      OF_ANOTHER_HOST.has(made.error.errno),
+    message: describePlaceholderError(made.error, home),
+    isOutdated: made.error.kind === "placeholder" &&
+      made.error.error !== undefined &&
+      OF_ANOTHER_HOST.has(made.error.error.errno),
   });
 }
 
@@ -193,16 +194,38 @@ const OF_ANOTHER_HOST: ReadonlySet<number> = new Set([
   abi.EROFS,
 ]);
 
-function describePlaceholderError(error: PlaceholderError): string {
+/** Errors that another folder for the records would not meet. */
+const OF_THE_PLACE: ReadonlySet<number> = new Set([
+  ...OF_ANOTHER_HOST,
+  abi.ENOTDIR,
+  abi.ENOSPC,
+]);
+
+function describePlaceholderError(
+  error: PlaceholderError,
+  { codexHome }: StateHome,
+): string {
   switch (error.kind) {
-    case "placeholder":
-      return `Cannot protect ${toText(error.path)}: ${error.why}`;
+    case "placeholder": {
+      const isOfThePlace = OF_THE_PLACE.has(error.error?.errno ?? 0);
+      return `Cannot protect ${toText(error.path)}: ${error.why}${
+        isOfThePlace
+          ? "; make it beforehand, or leave out the write grant around it"
+          : ""
+      }`;
+    }
     case "state":
       return `Cannot use the state folder ${toText(error.path)}: ${error.why}`;
-    case "sys":
-      return `Cannot make a placeholder for protected metadata: ${error.call} says ${
-        abi.errnoText(error.errno)
+    case "records": {
+      const { call, errno } = error.error;
+      return `Cannot keep placeholder records below "${
+        toText(codexHome)
+      }": ${call} says ${abi.errnoText(errno)}${
+        OF_THE_PLACE.has(errno)
+          ? "; set CODEX_HOME to a directory that you can write"
+          : ""
       }`;
+    }
   }
 }
 

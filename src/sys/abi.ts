@@ -461,11 +461,13 @@ export const E2BIG = 7;
 export const ENOEXEC = 8;
 export const EBADF = 9;
 export const EACCES = 13;
+export const ENOSPC = 28;
 export const EROFS = 30;
 export const EEXIST = 17;
 export const ENOTDIR = 20;
 export const EISDIR = 21;
 export const EINVAL = 22;
+export const EMFILE = 24;
 export const EFBIG = 27;
 export const ENOSYS = 38;
 export const ENOTEMPTY = 39;
@@ -497,7 +499,7 @@ const ERRNO_TEXTS: {
   23: ["ENFILE", "too many open files in the system"],
   24: ["EMFILE", "too many open files"],
   26: ["ETXTBSY", "text file busy"],
-  27: ["EFBIG", "file too large"],
+  27: ["EFBIG", "file too large, raise the limit (ulimit -f)"],
   28: ["ENOSPC", "no space left on the device"],
   30: ["EROFS", "read-only file system"],
   36: ["ENAMETOOLONG", "file name too long"],

@@ -30,10 +30,10 @@ export function duplicate(
   fd: number,
   atLeast: number,
 ): Result<number, SysError> {
-  return outcome(
-    `F_DUPFD ${fd}`,
-    syscall(SYS.fcntl, fd, abi.F_DUPFD_CLOEXEC, atLeast),
-  );
+  const result = syscall(SYS.fcntl, fd, abi.F_DUPFD_CLOEXEC, atLeast);
+  // fcntl(2): a number beyond the limit of open files is EINVAL, one that none is free above EMFILE. Both are the limit's doing.
+  const refused = result === -abi.EINVAL ? -abi.EMFILE : result;
+  return outcome(`F_DUPFD ${fd}`, refused);
 }
 
 /** dup3(2) without flags: `to` becomes a copy of `from` that exec keeps. */

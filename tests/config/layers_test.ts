@@ -462,12 +462,12 @@ const REFUSALS: readonly (readonly [World, string, string])[] = [
   ],
   [
     { environment: ["CODEX_HOME=/missing"] },
-    'CODEX_HOME points to "/missing", but that path does not exist',
+    'CODEX_HOME points to "/missing", but that path does not exist; create it or unset CODEX_HOME',
     "CODEX_HOME must exist (fact 76)",
   ],
   [
     { environment: ["CODEX_HOME=/f"], files: { "/f": "" } },
-    'CODEX_HOME points to "/f", but that path is not a directory',
+    'CODEX_HOME points to "/f", but that path is not a directory; name another directory or unset CODEX_HOME',
     "and be a directory",
   ],
   [

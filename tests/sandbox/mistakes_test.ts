@@ -263,6 +263,62 @@ describe("one line about", () => {
   }
 });
 
+/** Where a run stands: variables, a limit for its shell, words, and what is said with status 125. */
+const IN_THE_PLACE: readonly {
+  readonly why: string;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly limit?: string;
+  readonly profile?: string;
+  readonly line: string;
+}[] = [
+  {
+    why: "a CODEX_HOME that is not there",
+    env: { CODEX_HOME: "/no/such" },
+    line:
+      'CODEX_HOME points to "/no/such", but that path does not exist; create it or unset CODEX_HOME',
+  },
+  {
+    why: "a relative CODEX_HOME",
+    env: { CODEX_HOME: "such" },
+    line:
+      'CODEX_HOME points to "such", but that path is not absolute; name it from / on or unset CODEX_HOME',
+  },
+  {
+    why: "files of no length",
+    limit: "ulimit -Sf 0",
+    profile: ":read-only",
+    line:
+      "Cannot open the seccomp filter: pwrite64 says EFBIG: file too large, raise the limit (ulimit -f)",
+  },
+  {
+    why: "an address space of one gigabyte",
+    limit: "ulimit -v 1000000",
+    profile: ":read-only",
+    line:
+      "Cannot start the runtime: it lacks address space, raise the limit (ulimit -v) to 3000000 or more",
+  },
+];
+
+describe("one line, with what would help, about", () => {
+  const { run } = setup();
+  for (const { why, env, limit, profile, line } of IN_THE_PLACE) {
+    test(why, async () => {
+      const outcome = await run(
+        ["-P", profile ?? ":workspace", "--", "true"],
+        {
+          ...(env === undefined ? {} : { env }),
+          ...(limit === undefined ? {} : { shell: `${limit}; "$@"` }),
+        },
+      );
+      expect(outcome).toEqual({
+        end: 125,
+        stdout: "",
+        stderr: `codex: ${line}\n`,
+      });
+    });
+  }
+});
+
 describe("what this version can't do is said by a run, by check and by why", () => {
   const { home, run, codexRun } = setup();
   const cases = [ // a line of the profile, what is said

@@ -55,7 +55,7 @@ export function hostChecks(facts: DoctorFacts, isEnforced: boolean): Check[] {
           ? isAlone(facts)
             ? "this runs inside a codex sandbox, where no other can be made: Landlock alone confines what it can; for the rest run it outside"
             : "this runs inside a codex sandbox that allows another"
-          : "this runs inside a codex sandbox, where no other can be made: run it outside, or give the outer profile nested_namespaces = true",
+          : "this runs inside a codex sandbox, where no other can be made: run it outside of that one",
       )]
       : []),
     seccompCheck(facts),

@@ -10,9 +10,10 @@ import { decodeText, toText } from "../../bytes.ts";
 import { type Origin, variable } from "../../host/origin.ts";
 import { type FactMap, probePath } from "../../host/probe.ts";
 import { openStateFolder, stateFolderOf } from "../../host/state_folder.ts";
-import type { AbsPath } from "../../policy/path.ts";
+import { type AbsPath, parentOf } from "../../policy/path.ts";
 import * as abi from "../../sys/abi.ts";
 import {
+  accessWritable,
   close,
   hostArch,
   landlockVersion,
@@ -171,9 +172,24 @@ export function lookAtState(
     return { path, state: "usable", why: "" };
   }
   const { error } = folder;
-  return error.isMissing
+  if (!error.isMissing) return { path, state: "unusable", why: error.why };
+  const why = whyNotMade(codexHome);
+  return why === null
     ? { path, state: "missing", why: "" }
-    : { path, state: "unusable", why: error.why };
+    : { path, state: "unusable", why: `it can't be made: ${why}` };
+}
+
+/** Why the first run can't make the folder: it makes `$CODEX_HOME` and what lies in it, and nothing above. */
+function whyNotMade(codexHome: AbsPath): string | null {
+  const home = accessWritable(codexHome);
+  if (home.ok) return null;
+  const above = home.error.errno === abi.ENOENT
+    ? parentOf(codexHome)
+    : codexHome;
+  const writable = above === codexHome ? home : accessWritable(above);
+  return writable.ok
+    ? null
+    : `"${toText(above)}": ${abi.errnoText(writable.error.errno)}`;
 }
 
 function systemBwraps(origin: Origin, trust: TrustRequest): BwrapFacts[] {

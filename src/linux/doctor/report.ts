@@ -107,7 +107,8 @@ function leftoverChecks({ leftovers, state }: DoctorFacts): Check[] {
       "leftovers",
       "state",
       "warn",
-      `${state.path} can't be used: ${state.why}`,
+      `${state.path} can't be used: ${state.why}; what needs records is refused`,
+      ["export CODEX_HOME=DIRECTORY"],
     ));
   }
   for (const { path, state: kept, why } of leftovers) {

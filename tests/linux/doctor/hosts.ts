@@ -531,7 +531,7 @@ export const HOSTS: readonly Host[] = [
       [
         "fail",
         "nested",
-        "this runs inside a codex sandbox, where no other can be made: run it outside, or give the outer profile nested_namespaces = true",
+        "this runs inside a codex sandbox, where no other can be made: run it outside of that one",
       ],
       [
         "fail",
@@ -594,7 +594,7 @@ export const HOSTS: readonly Host[] = [
     fixes: ["codex sandbox clean"],
   },
   {
-    name: "no home, and a state folder of somebody else",
+    name: "no home",
     facts: {
       ...WELL,
       state: { path: null, state: "missing", why: "" },
@@ -604,6 +604,25 @@ export const HOSTS: readonly Host[] = [
       "warn",
       "state",
       "neither CODEX_HOME nor HOME names a directory: what needs records is refused",
+    ]],
+    fixes: ["export CODEX_HOME=DIRECTORY"],
+  },
+  {
+    name: "a home that is not there",
+    facts: {
+      ...WELL,
+      state: {
+        path: "/nonexistent/.codex/sandbox",
+        state: "unusable",
+        why:
+          'it can\'t be made: "/nonexistent": ENOENT: no such file or directory',
+      },
+    },
+    isEnforced: true,
+    findings: [[
+      "warn",
+      "state",
+      "/nonexistent/.codex/sandbox can't be used: it can't be made: \"/nonexistent\": ENOENT: no such file or directory; what needs records is refused",
     ]],
     fixes: ["export CODEX_HOME=DIRECTORY"],
   },
