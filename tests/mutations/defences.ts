@@ -560,10 +560,10 @@ const LIFE_STEPS: readonly Defence[] = [
         close(fd);
         if (recorded === null) unlinkAt(recordsFd, record, 0);
         close(parent.value);
-        return written;`,
+        return unrecorded(written.error);`,
     `        close(fd);
         close(parent.value);
-        return written;`,
+        return unrecorded(written.error);`,
     ["sandbox/placeholder_test.ts", "too few descriptors"],
   ),
   live(
