@@ -73,6 +73,9 @@ const TEST_PROGRAMS = [
   // Without a service that would be started: only the tests start it.
   ["dropbear", () => existsSync("/usr/sbin/dropbear"), "dropbear-bin"],
   ["pip", () => isPythonModule("pip"), "python3-pip"],
+  ["npm", () => isInPath("npm"), "npm"],
+  // A JVM with its compiler: the tests give it a source.
+  ["javac", () => isInPath("javac"), "default-jdk-headless"],
 ];
 
 /** The path of the Bun or Deno that the lock file names, for this machine. */
