@@ -39,9 +39,14 @@ export function createResolver(
 
   const ask = async (
     name: string,
+    deadline: number,
   ): Promise<Result<readonly Address[], string>> => {
-    if (inFlight >= limits.dnsInFlight) {
+    while (inFlight >= limits.dnsInFlight) {
       await new Promise<void>((resolve) => waiting.push(resolve));
+      if (performance.now() < deadline) continue;
+      // Nobody waits for the answer any more: whoever does is not kept behind it.
+      waiting.shift()?.();
+      return fail("ETIMEDOUT");
     }
     inFlight++;
     try {
@@ -59,7 +64,9 @@ export function createResolver(
   return (name) => {
     const known = asked.get(name);
     if (known !== undefined) return known;
-    const question = withLimit(ask(name), 2 * limits.dnsMs).finally(() =>
+    // To wait for a turn, which comes at the latest when those before it had their time.
+    const patienceMs = 2 * limits.dnsMs;
+    const question = ask(name, performance.now() + patienceMs).finally(() =>
       asked.delete(name)
     );
     asked.set(name, question);

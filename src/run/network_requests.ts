@@ -79,8 +79,11 @@ function logPath(
   typed: ByteString,
   cwd: AbsPath | null,
 ): Result<AbsPath, string> {
+  if (typed === "") {
+    return fail("Cannot open the network log: --network-log names no file");
+  }
   const path = resolvePath(cwd ?? "/" as AbsPath, typed);
-  const folder = path === null || typed === "" || path === "/"
+  const folder = path === null || path === "/"
     ? null
     : CONFIG_HOST.realPath(parentOf(path));
   if (path === null || folder === null) {

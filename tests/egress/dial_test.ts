@@ -287,6 +287,21 @@ test("equal questions are asked once, at most so many at a time, and none waits 
   }
 });
 
+test("names that nobody waits for any more are not asked, and keep no other waiting", async () => {
+  const asked: string[] = [];
+  const resolve = createResolver(LIMITS, (name) => {
+    asked.push(name);
+    return name === "good.test"
+      ? Promise.resolve([{ address: "1.1.1.1" }])
+      : new Promise(() => {});
+  });
+  const names = Array.from({ length: 100 }, (_, i) => `slow${i}.test`);
+  await Promise.all(names.map(resolve));
+  // At four at once and 200 ms each, the hundred would take five seconds.
+  expect(await resolve("good.test")).toMatchObject({ ok: true });
+  expect(asked.length).toBeLessThan(20);
+});
+
 test("an unreadable address spoils the answer, an empty answer is none", async () => {
   const of = (list: readonly string[]) =>
     createResolver(

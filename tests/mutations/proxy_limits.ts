@@ -18,7 +18,6 @@ const LINK = "src/egress/link.ts";
 const PAIR = "src/egress/pair.ts";
 const PROXY = "src/egress/proxy.ts";
 const RELAY = "src/egress/relay.ts";
-const DNS = "src/egress/dns.ts";
 const CONNECT = "src/sys/connect.ts";
 
 const LIMITS: Notice = ["egress/limits_test.ts"];
@@ -168,13 +167,6 @@ const TIME_STEPS: readonly Defence[] = [
     `const clock = setInterval(() => sweep(context.timed), period);`,
     `const clock = setInterval(() => {}, period);`,
     LASTS,
-  ),
-  pure(
-    "a question that waits for its turn has a time limit",
-    DNS,
-    `    const question = withLimit(ask(name), 2 * limits.dnsMs).finally(() =>`,
-    `    const question = ask(name).finally(() =>`,
-    LIMITS,
   ),
   pure(
     "a connect has a time limit",

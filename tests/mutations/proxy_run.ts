@@ -157,10 +157,17 @@ const DIAL_STEPS: readonly Defence[] = [
     DIALS,
   ),
   pure(
+    "a question that nobody waits for any more is not asked",
+    DNS,
+    `      if (performance.now() < deadline) continue;`,
+    `      continue;`,
+    DIALS,
+  ),
+  pure(
     "only so many questions are asked at once",
     DNS,
-    `    if (inFlight >= limits.dnsInFlight) {`,
-    `    if (false) {`,
+    `    while (inFlight >= limits.dnsInFlight) {`,
+    `    while (false) {`,
     DIALS,
   ),
 ];

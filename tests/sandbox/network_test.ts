@@ -385,6 +385,7 @@ test("a log that the sandbox could write is refused", async () => {
     [`${home}/link`, "ELOOP"],
     [home, "EISDIR"],
     ["/dev/null", "it is no regular file"],
+    ["", "--network-log names no file"],
   ] as const;
   for (const [file, said] of cases) {
     const run = await subject.run(["--network-log", file, "--", "touch", "m"]);
