@@ -6,6 +6,7 @@ import process from "node:process";
 import {
   encodeStub,
   planSeal,
+  type Seal,
   writeSealedRuntime,
 } from "../../scripts/seal_runtime.ts";
 
@@ -52,24 +53,40 @@ function stub(code: string): { ok: true; value: Uint8Array } {
   };
 }
 
-test("the stub of x86-64 asks for /proc, puts two settings where the environment has room, ends it and jumps to the entry", () => {
-  expect(encodeStub(EM_X86_64, 0x1a40770, 0x1a40d00)).toEqual(stub(
-    "b8 15 00 00 00  48 8d 3d ad 00 00 00  31 f6 0f 05  85 c0 74 24  b8 01 00 00 00  bf 02 00 00 00 48 8d 35 a7 00 00 00  ba 67 00 00 00  0f 05  b8 e7 00 00 00  bf 7d 00 00 00  0f 05 " +
+/** Two ranges, before the stub and around it. */
+const WIDE = [
+  { start: 0x200000, bytes: 0x1839000 },
+  { start: 0x1a40000, bytes: 0x4e0a000 },
+];
+
+test("the stub of x86-64 asks for huge pages and for /proc, puts two settings where the environment has room, ends it and jumps to the entry", () => {
+  expect(encodeStub(EM_X86_64, 0x1a40770, 0x1a40d00, WIDE)).toEqual(stub(
+    "49 89 d0  48 8d 3d 86 f8 7b fe  be 00 90 83 01  ba 0e 00 00 00  b8 1c 00 00 00  0f 05 " +
+      "48 8d 3d 6e f8 ff ff  be 00 a0 e0 04  ba 0e 00 00 00  b8 1c 00 00 00  0f 05  4c 89 c2 " +
+      "b8 15 00 00 00  48 8d 3d ad 00 00 00  31 f6 0f 05  85 c0 74 24  b8 01 00 00 00  bf 02 00 00 00 48 8d 35 a7 00 00 00  ba 67 00 00 00  0f 05  b8 e7 00 00 00  bf 7d 00 00 00  0f 05 " +
       "48 8b 04 24  48 8d 44 c4 10  48 83 38 00  74 24  48 8d 0d 22 00 00 00  48 89 08 " +
-      "48 83 78 08 00  74 13  48 8d 0d 3a 00 00 00  48 89 48 08  48 c7 40 10 00 00 00 00  e9 20 05 00 00",
+      "48 83 78 08 00  74 13  48 8d 0d 3a 00 00 00  48 89 48 08  48 c7 40 10 00 00 00 00  e9 ea 04 00 00",
   ));
 });
 
 test("the stub of arm64 does the same", () => {
-  const code =
+  const code = // behind the advice
     "e9 03 00 aa 60 0c 80 92 a1 05 00 30 02 00 80 d2 08 06 80 d2 01 00 00 d4 40 01 00 b4 40 00 80 d2 81 05 00 10 e2 0c 80 d2 08 08 80 d2 01 00 00 d4 a0 0f 80 d2 c8 0b 80 d2 01 00 00 d4 1f 20 03 d5 e0 03 09 aa " +
     "e9 03 40 f9  e9 6f 29 8b  2a 09 40 f9  0a 01 00 b4  0a 01 00 10  2a 09 00 f9 " +
     "2a 0d 40 f9  8a 00 00 b4  ca 01 00 30  2a 0d 00 f9  3f 11 00 f9 ";
-  expect(encodeStub(EM_AARCH64, 0x10000, 0x11070)).toEqual(
-    stub(`${code} 00 04 00 14`),
+  const advice = (first: string, second: string): string =>
+    `e9 03 00 aa  ${first} 01 00 92 d2 61 30 a0 f2 c2 01 80 d2 28 1d 80 d2 01 00 00 d4 ` +
+    `${second} 01 00 94 d2 01 9c a0 f2 c2 01 80 d2 28 1d 80 d2 01 00 00 d4  e0 03 09 aa `;
+  // adrp counts pages: -0x1841 and -1, then -0x1842 and -2.
+  expect(encodeStub(EM_AARCH64, 0x1a41000, 0x1a420a8, WIDE)).toEqual(
+    stub(
+      `${advice("e0 3d ff f0", "e0 ff ff f0")} ${code} 00 04 00 14`,
+    ),
   );
-  expect(encodeStub(EM_AARCH64, 0x11000, 0x11060)).toEqual(
-    stub(`${code} fc ff ff 17`),
+  expect(encodeStub(EM_AARCH64, 0x1a42000, 0x1a42098, WIDE)).toEqual(
+    stub(
+      `${advice("e0 3d ff d0", "e0 ff ff d0")} ${code} fc ff ff 17`,
+    ),
   );
 });
 
@@ -91,7 +108,10 @@ const STUB_REFUSALS = [ // machine, address, target, error
 ] as const;
 for (const [machine, address, target, error] of STUB_REFUSALS) {
   test(`no stub for machine ${machine} from ${address} to ${target}: ${error}`, () => {
-    expect(encodeStub(machine, address, target)).toEqual({ ok: false, error });
+    expect(encodeStub(machine, address, target, [])).toEqual({
+      ok: false,
+      error,
+    });
   });
 }
 
@@ -99,9 +119,41 @@ test("the stub lies after the last used byte, aligned to 16, at the address the 
   const plan = planSeal(synthetic(GOOD));
   expect(plan).toMatchObject({
     ok: true,
-    value: { stubOffset: 0x1770, stubAddress: 0x402770, oldEntry: 0x402d40 },
+    value: { stubAddress: 0x402770, oldEntry: 0x402d40 },
   });
 });
+
+const SHIFTS: readonly (readonly [Partial<Shape>, number, string])[] = [ // change, bytes, why
+  [{}, 0x1000, "code lies a page too early in the file"],
+  [
+    { textAddress: 0x601d00, entry: 0x601d40 },
+    0,
+    "offset and address agree already",
+  ],
+  [
+    { textAddress: 0x481d00, entry: 0x481d40 },
+    0x80000,
+    "the most that is worth it",
+  ],
+  [
+    { textAddress: 0x482d00, entry: 0x482d40 },
+    0,
+    "too many zeroes for too little",
+  ],
+];
+for (const [change, shiftBytes, why] of SHIFTS) {
+  test(`what follows the stub moves by ${shiftBytes} bytes: ${why}`, () => {
+    const plan = planSeal(synthetic({ ...GOOD, ...change }));
+    expect(plan).toMatchObject({
+      ok: true,
+      value: {
+        shiftOffset: 0x1770,
+        shiftBytes,
+        stubOffset: 0x1770 + shiftBytes,
+      },
+    });
+  });
+}
 
 const REFUSALS: readonly (readonly [Partial<Shape>, string, string])[] = [ // change, part of the error, why
   [{ gapByte: 1 }, "are not all zero", "somebody uses the gap"],
@@ -152,16 +204,37 @@ test("what is no 64-bit ELF file is refused", () => {
   expect(planSeal(elf32)).toMatchObject({ ok: false });
 });
 
-test("only the entry and the stub change, the sealed copy runs, and a second seal is refused", () => {
+test("the sealed copy has the runtime's segments and sections, runs, and a second seal is refused", () => {
   const folder = mkdtempSync(join(tmpdir(), "codex-seal-"));
   try {
     const to = join(folder, "runtime");
     const seal = writeSealedRuntime({ from: process.execPath, to });
     const before = readFileSync(process.execPath);
     const after = readFileSync(to);
-    before.set(after.subarray(24, 32), 24);
-    before.set(seal.stub, seal.stubOffset);
-    expect(before.equals(after)).toBe(true);
+    expect(after.length).toBe(before.length + seal.shiftBytes);
+    expect(segments(after)).toEqual(
+      segments(before).map((segment) => ({
+        ...segment,
+        offset: moved(seal, segment.offset),
+      })),
+    );
+    const [code] = segments(after).filter(({ type, flags }) =>
+      type === 1 && (flags & 1) === 1
+    );
+    expect(((code?.address ?? 1) - (code?.offset ?? 0)) % 0x200000).toBe(0);
+    // Apart from headers, entry and stub every byte is where the shift puts it.
+    const table = Number(before.readBigUInt64LE(40));
+    expect(
+      before.subarray(0x1000, seal.shiftOffset).equals(
+        after.subarray(0x1000, seal.shiftOffset),
+      ),
+    ).toBe(true);
+    const rest = seal.shiftOffset + seal.stub.length;
+    expect(
+      before.subarray(rest, table).equals(
+        after.subarray(rest + seal.shiftBytes, table + seal.shiftBytes),
+      ),
+    ).toBe(true);
 
     const done = Bun.spawnSync([
       to,
@@ -195,6 +268,32 @@ test("a runtime that can't be sealed leaves no file behind", () => {
     rmSync(folder, { recursive: true });
   }
 });
+
+/** A file offset after the shift. */
+function moved(seal: Seal, offset: number): number {
+  return offset >= seal.shiftOffset ? offset + seal.shiftBytes : offset;
+}
+
+/** The program headers of an executable, by `elf.h`. */
+function segments(elf: Buffer): {
+  readonly type: number;
+  readonly flags: number;
+  readonly offset: number;
+  readonly address: number;
+  readonly fileBytes: number;
+}[] {
+  const count = elf.readUInt16LE(56);
+  return Array.from({ length: count }, (_, index) => {
+    const at = Number(elf.readBigUInt64LE(32)) + index * 56;
+    return {
+      type: elf.readUInt32LE(at),
+      flags: elf.readUInt32LE(at + 4),
+      offset: Number(elf.readBigUInt64LE(at + 8)),
+      address: Number(elf.readBigUInt64LE(at + 16)),
+      fileBytes: Number(elf.readBigUInt64LE(at + 32)),
+    };
+  });
+}
 
 function synthetic(shape: Shape): Uint8Array {
   const elf = new Uint8Array(0x4000);
