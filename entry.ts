@@ -1,8 +1,8 @@
 /**
  * The first module of the executable: what starts most often and needs least. Everything else is `main.ts`.
  *
- * The rest of the program is a module of its own, so that a start that was made before, the inner stage and the watcher neither read
- * nor link it.
+ * The rest of the program, and each of our own stages, are modules of their own: a start that was made before neither reads nor links
+ * any of them.
  *
  * @module
  */
@@ -15,36 +15,39 @@ import {
   missStart,
   startKept,
 } from "./src/run/kept_start.ts";
-import { runInnerStage } from "./src/linux/inner_stage.ts";
 import { withoutLoader } from "./src/linux/own_files.ts";
-import { runWatcher } from "./src/linux/watcher.ts";
 import { exitNow, writeAll } from "./src/sys/calls.ts";
 
-/** @returns where the long way is to be gone */
-function enter(): void {
+/**
+ * Goes the shortest way, or says which module goes the right one.
+ *
+ * Our own spellings stand behind the helper's name; a caller who uses them gets a command with fewer rights and nothing else.
+ */
+function enter(): () => Promise<unknown> {
   const argv = readWords();
-  if (!argv.ok) return;
+  if (!argv.ok) return loadMain;
   const [argv0 = "" as ByteString, ...words] = withoutLoader(argv.value);
   if (argv0.slice(argv0.lastIndexOf("/") + 1) === HELPER_NAME) {
-    enterOwn(words);
+    if (words[0] === "--inner-stage") return () => innerStage(words);
+    if (words[0] === "--watcher") return () => watcher(words);
   } else if (commandIndex(words) !== null) {
     tryKept(argv.value);
   }
+  return loadMain;
 }
 
-/** Our own spellings; a caller who uses them gets a command with fewer rights and nothing else. */
-function enterOwn([spelling, ...fds]: readonly ByteString[]): void {
-  if (spelling !== "--inner-stage" && spelling !== "--watcher") return;
-  const [orders, channel, report] = fds.map(Number);
-  try {
-    if (spelling === "--watcher") runWatcher(orders ?? -1);
-    runInnerStage(orders ?? -1, channel ?? -1, report ?? -1);
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    const line = `codex: internal error: ${why}; please report it\n`;
-    writeAll(2, Buffer.from(line, "utf8"));
-    exitNow(125);
-  }
+function loadMain(): Promise<unknown> {
+  return import("./main.ts");
+}
+
+async function innerStage(words: readonly ByteString[]): Promise<void> {
+  const { runInnerStage } = await import("./src/linux/inner_stage.ts");
+  runInnerStage(Number(words[1]), Number(words[2]), Number(words[3]));
+}
+
+async function watcher(words: readonly ByteString[]): Promise<void> {
+  const { runWatcher } = await import("./src/linux/watcher.ts");
+  runWatcher(Number(words[1]));
 }
 
 function tryKept(argv: readonly ByteString[]): void {
@@ -55,9 +58,18 @@ function tryKept(argv: readonly ByteString[]): void {
   missStart(place);
 }
 
+/** Nothing was started, and nobody above this module is left to say so. */
+function fail(error: unknown): never {
+  const why = error instanceof Error ? error.message : String(error);
+  const line = `codex: internal error: ${why}; please report it\n`;
+  writeAll(2, Buffer.from(line, "utf8"));
+  exitNow(125);
+}
+
+let load = loadMain;
 try {
-  enter();
+  load = enter();
 } catch {
   // Whatever is wrong, the long way meets it too and says it.
 }
-import("./main.ts");
+load().catch(fail);

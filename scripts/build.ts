@@ -11,6 +11,7 @@
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -36,10 +37,10 @@ import { writeSealedRuntime } from "./seal_runtime.ts";
 /** Changing one of these changes the product; see `docs/decisions.md` and design "Sealed runtime". */
 export const COMPILE_FLAGS = [
   "--compile",
-  // Two modules: entry.ts, and main.ts with the rest. The names that the bundler would give hold a digest of the tree's own path.
+  // Several modules: entry.ts with what the shortest start needs, our own stages, and main.ts with the rest.
   "--splitting",
   "--no-split-require",
-  "--chunk-naming=[name].js",
+  "--chunk-naming=[name]-[hash].js",
   "--bytecode",
   "--format=esm",
   "--minify",
@@ -54,14 +55,22 @@ export const COMPILE_FLAGS = [
 /** The budget of the binary, in bytes. */
 const MAX_BINARY_BYTES = 115_000_000;
 
-/** What the sources of a build are, relative to the top. */
-const INPUTS = [
+/** What is compiled, relative to the top. */
+const COMPILED = [
   "entry.ts",
   "main.ts",
   "src",
-  "scripts",
   "vendor",
   "package.json",
+] as const;
+
+/** The packages that are part of the product; theirs come along. */
+const BUNDLED_PACKAGES = ["toml-eslint-parser"] as const;
+
+/** What the bytes of a build depend on. */
+const INPUTS = [
+  ...COMPILED,
+  "scripts",
   "package-lock.json",
   "deno.json",
 ] as const;
@@ -139,6 +148,7 @@ function buildCodex(): BuiltCodex {
   try {
     say("compiling codex");
     writeFileSync(join(stage, "bwrap"), readFileSync(join(outDir, "bwrap")));
+    copySources(stage);
     const done = spawnSync(process.execPath, [
       "build",
       ...COMPILE_FLAGS,
@@ -151,7 +161,7 @@ function buildCodex(): BuiltCodex {
         BUILD_BWRAP_BYTES: String(statSync(join(stage, "bwrap")).size),
       }),
       "--outfile=codex", // its basename is part of the bytes
-      relative(stage, join(repositoryRoot, "entry.ts")),
+      "entry.ts",
     ], {
       cwd: stage,
       env: { HOME: stage, PATH: process.env["PATH"] ?? "", TMPDIR: stage },
@@ -189,6 +199,21 @@ function buildCodex(): BuiltCodex {
     return built;
   } finally {
     rmSync(stage, { recursive: true, force: true });
+  }
+}
+
+/** Everything that is compiled, in the stage itself: a path that leaves it would be part of the modules' names. */
+function copySources(stage: string): void {
+  for (const name of COMPILED) {
+    cpSync(join(repositoryRoot, name), join(stage, name), { recursive: true });
+  }
+  const wanted: string[] = [...BUNDLED_PACKAGES];
+  for (let name = wanted.shift(); name !== undefined; name = wanted.shift()) {
+    const from = join(repositoryRoot, "node_modules", name);
+    cpSync(from, join(stage, "node_modules", name), { recursive: true });
+    const { dependencies = {} }: { dependencies?: Record<string, string> } =
+      JSON.parse(readFileSync(join(from, "package.json"), "utf8"));
+    wanted.push(...Object.keys(dependencies));
   }
 }
 

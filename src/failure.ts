@@ -12,7 +12,7 @@ import type { UsageError } from "./cli/usage.ts";
 import { type ConfigError, describeConfigError } from "./config/config.ts";
 import type { GlobError } from "./host/glob.ts";
 import type { OriginError } from "./host/origin.ts";
-import type { LaunchError } from "./linux/launcher.ts";
+import type { LaunchError } from "./linux/process_state.ts";
 import type { PlanError } from "./linux/plan.ts";
 import type { PolicyError } from "./policy/decision.ts";
 import type { Origin, Policy } from "./policy/policy.ts";

@@ -53,6 +53,7 @@ const EFFECT_FILES: ReadonlySet<string> = new Set([
   "src/host/state_folder.ts",
   "src/host/streams.ts",
   "src/linux/launcher.ts",
+  "src/linux/process_state.ts",
   "src/linux/leftovers.ts",
   "src/linux/doctor/look.ts",
   "src/linux/landlock_launcher.ts",

@@ -28,7 +28,7 @@ import type {
   TomlTable,
   TomlValue,
 } from "./config.ts";
-import { isLoaderVariable } from "./environment.ts";
+import { isLoaderVariable } from "./command_environment.ts";
 import { type Fault, originIn } from "./layers.ts";
 import { isTable, newTable, own, ownTable } from "./values.ts";
 

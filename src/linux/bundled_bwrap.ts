@@ -11,7 +11,7 @@ import { fail, ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";
 import { close, duplicate, sealedMemfd } from "../sys/calls.ts";
 import { readEmbeddedBwrap } from "./embedded_bwrap.ts";
-import { firstOwnFd, type LaunchError } from "./launcher.ts";
+import { firstOwnFd, type LaunchError } from "./process_state.ts";
 import type { BwrapFile } from "./probe_bwrap.ts";
 
 /** The bundled bwrap, ready to run. */

@@ -46,7 +46,7 @@ import {
   type WriteGuard,
 } from "./landlock.ts";
 import { type InnerFailure, spellReport } from "./inner_report.ts";
-import { callerSoftLimit, restoreState } from "./launcher.ts";
+import { callerSoftLimit, restoreState } from "./process_state.ts";
 import type { ReboundStream } from "./stream_cures.ts";
 import { assembledFilter } from "./seccomp/programs.ts";
 

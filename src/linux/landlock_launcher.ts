@@ -37,7 +37,7 @@ import {
   withWorkingDirectory,
 } from "./inner_stage.ts";
 import { fileBits, netBits, scopeBits } from "./landlock_abi.ts";
-import { failed, type LaunchError, restoreState } from "./launcher.ts";
+import { failed, type LaunchError, restoreState } from "./process_state.ts";
 import type { LandlockPlan, LandlockRule } from "./plan.ts";
 import { assembledFilter } from "./seccomp/programs.ts";
 

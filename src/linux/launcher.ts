@@ -12,23 +12,12 @@ import type { AbsPath } from "../policy/path.ts";
 import { fail, ok, type Result, unreachable } from "../result.ts";
 import * as abi from "../sys/abi.ts";
 import {
-  close,
-  closeOnExecFrom,
-  duplicate,
   execve,
   fstat,
-  getLimit,
-  getppid,
-  landlockRestrict,
-  landlockRuleset,
   lstat,
   open,
   openAt2,
-  prctl,
   sealedMemfd,
-  setCloseOnExec,
-  setSoftLimit,
-  signalDefault,
   type SysError,
 } from "../sys/calls.ts";
 import { bwrapArguments, type BwrapFds } from "./bwrap_argv.ts";
@@ -36,14 +25,12 @@ import type { Identity } from "../sys/identity.ts";
 import type { MountOp } from "./mounts.ts";
 import type { SandboxPlan } from "./plan.ts";
 import type { BwrapFile } from "./probe_bwrap.ts";
-
-/** Why the sandbox could not be started. `message` is one line. */
-export interface LaunchError {
-  readonly kind: "launch";
-  readonly message: string;
-  /** Something that the plan rests on is gone, and nothing was started: a plan that is made anew may fit. */
-  readonly isOutdated?: boolean;
-}
+import {
+  failed,
+  highDescriptor,
+  type LaunchError,
+  restoreState,
+} from "./process_state.ts";
 
 /** Everything that a launch needs besides the plan. The filter is struct sock_filter, 8 bytes each. */
 export interface Launch {
@@ -76,20 +63,6 @@ export const CHANNEL_FD = "\0channel-fd";
 /** Stands in `command` for the number of the pipe in which the inner stage says why it could not start the command. */
 export const REPORT_FD = "\0report-fd";
 
-let firstOwn: number | undefined;
-
-/**
- * Our descriptors start here: 0–2 and those of `--pass-fd` are the caller's. 100, and less only under a hard limit of open files so low
- * that a run would not fit above it.
- */
-export function firstOwnFd(): number {
-  if (firstOwn === undefined) {
-    const limit = getLimit(0, abi.RLIMIT_NOFILE);
-    firstOwn = limit.ok && limit.value.hard < 256 ? 10 : 100;
-  }
-  return firstOwn;
-}
-
 /** Descriptors of a plan, opened. */
 export interface Opened {
   readonly fds: Omit<BwrapFds, "supervised">;
@@ -109,7 +82,7 @@ export function openPlan(launch: Launch): Result<Opened, LaunchError> {
     keep.push(fd.value);
     mounts.set(index, String(fd.value));
   }
-  const seccomp = high(
+  const seccomp = highDescriptor(
     sealedMemfd("codex-filter", launch.filter, "data"),
     "the seccomp filter",
   );
@@ -117,7 +90,7 @@ export function openPlan(launch: Launch): Result<Opened, LaunchError> {
   keep.push(seccomp.value);
   let command = launch.command;
   if (launch.innerOrders !== null) {
-    const orders = high(
+    const orders = highDescriptor(
       sealedMemfd("codex-orders", latin1(launch.innerOrders), "data"),
       "the inner stage's orders",
     );
@@ -136,34 +109,6 @@ function latin1(text: string): Uint8Array {
   return bytes;
 }
 
-/** The same open file under a number that is ours. */
-function high(
-  fd: Result<number, SysError>,
-  what: string,
-): Result<number, LaunchError> {
-  if (!fd.ok) return failed(`Cannot open ${what}`, fd.error);
-  if (fd.value >= firstOwnFd()) return fd;
-  const moved = duplicate(fd.value, firstOwnFd());
-  close(fd.value);
-  return moved.ok ? moved : failed(`Cannot open ${what}`, moved.error);
-}
-
-/** A launch failure that names the call's errno. */
-export function failed(
-  what: string,
-  error: SysError,
-): { readonly ok: false; readonly error: LaunchError } {
-  return fail({
-    kind: "launch",
-    message: `${what}: ${error.call.split(" ")[0]} says ${
-      abi.errnoText(error.errno)
-    }${error.errno === EMFILE ? ", raise the hard limit (ulimit -n)" : ""}`,
-  });
-}
-
-/** `asm-generic/errno-base.h`. A read-only or writable entry takes a descriptor each. */
-const EMFILE = 24;
-
 /** @returns `null` for steps that take no descriptor */
 function openFor(op: MountOp): Result<number, LaunchError> | null {
   switch (op.kind) {
@@ -171,9 +116,12 @@ function openFor(op: MountOp): Result<number, LaunchError> | null {
       return openSeen(op.path, op.seen);
     case "empty_file":
       if (op.shared === true) return null;
-      return high(open("/dev/null" as ByteString, abi.O_RDONLY), "/dev/null");
+      return highDescriptor(
+        open("/dev/null" as ByteString, abi.O_RDONLY),
+        "/dev/null",
+      );
     case "bind_own":
-      return high(open(op.source, abi.O_PATH), toText(op.source));
+      return highDescriptor(open(op.source, abi.O_PATH), toText(op.source));
     case "bind_path":
     case "tmpfs":
     case "symlink":
@@ -191,7 +139,7 @@ function openSeen(
   path: AbsPath,
   seen: { readonly device: number; readonly inode: number },
 ): Result<number, LaunchError> {
-  const fd = high(
+  const fd = highDescriptor(
     openAt2(abi.AT_FDCWD, path, abi.O_PATH, abi.RESOLVE_NO_SYMLINKS),
     toText(path),
   );
@@ -234,7 +182,7 @@ export function bwrapArgv(
   }
   const own = words.length - commandWords - 1; // "--" stands between
   const text = `${words.slice(0, own).join("\0")}\0`;
-  const fd = high(
+  const fd = highDescriptor(
     sealedMemfd("codex-arguments", latin1(text), "data"),
     "the arguments of bubblewrap",
   );
@@ -294,63 +242,4 @@ function cannotBecome(
   error: SysError,
 ): { readonly ok: false; readonly error: LaunchError } {
   return failed(`Cannot become uid ${user.uid}, gid ${user.gid}`, error);
-}
-
-/**
- * From here on nothing that this thread starts or executes reaches an abstract AF_UNIX name of the host: a Landlock domain with a scope
- * and nothing else, which leaves mounts alone.
- */
-export function closeAbstractSockets(): Result<void, LaunchError> {
-  const what = "Cannot close the host's abstract sockets";
-  const privileges = prctl(abi.PR_SET_NO_NEW_PRIVS, 1);
-  if (!privileges.ok) return failed(what, privileges.error);
-  const scopes = abi.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET;
-  const ruleset = landlockRuleset(0, { net: 0, scopes });
-  if (!ruleset.ok) return failed(what, ruleset.error);
-  const restricted = landlockRestrict(ruleset.value);
-  close(ruleset.value);
-  return restricted.ok ? ok(undefined) : failed(what, restricted.error);
-}
-
-/** Gives a process back what the runtime changed, and keeps only 0–2 and `keep` across exec. */
-export function restoreState(
-  keep: readonly number[],
-  softNofile: number,
-): Result<void, LaunchError> {
-  const closing = closeOnExecFrom(3);
-  if (!closing.ok) {
-    return failed("Cannot close inherited descriptors", closing.error);
-  }
-  for (const fd of keep) {
-    const kept = setCloseOnExec(fd, false);
-    if (!kept.ok) return failed(`Cannot pass descriptor ${fd}`, kept.error);
-  }
-  // The runtime ignores two; a caller that ignores SIGCHLD would leave bubblewrap waiting for its child for ever.
-  for (const signal of [abi.SIGPIPE, abi.SIGXFSZ, abi.SIGCHLD]) {
-    const reset = signalDefault(signal);
-    if (!reset.ok) return failed(`Cannot reset signal ${signal}`, reset.error);
-  }
-  const limit = setSoftLimit(abi.RLIMIT_NOFILE, softNofile);
-  return limit.ok
-    ? ok(undefined)
-    : failed("Cannot restore the limit of open files", limit.error);
-}
-
-/**
- * The caller's soft limit of open files. The runtime has raised ours at its start, so it is read from our parent, which is right
- * wherever the parent did not lower it just for us; where the hard limits differ, or the parent can't be asked, the usual 1,024.
- */
-export function callerSoftLimit(): number {
-  return knownSoftLimit ??= askSoftLimit();
-}
-
-let knownSoftLimit: number | undefined;
-
-function askSoftLimit(): number {
-  const own = getLimit(0, abi.RLIMIT_NOFILE);
-  const parent = getLimit(getppid(), abi.RLIMIT_NOFILE);
-  if (own.ok && parent.ok && parent.value.hard === own.value.hard) {
-    return parent.value.soft;
-  }
-  return own.ok ? Math.min(1_024, own.value.hard) : 1_024;
 }

@@ -39,7 +39,7 @@ import {
   waitFor,
 } from "../sys/calls.ts";
 import { bwrapCandidates, judgeBwrap } from "./bwrap_choice.ts";
-import { firstOwnFd } from "./launcher.ts";
+import { firstOwnFd } from "./process_state.ts";
 
 /** What {@linkcode addRipgrep} needs to know. `facts` are whole, the walker's matches included. */
 export interface RipgrepRequest {

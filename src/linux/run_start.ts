@@ -27,13 +27,11 @@ import {
   asCommandUser,
   bwrapArgv,
   CHANNEL_FD,
-  failed,
-  firstOwnFd,
   type Launch,
-  type LaunchError,
   openPlan,
   REPORT_FD,
 } from "./launcher.ts";
+import { failed, firstOwnFd, type LaunchError } from "./process_state.ts";
 import type { HeldPlaceholder } from "./placeholders.ts";
 import { dismissWatcher, killAll, type Run, type SignalPipe } from "./run.ts";
 import { forwards, type RunRules } from "./run_events.ts";

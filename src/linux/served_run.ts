@@ -20,7 +20,8 @@ import {
   unblockSignal,
 } from "../sys/calls.ts";
 import { accept, takeListeners } from "./control_channel.ts";
-import { failed, type Launch, type LaunchError } from "./launcher.ts";
+import { type Launch } from "./launcher.ts";
+import { failed, type LaunchError } from "./process_state.ts";
 import {
   feed,
   finishRun,

@@ -22,12 +22,8 @@ import {
   signalDefault,
   type SysError,
 } from "../sys/calls.ts";
-import {
-  asCommandUser,
-  failed,
-  type Launch,
-  type LaunchError,
-} from "./launcher.ts";
+import { asCommandUser, type Launch } from "./launcher.ts";
+import { failed, type LaunchError } from "./process_state.ts";
 import type { MountStep } from "./mounts.ts";
 import {
   type HeldPlaceholder,

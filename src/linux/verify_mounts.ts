@@ -22,7 +22,7 @@ import {
   stat,
   writeAll,
 } from "../sys/calls.ts";
-import { failed, type LaunchError } from "./launcher.ts";
+import { failed, type LaunchError } from "./process_state.ts";
 import type { Identity, MountStep } from "./mounts.ts";
 import { awaitChildPid, type Run } from "./run.ts";
 

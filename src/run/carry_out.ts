@@ -10,14 +10,13 @@ import type { NetworkRequest } from "../egress/network_request.ts";
 import { type Failure, launchFailure } from "../failure.ts";
 import type { StateHome } from "../host/state_folder.ts";
 import { executeCommand } from "../linux/inner_stage.ts";
+import { type Launch, launchByExec } from "../linux/launcher.ts";
 import {
   callerSoftLimit,
   closeAbstractSockets,
-  type Launch,
-  launchByExec,
   type LaunchError,
   restoreState,
-} from "../linux/launcher.ts";
+} from "../linux/process_state.ts";
 import { reclaimIfAny } from "../linux/reclaim.ts";
 import type { SignalPipe } from "../linux/run.ts";
 import type { RunEnd } from "../linux/run_events.ts";

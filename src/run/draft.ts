@@ -13,7 +13,7 @@ import type { PathFacts } from "../host/facts.ts";
 import { variable } from "../host/origin.ts";
 import type { ProbedFacts } from "../host/probe.ts";
 import { type CommandVerdict, judgeCommand } from "../linux/command.ts";
-import { callerSoftLimit } from "../linux/launcher.ts";
+import { callerSoftLimit } from "../linux/process_state.ts";
 import { type InnerStart, innerStart } from "../linux/own_files.ts";
 import type { SandboxPlan } from "../linux/plan.ts";
 import { type Draft } from "../linux/draft.ts";

@@ -6,7 +6,7 @@
  * @module
  */
 import { type ByteString, toText } from "../bytes.ts";
-import { isLoaderVariable } from "../config/environment.ts";
+import { isLoaderVariable } from "../config/command_environment.ts";
 import type { EnvironmentChange } from "../linux/plan.ts";
 import type { RunRequest } from "./request.ts";
 

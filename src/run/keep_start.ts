@@ -9,7 +9,7 @@
  * @module
  */
 import type { EnvironmentPolicy } from "../config/config.ts";
-import type { Confinement } from "../config/environment.ts";
+import type { Confinement } from "../config/command_environment.ts";
 import { openStateFolder, replaceFile } from "../host/state_folder.ts";
 import type { KeptDescriptor, KeptPlace, KeptStart } from "./kept_start.ts";
 import { bwrapArguments, takesDescriptor } from "../linux/bwrap_argv.ts";

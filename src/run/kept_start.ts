@@ -12,7 +12,10 @@
  */
 import type { ByteString } from "../bytes.ts";
 import type { EnvironmentPolicy } from "../config/config.ts";
-import { commandEnvironment, type Confinement } from "../config/environment.ts";
+import {
+  commandEnvironment,
+  type Confinement,
+} from "../config/command_environment.ts";
 import { NOT_SET, type Origin, variable } from "../host/origin.ts";
 import { loadBundledBwrap } from "../linux/bundled_bwrap.ts";
 import {
@@ -20,7 +23,7 @@ import {
   closeAbstractSockets,
   firstOwnFd,
   restoreState,
-} from "../linux/launcher.ts";
+} from "../linux/process_state.ts";
 import { assembledFilter } from "../linux/seccomp/programs.ts";
 import type { FilterRequest } from "../linux/seccomp/request.ts";
 import * as abi from "../sys/abi.ts";

@@ -14,7 +14,7 @@ import type { ProbedFacts } from "../host/probe.ts";
 import { chooseRung } from "../linux/ladder.ts";
 import { launchAlone } from "../linux/landlock_launcher.ts";
 import { planLandlock, type RootPlace } from "../linux/landlock_plan.ts";
-import { callerSoftLimit } from "../linux/launcher.ts";
+import { callerSoftLimit } from "../linux/process_state.ts";
 import type { LandlockPlan } from "../linux/plan.ts";
 import type { Draft } from "../linux/draft.ts";
 import { layoutOf } from "../policy/layout.ts";

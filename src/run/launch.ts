@@ -8,12 +8,12 @@
 import type { InnerOrders } from "../linux/inner_stage.ts";
 import { writablePlaces } from "../linux/landlock.ts";
 import {
-  callerSoftLimit,
   CHANNEL_FD,
   INNER_FD,
   type Launch,
   REPORT_FD,
 } from "../linux/launcher.ts";
+import { callerSoftLimit } from "../linux/process_state.ts";
 import { assembledFilter } from "../linux/seccomp/programs.ts";
 import { isLoaderEntry } from "./environment.ts";
 import { servedNetwork } from "./on_demand.ts";

@@ -17,7 +17,7 @@ import { homeOf, variable } from "../host/origin.ts";
 import type { ProbedFacts } from "../host/probe.ts";
 import { openStateFolder, stateFolderOf } from "../host/state_folder.ts";
 import { DIGEST_MISMATCH } from "../linux/bundled_bwrap.ts";
-import { callerSoftLimit } from "../linux/launcher.ts";
+import { callerSoftLimit } from "../linux/process_state.ts";
 import type { DirectPlan } from "../linux/plan.ts";
 import { completePlan } from "../linux/planner.ts";
 import { ownPathsOf } from "../own_paths.ts";

@@ -12,7 +12,7 @@ import { toText } from "../bytes.ts";
 import type { ResultTarget } from "../cli/run_limits.ts";
 import type { Failure } from "../failure.ts";
 import type { PathFacts } from "../host/facts.ts";
-import { firstOwnFd } from "../linux/launcher.ts";
+import { firstOwnFd } from "../linux/process_state.ts";
 import type { RunEnd } from "../linux/run_events.ts";
 import { layoutOf, mountOf } from "../policy/layout.ts";
 import { childOf, toAbsPath } from "../policy/path.ts";

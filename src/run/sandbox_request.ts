@@ -14,7 +14,7 @@ import type {
   LoadedConfig,
   RunConfig,
 } from "../config/config.ts";
-import { commandEnvironment } from "../config/environment.ts";
+import { commandEnvironment } from "../config/command_environment.ts";
 import { CONFIG_HOST } from "../config/host_files.ts";
 import { loadConfig } from "../config/load.ts";
 import { selectRun } from "../config/run.ts";

@@ -13,7 +13,7 @@ import {
   commandEnvironment,
   type Confinement,
   matchesName,
-} from "../../src/config/environment.ts";
+} from "../../src/config/command_environment.ts";
 import { refusal, runs, USER } from "./setup.ts";
 
 const OPEN: Confinement = { network: "host", sandbox: null };

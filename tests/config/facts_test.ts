@@ -7,7 +7,7 @@
  */
 import { describe, expect, test } from "bun:test";
 import { fromText } from "../../src/bytes.ts";
-import { commandEnvironment } from "../../src/config/environment.ts";
+import { commandEnvironment } from "../../src/config/command_environment.ts";
 import { FACT_ROWS } from "../sandbox/fact_rows.ts";
 import {
   entries,

@@ -348,21 +348,21 @@ const FILTER_RULES: readonly Defence[] = [
 const STATE_STEPS: readonly Defence[] = [
   live(
     "inherited descriptors are closed",
-    "src/linux/launcher.ts",
+    "src/linux/process_state.ts",
     `const closing = closeOnExecFrom(3);`,
     `const closing = closeOnExecFrom(1000);`,
     [STATE, "no descriptor but 0 to 2"],
   ),
   live(
     "SIGPIPE is given back",
-    "src/linux/launcher.ts",
+    "src/linux/process_state.ts",
     `for (const signal of [abi.SIGPIPE, abi.SIGXFSZ, abi.SIGCHLD]) {`,
     `for (const signal of [abi.SIGXFSZ, abi.SIGCHLD]) {`,
     [STATE, "SIGPIPE|no signal is ignored"],
   ),
   live(
     "the limit of open files is given back",
-    "src/linux/launcher.ts",
+    "src/linux/process_state.ts",
     `  const limit = setSoftLimit(abi.RLIMIT_NOFILE, softNofile);
   return limit.ok`,
     `  const limit = ok(undefined) as ReturnType<typeof setSoftLimit>;
