@@ -27,14 +27,18 @@ export function commandEnvironment(
   const isNetworkOurs = confinement.network !== "host";
   let entries: readonly ByteString[] = caller;
   if (!keepsAll(policy)) entries = applied(policy, caller);
-  const set = new Set(policy.set.map(([name]) => name as string));
-  const kept = entries.filter((entry) => {
-    // Nearly every entry is neither a mark nor an address with a login: two native looks tell, where names cost start-up time.
-    if (!entry.startsWith("CODEX_") && !entry.includes("@")) return true;
+  const isLost = (entry: ByteString): boolean => {
     const name = nameOfEntry(entry);
-    if (marks.some(([mark]) => mark === name)) return false;
-    return !isNetworkOurs || set.has(name) || !isProxyWithLogin(name, entry);
-  });
+    if (marks.some(([mark]) => mark === name)) return true;
+    return isNetworkOurs && !policy.set.some(([set]) => set === name) &&
+      isProxyWithLogin(name, entry);
+  };
+  const kept: ByteString[] = [];
+  for (const entry of entries) {
+    // Nearly every entry is neither a mark nor an address with a login: two native looks tell, where names cost start-up time.
+    const isPlain = !entry.startsWith("CODEX_") && !entry.includes("@");
+    if (isPlain || !isLost(entry)) kept.push(entry);
+  }
   for (const [name, value] of marks) {
     kept.push(`${name}=${value}` as ByteString);
   }
@@ -101,7 +105,7 @@ function isInherited({ inherit }: EnvironmentPolicy, name: string): boolean {
     case "all":
       return true;
     case "core":
-      return CORE_NAMES.has(lowerAscii(name));
+      return CORE_NAMES.includes(lowerAscii(name));
     case "none":
       return false;
   }
@@ -114,7 +118,7 @@ function isExcluded(policy: EnvironmentPolicy, name: string): boolean {
   return matchesAny(name, policy.exclude);
 }
 
-const CORE_NAMES: ReadonlySet<string> = new Set([
+const CORE_NAMES: readonly string[] = [
   "path",
   "shell",
   "tmpdir",
@@ -126,7 +130,7 @@ const CORE_NAMES: ReadonlySet<string> = new Set([
   "lc_ctype",
   "logname",
   "user",
-]);
+];
 
 const DEFAULT_EXCLUDES: readonly string[] = ["*KEY*", "*SECRET*", "*TOKEN*"];
 

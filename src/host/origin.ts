@@ -105,8 +105,12 @@ export function variable(
   name: string,
 ): ByteString | null {
   const prefix = `${name}=`;
-  const found = environment.find((entry) => entry.startsWith(prefix));
-  const value = found === undefined ? null : found.slice(prefix.length);
+  let value: string | null = null;
+  for (const entry of environment) {
+    if (!entry.startsWith(prefix)) continue;
+    value = entry.slice(prefix.length);
+    break;
+  }
   if (isObserving()) observe("variable", name, value ?? NOT_SET);
   return value as ByteString | null;
 }

@@ -6,7 +6,9 @@
  * are equal the outcome is carried out. Anything else goes the long way. What concerns this start alone is never kept: streams,
  * limits, the environment, the digest of the bundled bubblewrap, the identity of what is bound.
  *
- * Effects. Imports only what this short way needs: the rest of the program is a second module that it leaves unread.
+ * Effects. Imports only what this short way needs: the rest of the program lies in modules that it leaves unread. Loops instead of the
+ * arrays' methods, `Buffer`, `process`: the first use of each costs 20 to 200 microseconds (docs/decisions.md), and here every use is
+ * the first.
  *
  * @module
  */
@@ -29,8 +31,8 @@ import type { FilterRequest } from "../linux/seccomp/request.ts";
 import * as abi from "../sys/abi.ts";
 import {
   access,
+  askText,
   close,
-  contentText,
   duplicate,
   execve,
   fileStatusFlags,
@@ -42,13 +44,11 @@ import {
   O_NOFOLLOW,
   open,
   openAt2,
-  placeText,
   readAll,
   readDirectory,
   readFile,
   readlink,
   sealedMemfd,
-  stat,
 } from "../sys/calls.ts";
 import type { Observation } from "../sys/observed.ts";
 
@@ -128,7 +128,7 @@ export function keptPlace(origin: Origin): KeptPlace | null {
   // Without either variable the passwd file decides: the long way knows how.
   const isNamed = codexHome.startsWith("/") && codexHome !== "/.codex";
   if (command === null || origin.cwd === null || !isNamed) return null;
-  const own = contentText(stat("/proc/self/exe" as ByteString));
+  const own = askText("/proc/self/exe" as ByteString, "content");
   const { uid, gid, cwd, words } = origin;
   const key = [
     own,
@@ -171,7 +171,7 @@ function slotOf(key: string): number {
 export function startKept(origin: Origin, place: KeptPlace): void {
   const { environment, words, euid } = origin;
   // Loader variables need words of their own; their values are not kept.
-  if (!areStreamsPlain() || environment.some(mayActOnLoader)) return;
+  if (!areStreamsPlain() || holdsLoaderVariable(environment)) return;
   if (hasRecords(place)) return;
   const kept = readKept(place, euid);
   if (kept === null || !stillHolds(kept.observations, environment)) return;
@@ -182,13 +182,17 @@ export function startKept(origin: Origin, place: KeptPlace): void {
   const bwrap = kept.bwrap ?? bundledPath();
   if (bwrap === null) return;
   const argv = ["bwrap", ...kept.words];
-  for (const { at, fd } of opened) argv[at + 1] = String(fd);
+  const keep: number[] = [];
+  for (const { at, fd } of opened) {
+    argv[at + 1] = String(fd);
+    keep.push(fd);
+  }
   const command = commandIndex(words) ?? 0;
   if (argv.length + words.length - command > MAX_DIRECT_ARGUMENTS) return;
   for (let at = command; at < words.length; at++) argv.push(words[at] ?? "");
   // What this does the long way does as well: nothing is lost when it fails half way.
   if (kept.closesAbstract && !closeAbstractSockets().ok) return;
-  const restored = restoreState(opened.map(({ fd }) => fd), softNofile);
+  const restored = restoreState(keep, softNofile);
   if (!restored.ok) return;
   execve({
     path: bwrap,
@@ -203,23 +207,25 @@ export function startKept(origin: Origin, place: KeptPlace): void {
 
 /** Pipes, sockets, devices that are no terminal, files for writing: whatever the long way would look at twice goes there. */
 function areStreamsPlain(): boolean {
-  return [0, 1, 2].every((fd) => {
-    const file = fstat(fd);
-    if (!file.ok) return file.error.errno === abi.EBADF;
-    switch (file.value.mode & abi.S_IFMT) {
-      case abi.S_IFIFO:
-      case abi.S_IFSOCK:
-        return true;
-      case abi.S_IFCHR:
-        return !isTerminal(fd);
-      case abi.S_IFREG: {
-        const flags = fileStatusFlags(fd);
-        return flags.ok && (flags.value & abi.O_ACCMODE) !== abi.O_RDONLY;
-      }
-      default:
-        return false;
+  return isStreamPlain(0) && isStreamPlain(1) && isStreamPlain(2);
+}
+
+function isStreamPlain(fd: number): boolean {
+  const file = fstat(fd);
+  if (!file.ok) return file.error.errno === abi.EBADF;
+  switch (file.value.mode & abi.S_IFMT) {
+    case abi.S_IFIFO:
+    case abi.S_IFSOCK:
+      return true;
+    case abi.S_IFCHR:
+      return !isTerminal(fd);
+    case abi.S_IFREG: {
+      const flags = fileStatusFlags(fd);
+      return flags.ok && (flags.value & abi.O_ACCMODE) !== abi.O_RDONLY;
     }
-  });
+    default:
+      return false;
+  }
 }
 
 /** Whether some run has placeholders on record: one that was killed left them, and the long way takes them away. */
@@ -231,9 +237,14 @@ function hasRecords({ records }: KeptPlace): boolean {
   return names.ok && names.value.length > 0;
 }
 
-function mayActOnLoader(entry: ByteString): boolean {
-  return entry.startsWith("LD_") || entry.startsWith("MALLOC_") ||
-    entry.startsWith("GLIBC_TUNABLES");
+function holdsLoaderVariable(environment: readonly ByteString[]): boolean {
+  for (const entry of environment) {
+    if (
+      entry.startsWith("LD_") || entry.startsWith("MALLOC_") ||
+      entry.startsWith("GLIBC_TUNABLES")
+    ) return true;
+  }
+  return false;
 }
 
 function readKept(place: KeptPlace, euid: number): KeptStart | null {
@@ -279,11 +290,12 @@ function answerNow(
   const path = subject as ByteString;
   switch (kind) {
     case "lstat":
-      return placeText(path, lstat(path));
     case "stat":
-      return placeText(path, stat(path));
+      return askText(path, kind);
     case "open":
-      return openAnswer(path);
+      // What was opened is only looked at: equal identity, owner, mode and ctime open equally. An open that was refused never holds
+      // again.
+      return askText(path, "content");
     case "access": {
       const result = access(Number(subject[0]), subject.slice(1));
       return String(result.ok ? 0 : -result.error.errno);
@@ -305,13 +317,6 @@ function answerNow(
     default:
       return null;
   }
-}
-
-/** What was opened is only looked at: equal identity, owner, mode and ctime open equally. An open that was refused never holds again. */
-function openAnswer(path: ByteString): string {
-  const there = stat(path);
-  if (there.ok) return contentText(there);
-  return `-${there.error.errno}`;
 }
 
 interface OpenedDescriptor {

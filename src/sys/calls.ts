@@ -86,6 +86,7 @@ export {
   unblockSignal,
 } from "./signals.ts";
 export {
+  askText,
   contentText,
   fileSystemType,
   fstat,

@@ -6,6 +6,7 @@
 import type { ByteString } from "../bytes.ts";
 import { ok, type Result } from "../result.ts";
 import { stableBytes, syscall } from "./ffi.ts";
+import { readLatin1 } from "./latin1.ts";
 import { spoil } from "./observed.ts";
 import {
   cString,
@@ -22,9 +23,7 @@ export function getcwd(): Result<ByteString, SysError> {
   const result = syscall(SYS.getcwd, buffer, buffer.length);
   if (result < 0) return failed("getcwd", result);
   // The count includes the NUL. A directory outside the root is spelled "(unreachable)…".
-  return ok(
-    Buffer.from(buffer.buffer).toString("latin1", 0, result - 1) as ByteString,
-  );
+  return ok(readLatin1(buffer, 0, result - 1) as ByteString);
 }
 
 /** chdir(2). */

@@ -33,25 +33,20 @@ let libc: Libc | undefined;
  * A name that the loader does not find is looked for in the working directory by the runtime, which would run foreign code: glibc's is
  * loaded already in any process that it can be found in, musl's must be a whole path.
  */
-function libcNames(): readonly string[] {
-  return [
-    "libc.so.6",
-    process.arch === "arm64"
-      ? "/lib/libc.musl-aarch64.so.1"
-      : "/lib/libc.musl-x86_64.so.1",
-  ];
-}
-
 function openFirst<T>(open: (name: string) => T): T {
-  let first: unknown;
-  for (const name of libcNames()) {
+  try {
+    return open("libc.so.6");
+  } catch (error) {
     try {
-      return open(name);
-    } catch (error) {
-      first ??= error;
+      return open(
+        process.arch === "arm64"
+          ? "/lib/libc.musl-aarch64.so.1"
+          : "/lib/libc.musl-x86_64.so.1",
+      );
+    } catch {
+      throw error;
     }
   }
-  throw first;
 }
 
 function bindLibc(): Libc {

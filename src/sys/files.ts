@@ -7,6 +7,7 @@ import type { ByteString } from "../bytes.ts";
 import { fail, ok, type Result } from "../result.ts";
 import * as abi from "./abi.ts";
 import { stableBytes, syscall } from "./ffi.ts";
+import { readLatin1 } from "./latin1.ts";
 import { isObserving, observe, spoil, unobserved } from "./observed.ts";
 import {
   ARCH,
@@ -146,15 +147,13 @@ export function readAll(
   let text = "";
   // Most files are small; a large buffer wakes the collector of garbage.
   let chunk = stableBytes(Math.min(limitBytes + 1, 8_192));
-  let view = Buffer.from(chunk.buffer);
   for (;;) {
     const count = read(fd, chunk);
     if (!count.ok) return count;
     if (count.value === 0) return ok(text as ByteString);
-    text += view.toString("latin1", 0, count.value);
+    text += readLatin1(chunk, 0, count.value);
     if (count.value === chunk.length && chunk.length < 1_048_576) {
       chunk = stableBytes(chunk.length * 8);
-      view = Buffer.from(chunk.buffer);
     }
     if (text.length > limitBytes) {
       return fail({ kind: "sys", call: "read", errno: abi.EFBIG });
@@ -238,7 +237,7 @@ export function readlink(path: ByteString): Result<ByteString, SysError> {
     if (isObserving()) observe("link", path, String(result));
     return failed(`readlink ${path}`, result);
   }
-  const target = Buffer.from(buffer.buffer).toString("latin1", 0, result);
+  const target = readLatin1(buffer, 0, result);
   if (isObserving()) observe("link", path, target);
   return ok(target as ByteString);
 }

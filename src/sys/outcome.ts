@@ -6,6 +6,7 @@
 import { fail, ok, type Result } from "../result.ts";
 import * as abi from "./abi.ts";
 import { stableBytes } from "./ffi.ts";
+import { writeLatin1 } from "./latin1.ts";
 
 /** A system call that failed: its name with what it was asked, and errno as a positive number. */
 export interface SysError {
@@ -27,16 +28,13 @@ export const SYS = abi.SYSCALLS[ARCH];
 /** NUL-terminated bytes of a byte string, for the kernel. */
 export function cString(text: string): Uint8Array<ArrayBuffer> {
   const bytes = stableBytes(text.length + 1);
-  Buffer.from(bytes.buffer).write(text, 0, "latin1");
+  writeLatin1(text, bytes);
   return bytes;
 }
 
 /** Where one path at a time is spelled for the kernel: paths are at most PATH_MAX (4,096 bytes) long, the NUL included. */
 const PATH_BYTES = 4096;
-let pathScratch: {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly text: Buffer;
-} | undefined;
+let pathScratch: Uint8Array<ArrayBuffer> | undefined;
 
 /**
  * A path for one call, valid until the next: a buffer of its own for each would cost more than the call.
@@ -45,13 +43,9 @@ let pathScratch: {
  */
 export function pathArgument(path: string): Uint8Array<ArrayBuffer> {
   if (path.length >= PATH_BYTES) return cString(path);
-  if (pathScratch === undefined) {
-    const bytes = stableBytes(PATH_BYTES);
-    pathScratch = { bytes, text: Buffer.from(bytes.buffer) };
-  }
-  pathScratch.text.write(path, 0, "latin1");
-  pathScratch.bytes[path.length] = 0;
-  return pathScratch.bytes;
+  pathScratch ??= stableBytes(PATH_BYTES);
+  writeLatin1(path, pathScratch);
+  return pathScratch;
 }
 
 /** A call's result as a value: what it gave, or why it failed. @param result minus errno where it failed */

@@ -5,6 +5,7 @@
  */
 import { fail, ok, type Result } from "../result.ts";
 import * as abi from "./abi.ts";
+import { writeLatin1 } from "./latin1.ts";
 import { addressOf, spawnFamily, stableBytes, syscall } from "./ffi.ts";
 import { spoil } from "./observed.ts";
 import { cString, SYS, type SysError } from "./outcome.ts";
@@ -104,19 +105,17 @@ function stringVector(strings: readonly string[]): StringVector {
   let length = 0;
   for (const string of strings) length += string.length + 1;
   const text = stableBytes(Math.max(length, 1));
-  Buffer.from(text.buffer).write(
-    strings.length === 0 ? "" : `${strings.join("\0")}\0`,
-    0,
-    "latin1",
-  );
+  writeLatin1(strings.join("\0"), text);
   const base = addressOf(text);
   const pointers = stableBytes(8 * (strings.length + 1));
   const view = new DataView(pointers.buffer);
   let at = base;
-  strings.forEach((string, index) => {
-    view.setUint32(index * 8, at % 2 ** 32, true);
-    view.setUint32(index * 8 + 4, Math.floor(at / 2 ** 32), true);
+  let index = 0;
+  for (const string of strings) {
+    view.setUint32(index, at % 2 ** 32, true);
+    view.setUint32(index + 4, Math.floor(at / 2 ** 32), true);
     at += string.length + 1;
-  });
+    index += 8;
+  }
   return { pointers, text };
 }

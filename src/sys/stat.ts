@@ -38,17 +38,21 @@ let statScratch: {
   readonly view: DataView;
 } | undefined;
 
+function scratch(): typeof statScratch & object {
+  if (statScratch === undefined) {
+    const bytes = stableBytes(STAT.bytes);
+    statScratch = { bytes, view: new DataView(bytes.buffer) };
+  }
+  return statScratch;
+}
+
 function statAt(
   call: string,
   dirfd: number,
   path: Word,
   flags: number,
 ): Result<Stat, SysError> {
-  if (statScratch === undefined) {
-    const bytes = stableBytes(STAT.bytes);
-    statScratch = { bytes, view: new DataView(bytes.buffer) };
-  }
-  const { bytes, view } = statScratch;
+  const { bytes, view } = scratch();
   const result = syscall(SYS.newfstatat, dirfd, path, bytes, flags);
   if (result < 0) return failed(call, result);
   return ok({
@@ -119,10 +123,45 @@ export function lstatAt(dirfd: number, name: string): Result<Stat, SysError> {
 export function placeText(path: string, there: Result<Stat, SysError>): string {
   if (!there.ok) return `-${there.error.errno}`;
   const { mode, device, inode, uid, gid, linkCount } = there.value;
-  const isAgeless = (mode & abi.S_IFMT) === abi.S_IFDIR ||
-    path.startsWith("/proc/");
-  if (!isAgeless) return contentText(there);
+  if (!isAgeless(mode, path)) return contentText(there);
   return `${device} ${inode} ${mode} ${uid} ${gid} ${linkCount > 2}`;
+}
+
+/**
+ * {@linkcode placeText} of lstat(2) or stat(2), or {@linkcode contentText} of stat(2), without what a start does not need: unobserved,
+ * and no object is made of the answer.
+ */
+export function askText(
+  path: ByteString,
+  question: "lstat" | "stat" | "content",
+): string {
+  const { bytes, view } = scratch();
+  const flags = question === "lstat" ? abi.AT_SYMLINK_NOFOLLOW : 0;
+  const result = syscall(
+    SYS.newfstatat,
+    abi.AT_FDCWD,
+    pathArgument(path),
+    bytes,
+    flags,
+  );
+  if (result < 0) return String(result);
+  const mode = view.getUint32(STAT.mode, true);
+  const links = STAT.nlinkBytes === 8
+    ? wide(view, STAT.nlink)
+    : view.getUint32(STAT.nlink, true);
+  const owner = `${wide(view, STAT.dev)} ${wide(view, STAT.ino)} ${mode} ${
+    view.getUint32(STAT.uid, true)
+  } ${view.getUint32(STAT.gid, true)}`;
+  if (question !== "content" && isAgeless(mode, path)) {
+    return `${owner} ${links > 2}`;
+  }
+  const seconds = wide(view, STAT.ctimeSeconds);
+  const nanoseconds = wide(view, STAT.ctimeNanoseconds);
+  return `${owner} ${links} ${wide(view, STAT.size)} ${seconds}.${nanoseconds}`;
+}
+
+function isAgeless(mode: number, path: string): boolean {
+  return (mode & abi.S_IFMT) === abi.S_IFDIR || path.startsWith("/proc/");
 }
 
 /** A file or directory with its content, as one line to compare. */

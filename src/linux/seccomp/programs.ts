@@ -19,5 +19,5 @@ export function assembledFilter(request: FilterRequest): Uint8Array {
   const key = filterKey(request);
   const program = PROGRAMS[key];
   if (program === undefined) throw new Error(`no filter for "${key}"`);
-  return Buffer.from(program, "base64");
+  return Uint8Array.fromBase64(program);
 }
