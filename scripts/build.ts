@@ -33,6 +33,7 @@ import {
 } from "./build_bwrap.ts";
 import { outDir, repositoryRoot } from "./build_files.ts";
 import { writeSealedRuntime } from "./seal_runtime.ts";
+import { trailer } from "../src/linux/embedded_bwrap.ts";
 
 /** Changing one of these changes the product; see `docs/decisions.md` and design "Sealed runtime". */
 export const COMPILE_FLAGS = [
@@ -175,7 +176,8 @@ function buildCodex(): BuiltCodex {
         `Cannot compile codex: "bun build" ended with status ${done.status}\n${done.stderr}${done.stdout}`,
       );
     }
-    const sizeBytes = statSync(file).size;
+    const whole = withTrailer(readFileSync(file), join(stage, "bwrap"));
+    const sizeBytes = whole.length;
     if (sizeBytes > MAX_BINARY_BYTES) {
       throw new Error(
         `Cannot accept the binary: it has ${sizeBytes} bytes, must be at most ${MAX_BINARY_BYTES}`,
@@ -186,7 +188,7 @@ function buildCodex(): BuiltCodex {
       version,
       bwrapVersion: bwrap.version,
       bwrapSha256: bwrap.sha256,
-      sha256: createHash("sha256").update(readFileSync(file)).digest("hex"),
+      sha256: createHash("sha256").update(whole).digest("hex"),
       sizeBytes,
     };
     writeFileSync(
@@ -194,7 +196,7 @@ function buildCodex(): BuiltCodex {
       `${JSON.stringify(built, null, 2)}\n`,
     );
     // Written anew in one piece: the page cache then holds it in large folios, and a start takes 1.5 ms less (measured).
-    writeFileSync(join(stage, "whole"), readFileSync(file), { mode: 0o755 });
+    writeFileSync(join(stage, "whole"), whole, { mode: 0o755 });
     renameSync(join(stage, "whole"), join(outDir, "codex"));
     placeLink(stage);
     renameSync(join(stage, "codex.json"), join(outDir, "codex.json"));
@@ -217,6 +219,17 @@ function copySources(stage: string): void {
       JSON.parse(readFileSync(join(from, "package.json"), "utf8"));
     wanted.push(...Object.keys(dependencies));
   }
+}
+
+/** The executable with a last word on where the embedded bwrap lies: a start then reads that and nothing else. */
+function withTrailer(executable: Buffer, bwrap: string): Buffer {
+  const at = executable.lastIndexOf(readFileSync(bwrap));
+  if (at === -1) {
+    throw new Error(
+      'Cannot find the bundled bubblewrap in the executable: "bun build" has changed how it embeds files',
+    );
+  }
+  return Buffer.concat([executable, trailer(at)]);
 }
 
 /** Under the lock nobody else has a stage, so each one left is that of a killed build. */

@@ -34,6 +34,15 @@ const C_FILES = [
   "safe_openat.c",
 ] as const;
 
+/** What is ours in the source tree. */
+const OWN_HEADERS = ["config.h", "sys/capability.h"] as const;
+
+/** Where Debian has the kernel's headers, behind musl's own. */
+const KERNEL_HEADERS: readonly string[] = [
+  "/usr/include",
+  `/usr/include/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu`,
+];
+
 /** Hardened, stripped, and free of anything that names the machine: equal bytes from any folder. */
 const COMPILER_FLAGS = [
   "-std=gnu11",
@@ -45,8 +54,9 @@ const COMPILER_FLAGS = [
   "-s",
   "-static",
   "-fstack-protector-strong",
-  "-D_FORTIFY_SOURCE=2",
-  "-Wl,-z,relro,-z,now,--build-id=none",
+  "-ffunction-sections",
+  "-Wl,-z,relro,-z,now,--gc-sections,--build-id=none",
+  ...KERNEL_HEADERS.flatMap((folder) => ["-idirafter", folder]),
 ] as const;
 
 const PT_DYNAMIC = 2;
@@ -93,7 +103,7 @@ export function readBwrapChoice(): BwrapChoice {
   };
 }
 
-/** Digest of the inputs: a given binary's bytes, or the source's digest, `config.h`, our edits and the compiler call. */
+/** Digest of the inputs: a given binary's bytes, or the source's digest, our headers, our edits and the compiler call. */
 export function bwrapKey(
   choice: BwrapChoice,
   root: string = repositoryRoot,
@@ -103,7 +113,9 @@ export function bwrapKey(
     ? { binary: sha256(readGiven("BWRAP_BINARY", choice.binary)) }
     : {
       source: source.sha256,
-      config: readFileSync(join(root, "vendor/bubblewrap/config.h"), "utf8"),
+      headers: OWN_HEADERS.map((name) =>
+        readFileSync(join(root, "vendor/bubblewrap", name), "utf8")
+      ),
       call: [...COMPILER_FLAGS, ...C_FILES],
       edits: SOURCE_EDITS,
       machine: process.arch,
@@ -259,12 +271,13 @@ function compile(
     if (!edited.ok) throw new Error(edited.error);
     writeFileSync(path, edited.value);
   }
-  copyFileSync(
-    join(repositoryRoot, "vendor/bubblewrap/config.h"),
-    join(tree, "config.h"),
-  );
+  mkdirSync(join(tree, "sys"));
+  for (const name of OWN_HEADERS) {
+    const from = join(repositoryRoot, "vendor/bubblewrap", name);
+    copyFileSync(from, join(tree, name));
+  }
   run(
-    ["gcc", ...COMPILER_FLAGS, ...C_FILES, "-lcap", "-o", file],
+    ["musl-gcc", ...COMPILER_FLAGS, ...C_FILES, "-o", file],
     "compile bubblewrap",
     tree,
   );

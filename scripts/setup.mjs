@@ -41,8 +41,7 @@ const ARCHITECTURES = {
 /** What the static bubblewrap is compiled with: [what it is, how it is found, Debian package]. */
 const COMPILER = [
   ["gcc", () => isInPath("gcc"), "gcc"],
-  ["libc.a", () => isLibrary("libc.a"), "libc6-dev"],
-  ["libcap.a", () => isLibrary("libcap.a"), "libcap-dev"],
+  ["musl-gcc", () => isInPath("musl-gcc"), "musl-tools"],
   [
     "Linux headers",
     () => existsSync("/usr/include/linux/sched.h"),
@@ -203,7 +202,7 @@ function installPackages(needs) {
     packages.join(" ")
   }`;
   const instead =
-    needs.some(([, , name]) => name === "libcap-dev" || name === "gcc")
+    needs.some(([, , name]) => name === "musl-tools" || name === "gcc")
       ? "; or set BWRAP_BINARY=FILE to a static bwrap, which needs no compiler"
       : "";
   if (!isInPath("apt-get")) {
