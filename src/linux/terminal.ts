@@ -9,8 +9,10 @@
  */
 import * as abi from "../sys/abi.ts";
 import {
+  fileStatusFlags,
   foregroundGroup,
   getpgrp,
+  setFileStatusFlags,
   setTerminalModes,
   signalDefault,
   signalIgnore,
@@ -21,23 +23,28 @@ import {
 export interface TerminalModes {
   readonly fd: number;
   readonly modes: Uint8Array<ArrayBuffer>;
+  /** Of the open file, which whoever started us has as well: the command could leave it non-blocking. */
+  readonly flags: number | null;
 }
 
 /** Of the first standard stream that is a terminal; `null` without one. */
 export function saveTerminal(): TerminalModes | null {
   for (const fd of [0, 1, 2]) {
     const modes = terminalModes(fd);
-    if (modes.ok) return { fd, modes: modes.value };
+    if (!modes.ok) continue;
+    const flags = fileStatusFlags(fd);
+    return { fd, modes: modes.value, flags: flags.ok ? flags.value : null };
   }
   return null;
 }
 
 /**
- * Gives the terminal these modes again, if they have changed and it is ours to change: in the background it is somebody else's.
+ * Gives the open file its flags and the terminal these modes again, if they have changed and it is ours to change: in the background it is somebody else's.
  *
  * A terminal that is gone has no modes.
  */
-export function restoreTerminal({ fd, modes }: TerminalModes): void {
+export function restoreTerminal({ fd, modes, flags }: TerminalModes): void {
+  if (flags !== null) setFileStatusFlags(fd, flags);
   const now = terminalModes(fd);
   if (!now.ok || Buffer.from(now.value.buffer).equals(modes)) return;
   const foreground = foregroundGroup(fd);

@@ -263,6 +263,7 @@ export const AT_EMPTY_PATH = 0x1000;
 
 export const F_SETFD = 2;
 export const F_GETFL = 3;
+export const F_SETFL = 4;
 export const F_DUPFD_CLOEXEC = 1030;
 export const F_ADD_SEALS = 1033;
 export const FD_CLOEXEC = 1;

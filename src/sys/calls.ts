@@ -25,6 +25,7 @@ export {
   poll,
   type Polled,
   setCloseOnExec,
+  setFileStatusFlags,
 } from "./descriptors.ts";
 export {
   chdir,

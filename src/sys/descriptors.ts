@@ -57,6 +57,14 @@ export function fileStatusFlags(fd: number): Result<number, SysError> {
   return outcome(`F_GETFL ${fd}`, syscall(SYS.fcntl, fd, abi.F_GETFL, 0));
 }
 
+/** F_SETFL of fcntl(2): those of the flags that can be changed, for everybody who has the open file. */
+export function setFileStatusFlags(
+  fd: number,
+  flags: number,
+): Result<number, SysError> {
+  return outcome(`F_SETFL ${fd}`, syscall(SYS.fcntl, fd, abi.F_SETFL, flags));
+}
+
 /** close_range(2): marks every descriptor from `first` to `last` close-on-exec. Since Linux 5.11. */
 export function closeOnExecFrom(
   first: number,

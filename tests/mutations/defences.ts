@@ -292,8 +292,29 @@ const FILTER_RULES: readonly Defence[] = [
   pure(
     "no terminal sends signals to the host's programs, by ioctl",
     RULES,
-    `  cases: [TIOCSTI, TIOCLINUX, FIOASYNC].map((command) => ({`,
-    `  cases: [TIOCSTI, TIOCLINUX].map((command) => ({`,
+    `    ...[TIOCSTI, TIOCLINUX, FIOASYNC, TIOCSETD, TIOCEXCL].map((command) => ({`,
+    `    ...[TIOCSTI, TIOCLINUX, TIOCSETD, TIOCEXCL].map((command) => ({`,
+    [FILTERS],
+  ),
+  pure(
+    "a terminal keeps its line discipline",
+    RULES,
+    `    ...[TIOCSTI, TIOCLINUX, FIOASYNC, TIOCSETD, TIOCEXCL].map((command) => ({`,
+    `    ...[TIOCSTI, TIOCLINUX, FIOASYNC, TIOCEXCL].map((command) => ({`,
+    [FILTERS],
+  ),
+  pure(
+    "a terminal stays open to others",
+    RULES,
+    `    ...[TIOCSTI, TIOCLINUX, FIOASYNC, TIOCSETD, TIOCEXCL].map((command) => ({`,
+    `    ...[TIOCSTI, TIOCLINUX, FIOASYNC, TIOCSETD].map((command) => ({`,
+    [FILTERS],
+  ),
+  pure(
+    "a terminal's output is not stopped for good",
+    RULES,
+    `    { tests: [intEquals(1, TCXONC), intEquals(2, TCOOFF)], verdict: "EPERM" },\n`,
+    ``,
     [FILTERS],
   ),
   pure(
@@ -306,10 +327,10 @@ const FILTER_RULES: readonly Defence[] = [
   pure(
     "the low half of ioctl's request decides",
     RULES,
-    `  cases: [TIOCSTI, TIOCLINUX, FIOASYNC].map((command) => ({
-    tests: [intEquals(1, command)],`,
-    `  cases: [TIOCSTI, TIOCLINUX].map((command) => ({
-    tests: [intEquals(1, command), { arg: 1, half: "high", is: "equal", value: 0 }],`,
+    `TIOCSETD, TIOCEXCL].map((command) => ({
+      tests: [intEquals(1, command)],`,
+    `TIOCSETD, TIOCEXCL].map((command) => ({
+      tests: [intEquals(1, command), { arg: 1, half: "high", is: "equal", value: 0 }],`,
     [FILTERS],
   ),
   pure(

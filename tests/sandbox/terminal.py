@@ -84,6 +84,9 @@ for op, argument in steps:
         fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", *argument, 0, 0))
     elif op == "modes":
         notes.append("as before" if termios.tcgetattr(slave) == before else "changed")
+    elif op == "flags":
+        flags = fcntl.fcntl(slave, fcntl.F_GETFL)
+        notes.append("waits" if flags & os.O_NONBLOCK == 0 else "does not wait")
     elif op == "signal":
         os.kill(child, argument)
     elif op == "hang up":

@@ -248,6 +248,25 @@ matrix(
 );
 
 matrix(
+  "a terminal that the command made non-blocking waits again when the run is over",
+  EVERY_VARIANT,
+  async (subject) => {
+    const F_SETFL = 4, O_NONBLOCK_RDWR = 0o4002;
+    const line =
+      `${subject.probe} calls fcntl 0 ${F_SETFL} ${O_NONBLOCK_RDWR}; sleep 0.3`;
+    const { shown, notes } = await play(
+      subject,
+      sandbox(subject, "--", "sh", "-c", line),
+      [["expect", "ok"], ["flags"], ["wait"], ["flags"]],
+    );
+    expect({ shown, notes }).toEqual({
+      shown: "ok\r\n",
+      notes: ["does not wait", "waits"],
+    });
+  },
+);
+
+matrix(
   "a stopped run leaves the terminal as it was and finds its own modes again",
   BOTH_ACTORS,
   async (subject) => {

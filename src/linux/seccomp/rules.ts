@@ -35,7 +35,11 @@ import {
   SOCK_STREAM,
   SOCK_TYPE_MASK,
   type SyscallName,
+  TCOOFF,
+  TCXONC,
+  TIOCEXCL,
   TIOCLINUX,
+  TIOCSETD,
   TIOCSTI,
   X86_64_ONLY,
 } from "./syscalls.ts";
@@ -243,17 +247,23 @@ const HOST_SOCKET_RULE: Rule = {
     "hypervisor, kernel crypto and raw frames are not the network that was enabled",
 };
 
-/** `cmd` is an `unsigned int`: bits above the low half are dropped by the kernel, so they may not help here. */
+/**
+ * `cmd` is an `unsigned int`: bits above the low half are dropped by the kernel, so they may not help here. What the last three do is no
+ * mode of the terminal (termios(3)): it would stay when the run is over.
+ */
 const TERMINAL_RULE: Rule = {
   calls: ["ioctl"],
-  cases: [TIOCSTI, TIOCLINUX, FIOASYNC].map((command) => ({
-    tests: [intEquals(1, command)],
-    verdict: "EPERM",
-  })),
+  cases: [
+    ...[TIOCSTI, TIOCLINUX, FIOASYNC, TIOCSETD, TIOCEXCL].map((command) => ({
+      tests: [intEquals(1, command)],
+      verdict: "EPERM" as const,
+    })),
+    { tests: [intEquals(1, TCXONC), intEquals(2, TCOOFF)], verdict: "EPERM" },
+  ],
   otherwise: "ALLOW",
-  what: "of TIOCSTI, TIOCLINUX and FIOASYNC",
+  what: "of TIOCSTI, TIOCLINUX, FIOASYNC, TIOCSETD, TIOCEXCL and TCOOFF",
   why:
-    "they type into the caller's terminal, or make it send signals to the host",
+    "they type into the caller's terminal, make it send signals to the host, or leave it dead or locked",
 };
 
 /**
@@ -284,9 +294,10 @@ const QUIET_TERMINAL_RULE: Rule = {
       verdict: "EPERM" as const,
     })),
   ],
-  what: "of TIOCSTI, TIOCLINUX, FIOASYNC and flags of files",
+  what:
+    "of TIOCSTI, TIOCLINUX, FIOASYNC, TIOCSETD, TIOCEXCL, TCOOFF and flags of files",
   why:
-    "they type into the caller's terminal, make it send signals, or change files that may only be read",
+    "they type into the caller's terminal, make it send signals, leave it dead or locked, or change files that may only be read",
 };
 
 /** Landlock has no right for any of these, so they go by the file's owner alone. */

@@ -158,6 +158,12 @@ export const NETLINK_ROUTE = 0;
 export const TIOCSTI = 0x5412;
 export const TIOCLINUX = 0x541c;
 export const FIOASYNC = 0x5452;
+export const TIOCSETD = 0x5423;
+export const TIOCEXCL = 0x540c;
+export const TCXONC = 0x540a;
+
+// asm-generic/termbits.h
+export const TCOOFF = 0;
 
 // asm-generic/fcntl.h, the same on both architectures.
 export const F_SETFL = 4;

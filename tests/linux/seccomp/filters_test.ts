@@ -168,6 +168,14 @@ const ROWS_OF_EVERY_MODE: readonly (readonly [
   ["ioctl", [0n, HIGH | 0x541cn, 0n], "P", "TIOCLINUX with high bits"],
   ["ioctl", [0n, 0x5452n, 1n], "P", "FIOASYNC: the terminal sends signals"],
   ["ioctl", [0n, HIGH | 0x5452n, 1n], "P", "FIOASYNC with high bits"],
+  ["ioctl", [0n, 0x5423n, 0x7000n], "P", "TIOCSETD: another line discipline"],
+  ["ioctl", [0n, HIGH | 0x5423n], "P", "TIOCSETD with high bits"],
+  ["ioctl", [0n, 0x540cn], "P", "TIOCEXCL: nobody else opens the terminal"],
+  ["ioctl", [0n, 0x540an, 0n], "P", "TCOOFF: the terminal shows nothing more"],
+  ["ioctl", [0n, HIGH | 0x540an, HIGH], "P", "TCOOFF with high bits"],
+  ["ioctl", [0n, 0x540an, 1n], "A", "TCOON: it goes on"],
+  ["ioctl", [0n, 0x540dn], "A", "TIOCNXCL: others may open it again"],
+  ["ioctl", [0n, 0x5414n, 0x7000n], "A", "TIOCSWINSZ: own terminals need it"],
   ["fcntl", [0n, 4n, 0o20000n], "P", "O_ASYNC: the terminal sends signals"],
   ["fcntl", [0n, 4n, 0o26002n], "P", "O_ASYNC among other flags"],
   ["fcntl", [0n, HIGH | 4n, HIGH | 0o20000n], "P", "O_ASYNC with high bits"],
@@ -473,7 +481,7 @@ test("bits that the kernel drops never change a verdict", () => {
   );
   const low = fc.oneof(
     fc.nat(64),
-    fc.constantFrom(0x5412, 0x541c, 0x10000011, 0o20000),
+    fc.constantFrom(0x5412, 0x541c, 0x540a, 0x10000011, 0o20000),
     fc.nat(NR_MAX),
   );
   fc.assert(
@@ -512,7 +520,7 @@ test("what is denied is told line by line, with the errno and the reason", () =>
     "kill every call of another architecture (int 0x80 and x32 included)",
     "deny socket but for AF_INET, AF_INET6 and NETLINK_ROUTE (EPERM): the network namespace bounds internet sockets; an AF_UNIX socket reaches the host's by path",
     "deny socketpair but for AF_UNIX stream and seqpacket pairs (EPERM): a datagram pair reaches the host's sockets with sendmsg",
-    "deny ioctl of TIOCSTI, TIOCLINUX and FIOASYNC (EPERM): they type into the caller's terminal, or make it send signals to the host",
+    "deny ioctl of TIOCSTI, TIOCLINUX, FIOASYNC, TIOCSETD, TIOCEXCL and TCOOFF (EPERM): they type into the caller's terminal, make it send signals to the host, or leave it dead or locked",
     "deny fcntl that sets O_ASYNC (EPERM): a terminal would send signals to its foreground group, on the host",
     "deny unshare of a namespace (EPERM): a nested namespace could undo the sandbox's view",
     "deny clone with a namespace flag (EPERM): a nested namespace could undo the sandbox's view",
