@@ -320,8 +320,15 @@ const FILTER_RULES: readonly Defence[] = [
   pure(
     "no terminal sends signals to the host's programs, by fcntl",
     RULES,
-    `    SIGNAL_RULE,\n`,
-    ``,
+    `        { arg: 2, half: "low", is: "any_bit", value: O_ASYNC },`,
+    `        { arg: 2, half: "low", is: "any_bit", value: 0 },`,
+    [FILTERS],
+  ),
+  pure(
+    "no lease makes the host's programs wait",
+    RULES,
+    `    ...[F_RDLCK, F_WRLCK].map((kind) => ({`,
+    `    ...[].map((kind) => ({`,
     [FILTERS],
   ),
   pure(

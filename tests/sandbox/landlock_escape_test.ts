@@ -34,7 +34,13 @@ afterAll(leaveClean);
 const OPEN: ReadonlyMap<string, string> = new Map([
   ...[
     ...["secret-read", "secret-self-root", "vault-list", "vault-inner"],
-    ...["vault-watch", "deep-secret-read", "env-read", "env-deep-read"],
+    ...[
+      "vault-watch",
+      "vault-fanotify",
+      "deep-secret-read",
+      "env-read",
+      "env-deep-read",
+    ],
     "hidden-outside",
   ].map((id) => [id, "the policy lets everything be read"] as const),
   ["pidfd-host", "pid: a process can be named; signals to it are denied"],

@@ -26,7 +26,11 @@ import {
   CLONE_NEWUSER,
   CLONE_NEWUTS,
   CLONE_SYSVSEM,
+  F_RDLCK,
+  F_SETDELEG,
   F_SETFL,
+  F_SETLEASE,
+  F_WRLCK,
   FIOASYNC,
   NETLINK_ROUTE,
   O_ASYNC,
@@ -78,7 +82,7 @@ export function rulesOf(request: FilterRequest): Rule[] {
   return [
     ...networkRules(request),
     request.attributes === "denied" ? QUIET_TERMINAL_RULE : TERMINAL_RULE,
-    SIGNAL_RULE,
+    FCNTL_RULE,
     ...(request.attributes === "denied" ? [ATTRIBUTE_RULE] : []),
     ...(request.namespaces === "denied"
       ? [...NAMESPACE_RULES, ...OTHERS_RULES]
@@ -269,19 +273,30 @@ const TERMINAL_RULE: Rule = {
 /**
  * Where nobody is named, a terminal takes its foreground group as the receiver (`tty_fasync`), which F_SETSIG lets it send any signal:
  * that group is the caller's, or his shell's, and no PID namespace stands between.
+ *
+ * A lease is had on whatever the user owns, read-only mounts notwithstanding, and whoever opens the file waits for its holder, 45 s as a
+ * rule (`/proc/sys/fs/lease-break-time`).
  */
-const SIGNAL_RULE: Rule = {
+const FCNTL_RULE: Rule = {
   calls: ["fcntl"],
-  cases: [{
-    tests: [
-      intEquals(1, F_SETFL),
-      { arg: 2, half: "low", is: "any_bit", value: O_ASYNC },
-    ],
-    verdict: "EPERM",
-  }],
+  cases: [
+    {
+      tests: [
+        intEquals(1, F_SETFL),
+        { arg: 2, half: "low", is: "any_bit", value: O_ASYNC },
+      ],
+      verdict: "EPERM",
+    },
+    ...[F_RDLCK, F_WRLCK].map((kind) => ({
+      tests: [intEquals(1, F_SETLEASE), intEquals(2, kind)],
+      verdict: "EPERM" as const,
+    })),
+    { tests: [intEquals(1, F_SETDELEG)], verdict: "EPERM" },
+  ],
   otherwise: "ALLOW",
-  what: "that sets O_ASYNC",
-  why: "a terminal would send signals to its foreground group, on the host",
+  what: "that sets O_ASYNC or takes a lease",
+  why:
+    "a terminal would send signals to its foreground group, and a lease makes other programs wait, on the host",
 };
 
 /** The same where the attributes of files are denied as well: a call belongs to one rule. */

@@ -167,7 +167,13 @@ export const TCOOFF = 0;
 
 // asm-generic/fcntl.h, the same on both architectures.
 export const F_SETFL = 4;
+export const F_RDLCK = 0;
+export const F_WRLCK = 1;
 export const O_ASYNC = 0o20000;
+
+// linux/fcntl.h; the second is of Linux 6.19.
+export const F_SETLEASE = 1024;
+export const F_SETDELEG = 1040;
 
 /** linux/fs.h, linux/fsverity.h, linux/fscrypt.h: commands that change a file which is open for reading only. */
 export const ATTRIBUTE_COMMANDS = {

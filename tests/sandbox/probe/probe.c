@@ -528,7 +528,8 @@ static const struct {
     CALL(setsockopt), CALL(settimeofday), CALL(setuid), CALL(setxattr), CALL(shmat), CALL(shmctl), CALL(shmget),
     CALL(socket), CALL(socketpair), CALL(splice), CALL(swapoff), CALL(swapon), CALL(symlinkat), CALL(syslog),
     CALL(tgkill), CALL(truncate), CALL(umount2), CALL(unlinkat), CALL(unshare), CALL(userfaultfd), CALL(utimensat),
-    CALL(vhangup), CALL(write), CALL(sendmsg),
+    CALL(vhangup), CALL(write), CALL(sendmsg), CALL(mprotect), CALL(mq_unlink), CALL(pipe2), CALL(pwrite64),
+    CALL(timerfd_create),
 #if defined(__x86_64__)
     CALL(ioperm), CALL(iopl), CALL(chmod), CALL(creat),
 #endif
