@@ -17,20 +17,6 @@ const STATE = "sandbox/landlock_state_test.ts";
 
 const FILTER_STEPS: readonly Defence[] = [
   pure(
-    "no terminal is made to send signals to the host, by fcntl",
-    RULES,
-    `    SIGNAL_RULE,\n`,
-    ``,
-    FILTERS,
-  ),
-  pure(
-    "no terminal is made to send signals to the host, by ioctl",
-    RULES,
-    `  cases: [TIOCSTI, TIOCLINUX, FIOASYNC].map(`,
-    `  cases: [TIOCSTI, TIOCLINUX].map(`,
-    FILTERS,
-  ),
-  pure(
     "modes, owners and times of what may only be read stay",
     RULES,
     `    ...(request.attributes === "denied" ? [ATTRIBUTE_RULE] : []),\n`,
