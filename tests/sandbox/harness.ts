@@ -464,6 +464,19 @@ export async function untilNobodyIsLeft(
   }
 }
 
+/**
+ * Places in the subject's folders of which its state folder has records. Those in `/tmp` are others' business too: what a run of
+ * another file relies on keeps its record here, as it should.
+ */
+export function recordedPlaces({ dir, home }: Subject): string[] {
+  const records = `${home}/sandbox/placeholders`;
+  if (!isThere(records)) return [];
+  return readdirSync(records)
+    .map((name) => JSON.parse(readFileSync(`${records}/${name}`, "latin1")))
+    .map(({ path }: { readonly path: string }) => path)
+    .filter((path) => path.startsWith(`${dir}/`));
+}
+
 /** Whether something lies at `path`, a dangling link included. */
 export function isThere(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined;

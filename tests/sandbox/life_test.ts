@@ -23,6 +23,7 @@ import {
   type OurProcess,
   ourProcesses,
   PLAIN,
+  recordedPlaces,
   type Running,
   setup,
   type Subject,
@@ -455,9 +456,7 @@ test("the watcher proper can wait itself: a number does not dismiss it, 0 does",
 test("nothing is left in the records either", async () => {
   const subject = setup(PLAIN);
   await subject.run(["-P", ":workspace", "--", "true"]);
-  const records = `${subject.home}/sandbox/placeholders`;
-  expect(readdirSync(records)).toEqual([]);
-  rmSync(records, { recursive: true });
+  expect(recordedPlaces(subject)).toEqual([]);
 });
 
 matrix(
