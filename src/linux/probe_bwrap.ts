@@ -28,10 +28,7 @@ import {
   type NamespaceFacts,
   optionsOfHelp,
 } from "./bwrap_choice.ts";
-import { runProbe } from "./run_probe.ts";
-
-/** How long `--help` or the trial may take. An automounted PATH was seen to hang for 30 s. */
-const PROBE_TIMEOUT_MS = 5_000;
+import { PROBE_TIMEOUT_MS, runProbe } from "./run_probe.ts";
 
 /** What is known of a bwrap that hangs: it isn't asked again. */
 const SILENT = {

@@ -31,6 +31,15 @@ export interface ProbeOutcome {
   readonly output: ByteString;
 }
 
+/**
+ * How long a program may take to answer. Small programs answer within milliseconds; a machine that reads them from a slow disk, or has
+ * a hundred other things to do, takes seconds.
+ */
+export const PROBE_TIMEOUT_MS = 15_000;
+
+/** One look counts at most this much: when a machine stands still, or we are stopped, nobody's time passes. */
+const LOOK_MS = 250;
+
 /** More output is dropped: no help text is longer. */
 const OUTPUT_LIMIT_BYTES = 64 * 1024;
 
@@ -40,7 +49,7 @@ const HIGH_FD = 10;
 /**
  * Runs `program` with stdin from `/dev/null`.
  *
- * @param timeoutMs after which it is killed
+ * @param timeoutMs after which it is killed; time in which we don't run ourselves is not counted
  */
 export function runProbe(
   program: Program,
@@ -88,28 +97,32 @@ function collect(
   fd: number,
   timeoutMs: number,
 ): Result<ProbeOutcome, SysError> {
-  const deadline = performance.now() + timeoutMs;
   const chunk = stableBytes(16_384);
   let output = "";
+  let leftMs = timeoutMs;
+  let lookedMs = performance.now();
   for (;;) {
-    const leftMs = deadline - performance.now();
-    if (leftMs <= 0) {
-      // Its session is its own: whatever it started goes with it.
-      kill(-pid, SIGKILL);
-      waitFor(pid);
-      return ok({
-        status: { kind: "timed_out" },
-        output: output as ByteString,
-      });
-    }
-    const ready = poll([{ fd, events: 1 }], leftMs * 1e6);
+    const lookMs = Math.min(leftMs, LOOK_MS);
+    const ready = poll([{ fd, events: 1 }], lookMs * 1e6);
     if (!ready.ok) return ready;
-    if (ready.value[0] === 0) continue;
-    const count = read(fd, chunk);
-    if (!count.ok || count.value === 0) break;
-    if (output.length < OUTPUT_LIMIT_BYTES) {
-      output += Buffer.from(chunk.buffer).toString("latin1", 0, count.value);
+    if (ready.value[0] !== 0) {
+      const count = read(fd, chunk);
+      if (!count.ok || count.value === 0) break;
+      if (output.length < OUTPUT_LIMIT_BYTES) {
+        output += Buffer.from(chunk.buffer).toString("latin1", 0, count.value);
+      }
     }
+    const nowMs = performance.now();
+    leftMs -= Math.min(nowMs - lookedMs, lookMs);
+    lookedMs = nowMs;
+    if (leftMs > 0) continue;
+    // Its session is its own: whatever it started goes with it.
+    kill(-pid, SIGKILL);
+    waitFor(pid);
+    return ok({
+      status: { kind: "timed_out" },
+      output: output as ByteString,
+    });
   }
   const ended = waitFor(pid);
   if (!ended.ok) return ended;

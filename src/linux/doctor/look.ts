@@ -31,7 +31,7 @@ import {
   type TrustRequest,
 } from "../bwrap_choice.ts";
 import { namespaceFacts } from "../probe_bwrap.ts";
-import { runProbe } from "../run_probe.ts";
+import { PROBE_TIMEOUT_MS, runProbe } from "../run_probe.ts";
 import type {
   AppArmor,
   BwrapFacts,
@@ -43,10 +43,10 @@ import type {
   TrialName,
 } from "./facts.ts";
 
-const PROBE_TIMEOUT_MS = 5_000;
-
 /** A command that never exists: when bwrap says so, every step before it has worked. */
 const NO_SUCH_COMMAND = "/dev/.codex-doctor";
+
+const SILENT = `does not answer within ${PROBE_TIMEOUT_MS / 1000} s`;
 
 /** Where AppArmor looks for profiles, and what a profile for bwrap is called there. */
 const BWRAP_PROFILES = [
@@ -271,7 +271,7 @@ function ask(
   if (help.value.status.kind === "timed_out") {
     return {
       ...UNASKED,
-      refused: `does not answer within ${PROBE_TIMEOUT_MS / 1000} s`,
+      refused: SILENT,
     };
   }
   const version = run(["--version"]);
@@ -317,9 +317,12 @@ function trials(
     ["proc", [...all, ...view, "--proc", "/proc"]],
     ["disable-userns", [...all, "--disable-userns", ...view]],
   ];
+  let isSilent = false;
   return kinds.filter(([what]) =>
     what !== "disable-userns" || has("--disable-userns")
   ).map(([what, words]): Trial => {
+    // The others ask for much of the same, and nobody waits a minute and a half for a report.
+    if (isSilent) return { what, failed: SILENT };
     const outcome = run([...words, "--cap-drop", "ALL", "--", NO_SUCH_COMMAND]);
     if (!outcome.ok) {
       return { what, failed: abi.errnoText(outcome.error.errno) };
@@ -328,6 +331,8 @@ function trials(
     if (output.includes(`execvp ${NO_SUCH_COMMAND}`)) {
       return { what, failed: null };
     }
+    isSilent = status.kind === "timed_out";
+    if (isSilent) return { what, failed: SILENT };
     return {
       what,
       failed: output === ""
