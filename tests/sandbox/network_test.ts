@@ -311,7 +311,7 @@ matrix(
     const line = /; to allow: (".*" = "allow") in (\[.*\])$/m
       .exec(refused.stderr);
     expect(refused.stderr).toBe(
-      `codex: network: 127.0.0.1:${port} refused (2 times): a local or private address, which must be listed by itself; to allow: "127.0.0.1" = "allow" in [permissions.net.network.domains]\n`,
+      `codex: network: 127.0.0.1:${port} refused (2 times): a local or private address, which must be listed by itself; to allow: "127.0.0.1:${port}" = "allow" in [permissions.net.network.domains]\n`,
     );
     const file = `${subject.home}/config.toml`;
     expect(readFileSync(file, "utf8")).toEndWith(`${line?.[2]}\n`);
