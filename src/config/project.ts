@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { toText } from "../bytes.ts";
 import {
   type AbsPath,
   childOf,
@@ -145,8 +146,9 @@ function widenedThroughLinks(
     const real = allowance.realPath(path);
     if (real === null) {
       return {
-        message:
-          `a project may not grant ${grant.access} to "${path}": where its links lead can't be told`,
+        message: `a project may not grant ${grant.access} to "${
+          toText(path)
+        }": where its links lead can't be told`,
         origin: grant.origin,
       };
     }
@@ -167,7 +169,9 @@ function widenedPath(
   const had: Access | null = below?.access ?? null;
   if (had === "write" || had === grant.access) return null;
   const refuse = (why: string): Widening => ({
-    message: `a project may not grant ${grant.access} to "${path}": ${why}`,
+    message: `a project may not grant ${grant.access} to "${
+      toText(path)
+    }": ${why}`,
     origin: grant.origin,
   });
   if (had === "deny") return refuse("the user's layers deny it");
@@ -219,7 +223,7 @@ function widenedGlobs(before: Policy, after: Policy): Widening | null {
   for (const { pattern } of before.globs) {
     if (kept.has(pattern)) continue;
     return {
-      message: `a project may not lift the deny glob "${pattern}"`,
+      message: `a project may not lift the deny glob "${toText(pattern)}"`,
       origin: null,
     };
   }

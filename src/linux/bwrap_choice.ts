@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { ByteString } from "../bytes.ts";
+import { type ByteString, toText } from "../bytes.ts";
 import { follow, type PathFacts } from "../host/facts.ts";
 import {
   type AbsPath,
@@ -80,17 +80,21 @@ export function judgeBwrap(
   });
   for (const place of [...ancestry(real), ...led.links]) {
     const at = facts.paths.get(place);
-    if (at === undefined) return untrusted(`${place} could not be looked at`);
+    if (at === undefined) {
+      return untrusted(`${toText(place)} could not be looked at`);
+    }
     if (at.uid !== 0) {
-      return untrusted(`${place} belongs to uid ${at.uid}, not to root`);
+      return untrusted(
+        `${toText(place)} belongs to uid ${at.uid}, not to root`,
+      );
     }
     // A link's own mode says nothing; who may replace it is its directory's matter.
     if (at.kind !== "symlink" && (at.mode & 0o022) !== 0) {
-      return untrusted(`${place} can be written by others than root`);
+      return untrusted(`${toText(place)} can be written by others than root`);
     }
   }
   if ((fact.mode & 0o6000) !== 0) {
-    return untrusted(`${real} is setuid or setgid`);
+    return untrusted(`${toText(real)} is setuid or setgid`);
   }
   const near: readonly (readonly [AbsPath, string])[] = [
     [request.cwd, "the working directory"],
@@ -103,7 +107,7 @@ export function judgeBwrap(
     // A working directory of / contains everything and says nothing.
     if (root === "/" && what !== "a writable root") continue;
     if (isInside(real, { root })) {
-      return untrusted(`${real} is inside ${what} ${root}`);
+      return untrusted(`${toText(real)} is inside ${what} ${toText(root)}`);
     }
   }
   return { kind: "trusted", path: real };

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import type { ByteString } from "../bytes.ts";
+import { type ByteString, toText } from "../bytes.ts";
 import { type AbsPath, toAbsPath } from "../policy/path.ts";
 
 /** How much of an executable is looked at, in bytes: the program headers and the interpreter's name of every usual one. */
@@ -56,11 +56,11 @@ export function judgeCommand(
   let refused: CommandVerdict | null = null;
   for (const candidate of candidates) {
     if (!view.shows(candidate.path) || !view.shows(candidate.real)) {
-      return inner(`${candidate.path} may not be visible`);
+      return inner(`${toText(candidate.path)} may not be visible`);
     }
     if (candidate.kind === "missing") continue;
     if (candidate.kind === "unknown" || candidate.executable === "unknown") {
-      return inner(`${candidate.path} can't be judged from outside`);
+      return inner(`${toText(candidate.path)} can't be judged from outside`);
     }
     if (candidate.kind !== "file" || candidate.executable === "no") {
       const why = candidate.kind === "directory"
@@ -79,17 +79,21 @@ function inner(reason: string): CommandVerdict {
 }
 
 function judgeFile(candidate: Candidate, view: View): CommandVerdict {
-  if (candidate.head === null) return inner(`${candidate.path} can't be read`);
+  if (candidate.head === null) {
+    return inner(`${toText(candidate.path)} can't be read`);
+  }
   const interpreter = interpreterOf(candidate.head, view.machine);
   switch (interpreter.kind) {
     case "none":
       return { kind: "direct" };
     case "unknown":
-      return inner(`the format of ${candidate.path} is not a usual one`);
+      return inner(
+        `the format of ${toText(candidate.path)} is not a usual one`,
+      );
     case "path":
       return view.shows(interpreter.path) && view.runs(interpreter.path)
         ? { kind: "direct" }
-        : inner(`${candidate.path} needs ${interpreter.path}`);
+        : inner(`${toText(candidate.path)} needs ${toText(interpreter.path)}`);
   }
 }
 

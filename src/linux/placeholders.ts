@@ -28,6 +28,7 @@ import {
   whileLocked,
   writeRecord,
 } from "./placeholder_records.ts";
+import { type ByteString, toText } from "../bytes.ts";
 import type { Placeholder } from "./plan.ts";
 import { type AbsPath, nameOf } from "../policy/path.ts";
 import { fail, ok, type Result } from "../result.ts";
@@ -188,7 +189,9 @@ function unmade(
   path: AbsPath,
   error: SysError,
 ): { readonly ok: false; readonly error: PlaceholderError } {
-  const why = `${error.call} says ${abi.errnoText(error.errno)}`;
+  const why = `${toText(error.call as ByteString)} says ${
+    abi.errnoText(error.errno)
+  }`;
   return fail({ kind: "placeholder", path, why, error });
 }
 

@@ -158,7 +158,9 @@ function systemBwrap(
     const ability = abilityOf(file, cache, request.user);
     if (!ability.ok) {
       reasons.push(
-        `${trust.path} can't be started: ${abi.errnoText(ability.error.errno)}`,
+        `${toText(trust.path)} can't be started: ${
+          abi.errnoText(ability.error.errno)
+        }`,
       );
       continue;
     }
@@ -168,19 +170,19 @@ function systemBwrap(
     const isSilent = ability.value.options.length === 0 &&
       ability.value.trial.kind === "fails";
     if (missing.length > 0 && !isSilent) {
-      reasons.push(`${trust.path} lacks ${missing.join(", ")}`);
+      reasons.push(`${toText(trust.path)} lacks ${missing.join(", ")}`);
       continue;
     }
     const unfit = unfitOf(draft.size, ability.value);
     if (unfit !== null) {
-      const reason = `${trust.path} ${unfit}`;
+      const reason = `${toText(trust.path)} ${unfit}`;
       // One file may be found by several names.
       if (!reasons.includes(reason)) reasons.push(reason);
       continue;
     }
     if (ability.value.trial.kind === "fails") {
       reasons.push(
-        `${trust.path} does not work here: ${
+        `${toText(trust.path)} does not work here: ${
           explainRefusal(
             namespaceFacts(request.euid),
             ability.value.trial.stderr,

@@ -170,6 +170,11 @@ const MAY_NOT: readonly (readonly [Case, string, string])[] = [
     "a write elsewhere",
   ],
   [
+    { project: `${P}${READ_ALL}"/opt/é" = "write"` },
+    `${ROOT}:4:12: a project may not grant write to "/opt/é": it lies outside`,
+    "a write elsewhere, named as it is written",
+  ],
+  [
     { project: `${P}${READ_ALL}"/w-evil" = "write"` },
     'grant write to "/w-evil": it lies outside',
     "a sibling that shares a prefix",

@@ -131,6 +131,17 @@ for (const [nodes, change, kind, why] of TRUST) {
   });
 }
 
+test("what makes a bwrap untrusted is named as people write it", () => {
+  const path = abs("/\u00c3\u00a9/bwrap");
+  const far = host({
+    "/\u00c3\u00a9": { ...DIRECTORY, uid: 1000 },
+    "/\u00c3\u00a9/bwrap": PROGRAM,
+  });
+  expect(judgeBwrap(far, path, FAR)).toMatchObject({
+    why: "/é belongs to uid 1000, not to root",
+  });
+});
+
 test("a link is judged by where it leads, and by who owns the link", () => {
   const link: PathFact = {
     ...MISSING,

@@ -70,6 +70,14 @@ function at(path: string, change: Partial<Candidate> = {}): Candidate {
   };
 }
 
+test("a command that can't be judged is named as people write it", () => {
+  const command = at("/\u00c3\u00a9", { head: null });
+  expect(judgeCommand([command], OPEN)).toEqual({
+    kind: "inner",
+    reason: "/é can't be read",
+  });
+});
+
 const MISSING = { kind: "missing", executable: "unknown", head: null } as const;
 const VERDICTS:
   readonly (readonly [string, readonly Candidate[], Partial<View>, string])[] =
