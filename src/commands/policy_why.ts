@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { toText } from "../bytes.ts";
+import { decodeText, toText } from "../bytes.ts";
 import type { PathFacts } from "../host/facts.ts";
 import { access, type Verdict } from "../policy/access.ts";
 import { describeDecider } from "../policy/decider_text.ts";
@@ -74,9 +74,11 @@ function whyText(
   if (!verdict.exists) {
     lines.push("  it doesn't exist: judged as if it were made now");
   }
-  lines.push(
-    `  because ${verdict.reason}${placeText(request, verdict.decider)}`,
-  );
+  // A mode has no place in a config.
+  const place = isOnlyUnexecutable(request, verdict)
+    ? ""
+    : placeText(request, verdict.decider);
+  lines.push(`  because ${verdict.reason}${place}`);
   for (const lost of verdict.lost) {
     lines.push(
       `  over ${describeDecider(lost)}${placeText(request, lost)}`,
@@ -131,18 +133,30 @@ function originOf(decider: Decider): Origin | null {
   }
 }
 
+/** A path as a key of a config file; `null` where TOML, which is UTF-8, can't hold it. */
+function keyOf(path: AbsPath): string | null {
+  const text = decodeText(path);
+  return text === null
+    ? null
+    : JSON.stringify(text).replaceAll("\x7f", "\\u007f");
+}
+
 /** What to write, and where; `null` when nothing would help. */
 function changeFor(request: WhyRequest, verdict: Verdict): string | null {
   const { policy, operation } = request;
   const wanted = operation === "write" ? "write" : "read";
-  const path = toText(verdict.path);
-  const add = (at: string, mode: string): string =>
-    `add ${JSON.stringify(at)} = "${mode}" ${tableOf(policy)}`;
+  const { path } = verdict;
+  const add = (at: AbsPath, mode: string): string => {
+    const key = keyOf(at);
+    return key === null
+      ? "name a directory above it: a config file is UTF-8 and can't hold this name"
+      : `add ${key} = "${mode}" ${tableOf(policy)}`;
+  };
   // A grant is a mount, and where nothing is there is nothing to mount.
-  const reopen = (at: string): string =>
+  const reopen = (at: AbsPath): string =>
     verdict.exists
       ? add(at, wanted)
-      : `create ${JSON.stringify(at)} outside, then ${add(at, wanted)}`;
+      : `create "${toText(at)}" outside, then ${add(at, wanted)}`;
   const { decider } = verdict;
   if (verdict.allowed) {
     const closes = operation === "write" ? "read" : "deny";
@@ -158,16 +172,14 @@ function changeFor(request: WhyRequest, verdict: Verdict): string | null {
   }
   if (verdict.errno === "ELOOP") return null;
   if (isOnlyUnexecutable(request, verdict)) {
-    return `make "${path}" an executable file`;
+    return `make "${toText(path)}" an executable file`;
   }
   switch (decider.kind) {
     case "grant": {
       const { grant } = decider;
       if (grant.access === "write") return `create "${toText(decider.path)}"`;
       return grant.access === "deny" && decider.path === verdict.path
-        ? `replace that entry by ${
-          JSON.stringify(toText(grant.path))
-        } = "${wanted}"`
+        ? `replace that entry by ${keyOf(grant.path)} = "${wanted}"`
         : reopen(path);
     }
     case "glob":
@@ -175,14 +187,14 @@ function changeFor(request: WhyRequest, verdict: Verdict): string | null {
     case "metadata":
     case "git_pointer":
     case "nested_repository":
-      return add(toText(decider.path), "write");
+      return add(decider.path, "write");
     case "platform":
     case "no_entry":
       return reopen(path);
     case "private_tmp":
       return `remove tmp = "private" ${tableOf(policy)}`;
     case "socket":
-      return `add ${JSON.stringify(path)} = "allow" ${
+      return `add ${keyOf(path)} = "allow" ${
         tableOf(policy, "network.unix_sockets")
       }`;
     case "own":
@@ -200,7 +212,7 @@ function isOnlyUnexecutable(
   { policy, facts, operation }: WhyRequest,
   verdict: Verdict,
 ): boolean {
-  return operation === "exec" && verdict.exists &&
+  return operation === "exec" && !verdict.allowed && verdict.exists &&
     access(policy, facts, verdict.path, { kind: "read" }).allowed;
 }
 

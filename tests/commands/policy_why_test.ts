@@ -125,9 +125,21 @@ const ANSWERS: readonly (readonly [
   ],
   [[R], "exec", "/w/a", [
     "denied (EACCES): exec /w/a",
-    "  because its mode has no executable bit [/c.toml:7:3]",
+    "  because its mode has no executable bit",
     '  to change it, make "/w/a" an executable file',
   ], "the mode decides"],
+  [[R], "read", "/w/\xff", [
+    "allowed: read /w/\\xff",
+    "  it doesn't exist: judged as if it were made now",
+    '  because :root = "read" [/c.toml:7:3]',
+    "  to change it, name a directory above it: a config file is UTF-8 and can't hold this name",
+  ], "a name that no config can hold"],
+  [[R], "read", "/w/\n", [
+    "allowed: read /w/\\x0a",
+    "  it doesn't exist: judged as if it were made now",
+    '  because :root = "read" [/c.toml:7:3]',
+    '  to change it, add "/w/\\n" = "deny" to [permissions.ci.filesystem]',
+  ], "a name that TOML escapes"],
   [[R, ["/gone", "write"]], "write", "/gone", [
     "denied (EROFS): write /gone",
     "  it doesn't exist: judged as if it were made now",
