@@ -1,5 +1,8 @@
 import { expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { completionScript } from "../../src/cli/completions.ts";
 import { SHELLS } from "../../src/cli/dispatch.ts";
 
@@ -71,6 +74,10 @@ test("bash offers programs behind --", () => {
   expect(completeInBash("codex sandbox -- tru")).toContain("true");
 });
 
+test("bash offers the sub-command of sandbox beside programs", () => {
+  expect(completeInBash("codex sandbox clea")).toContain("clean");
+});
+
 for (const shell of SHELLS) {
   const path = spawnSync("sh", ["-c", `command -v ${shell}`], {
     encoding: "utf8",
@@ -85,4 +92,111 @@ for (const shell of SHELLS) {
       expect([done.status, done.stderr]).toEqual([0, ""]);
     },
   );
+}
+
+const ZSH = pathOf("zsh");
+const FISH = pathOf("fish");
+
+function pathOf(shell: string): string | null {
+  return Bun.which(shell, { PATH: "/usr/local/bin:/usr/bin:/bin" });
+}
+
+/** Two that can be asked: a line, words that must be offered, and one that must not. */
+const ASKED: readonly (readonly [string, readonly string[], string])[] = [
+  ["codex ", ["sandbox", "proxy-connect", "help"], "clean"],
+  ["codex sandbox --la", ["--launcher"], "--timings"],
+  ["codex sandbox --launcher ", ["auto", "system", "bundled"], "sandbox"],
+  ["codex sandbox cl", ["clean"], "sandbox"],
+  ["codex sandbox clean --d", ["--dry-run"], "--launcher"],
+  ["codex sandbox -P ", [":read-only", ":workspace"], "clean"],
+  ["codex policy ", ["why", "list"], "check"],
+  ["codex policy why ", ["read", "write", "exec", "connect"], "why"],
+  ["codex completions ", ["bash", "zsh", "fish"], "sandbox"],
+];
+
+/** A shell at a terminal of its own types the line and TAB; whatever is added as a match is written down. */
+const ZSH_DRIVER = `
+zmodload zsh/zpty
+zpty z zsh -f -i
+zpty -w z 'source $SETUP'
+while [[ ! -e $READY ]]; do zpty -r -t z word; sleep 0.02; done
+zpty -w -n z "$LINE"$'\t\x15'
+zpty -w z 'print -r -- over > $OVER'
+while [[ ! -e $OVER ]]; do zpty -r -t z word; sleep 0.02; done
+zpty -d z`;
+
+const ZSH_SETUP = `autoload -U compinit; compinit -D -u; source $SCRIPT
+compadd() {
+  local -a hits
+  builtin compadd -O hits "$@"
+  (( $#hits )) && print -rl -- $hits >> $HITS
+  builtin compadd "$@"
+}
+zle-line-init() { : > $READY }
+zle -N zle-line-init
+`;
+
+function completeInZsh(line: string): string[] {
+  const folder = mkdtempSync(join(tmpdir(), "codex-zsh-"));
+  try {
+    const at = (name: string): string => join(folder, name);
+    writeFileSync(at("script"), completionScript("zsh"));
+    writeFileSync(at("setup"), ZSH_SETUP);
+    writeFileSync(at("hits"), "");
+    const done = spawnSync(ZSH!, ["-f", "-c", ZSH_DRIVER], {
+      cwd: folder,
+      env: {
+        PATH: "/usr/bin:/bin",
+        HOME: folder,
+        TERM: "dumb",
+        LINE: line,
+        SETUP: at("setup"),
+        SCRIPT: at("script"),
+        HITS: at("hits"),
+        READY: at("ready"),
+        OVER: at("over"),
+      },
+      encoding: "utf8",
+      timeout: 30_000,
+    });
+    expect([done.status, done.signal]).toEqual([0, null]);
+    return readFileSync(at("hits"), "utf8").split("\n");
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function completeInFish(line: string): string[] {
+  const done = spawnSync(FISH!, [
+    "--no-config",
+    "-c",
+    `source (printf %s $SCRIPT | psub); complete -C $LINE`,
+  ], {
+    env: {
+      PATH: "/usr/bin:/bin",
+      HOME: "/nonexistent",
+      LINE: line,
+      SCRIPT: completionScript("fish"),
+    },
+    encoding: "utf8",
+  });
+  return done.stdout.split("\n").map((one) => one.split("\t")[0] ?? "");
+}
+
+for (
+  const [shell, path, complete] of [
+    ["zsh", ZSH, completeInZsh],
+    ["fish", FISH, completeInFish],
+  ] as const
+) {
+  for (const [line, offered, other] of ASKED) {
+    test.skipIf(path === null)(
+      `${shell} completes "${line}" to ${offered} (skipped where ${shell} is missing)`,
+      () => {
+        const words = complete(line);
+        expect([...offered, other].filter((word) => words.includes(word)))
+          .toEqual([...offered]);
+      },
+    );
+  }
 }
