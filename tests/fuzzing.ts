@@ -1,5 +1,6 @@
 /**
- * The inputs of the fuzz tests: a kept corpus (`tests/corpus`), texts of a grammar, and mutations of both.
+ * The inputs of the fuzz tests: a kept corpus (`tests/corpus`), texts of a grammar, and mutations of both. The first input that gets an
+ * answer of a new kind is mutated from then on like those of the corpus: so a reader is led on, step by step.
  *
  * In a test run the number of inputs and the seed are fixed. `scripts/fuzz.ts` gives seconds and another seed instead, and a folder
  * for what is found: the input is made smaller for as long as it still fails, and written there, to be tried first from then on.
@@ -34,6 +35,8 @@ export interface FuzzOptions {
   readonly grammar?: fc.Arbitrary<Buffer>;
   /** Longer inputs are cut. */
   readonly maxBytes?: number;
+  /** What the reader under test makes of an input: the kind of its answer is what leads on. */
+  readonly reads?: (bytes: Buffer) => unknown;
 }
 
 export const CORPUS = join(import.meta.dirname ?? ".", "corpus");
@@ -45,6 +48,9 @@ const MAX_EDITS = 4;
 const DEFAULT_MAX_BYTES = 16_384;
 const GRAMMAR_BATCH = 200;
 const SHRINKING_MS = 3_000;
+
+/** Inputs that are kept beside the corpus: with more, each would be mutated too rarely. */
+const MAX_KINDS = 2_000;
 
 /** What `scripts/fuzz.ts` asks for. */
 const ASKED = {
@@ -85,14 +91,25 @@ export function fuzz(options: FuzzOptions, check: Check): number {
     ? Infinity
     : performance.now() + ASKED.seconds * 1_000;
   const runs = ASKED.seconds !== null ? Infinity : ASKED.runs ?? options.runs;
-  const next = inputs(options, entries, random, seed);
+  const pool = [...entries];
+  const kinds = new Set<string>();
+  const next = inputs(options, pool, random, seed);
+  const { reads } = options;
   let tried = 0;
   for (; tried < runs; tried++) {
     if (tried >= entries.length && performance.now() > deadline) break;
     const bytes = entries[tried] ?? next();
     const fault = faultOf(check, bytes, seed + tried);
-    if (fault === null) continue;
     const isKnown = tried < entries.length;
+    if (fault === null) {
+      const kind = reads === undefined ? null : kindOf(reads(bytes));
+      if (kind === null || kinds.has(kind)) continue;
+      kinds.add(kind);
+      if (!isKnown && pool.length < entries.length + MAX_KINDS) {
+        pool.push(bytes);
+      }
+      continue;
+    }
     const least = isKnown ? bytes : smaller(check, bytes, seed + tried);
     const kept = isKnown ? "" : keep(options.room, least);
     throw new Error(
@@ -183,6 +200,43 @@ function mutated(
     }
   }
   return bytes;
+}
+
+/** Words by which answers differ in kind; any other text is a text. */
+const TELLING = new Set(
+  "kind access network scheme family node call verdict symbol".split(" "),
+);
+
+/**
+ * An answer without what makes each input its own: texts by what is quoted in them left out, numbers by their size, lists by the kinds
+ * in them.
+ */
+export function kindOf(answer: unknown, key = ""): string {
+  switch (typeof answer) {
+    case "string":
+      if (TELLING.has(key)) return answer;
+      return key === "error" || key === "message" || key === "text"
+        ? answer.replace(/"[^"]*"|`[^`]*`|[0-9]+|[^ -~]+/g, "_").slice(0, 80)
+        : answer === ""
+        ? "e"
+        : "s";
+    case "number":
+      return answer < 2 ? String(answer) : "n";
+    case "object":
+      break;
+    default:
+      return String(answer);
+  }
+  if (answer === null) return "null";
+  if (ArrayBuffer.isView(answer)) return answer.byteLength === 0 ? "e" : "b";
+  if (Array.isArray(answer)) {
+    return `[${[...new Set(answer.map((one) => kindOf(one)))].sort()}]`;
+  }
+  return `{${
+    Object.entries(answer).map(([name, value]) =>
+      `${name}:${kindOf(value, name)}`
+    )
+  }}`;
 }
 
 /** The check's generator begins with the same number for the same input, so that a failure can be seen again. */

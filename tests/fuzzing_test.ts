@@ -7,7 +7,7 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { corpus, fuzz } from "./fuzzing.ts";
+import { corpus, fuzz, kindOf } from "./fuzzing.ts";
 
 const PLANTED = Buffer.from("http1.1", "latin1");
 const options = {
@@ -50,6 +50,46 @@ test("the same seed gives the same inputs, another one others", () => {
   expect(inputs(1)).toBe(inputs(1));
   expect(inputs(1)).not.toBe(inputs(2));
 });
+
+/** Too deep for a few edits at once: each sign more is an answer of a new kind. */
+function ladder(reads: ((bytes: Buffer) => unknown) | undefined): void {
+  const runOf = (bytes: Buffer): number =>
+    Math.max(0, ...(`${bytes}`.match(/~+/g) ?? []).map((run) => run.length));
+  fuzz(
+    {
+      ...options,
+      runs: 20_000,
+      tokens: [Buffer.from("~")],
+      ...(reads === undefined ? {} : { reads }),
+    },
+    (bytes) => {
+      if (runOf(bytes) >= 12) throw new Error("the top");
+    },
+  );
+}
+
+test("the first input that gets an answer of a new kind leads on", () => {
+  const rung = (bytes: Buffer): unknown => ({
+    kind: String(`${bytes}`.match(/~+/g)?.sort().at(-1)?.length),
+  });
+  expect(() => ladder(undefined)).not.toThrow();
+  expect(() => ladder(rung)).toThrow("the top");
+});
+
+const ANSWERS = [ // one, other, alike, why
+  [{ kind: "a", host: "x" }, { kind: "a", host: "yy" }, true, "texts differ"],
+  [{ kind: "a" }, { kind: "b" }, false, "the kind differs"],
+  [{ error: 'no "x" 1' }, { error: 'no "yy" 22' }, true, "what is quoted"],
+  [{ error: "no a" }, { error: "no b" }, false, "another message"],
+  [{ port: 80 }, { port: 8_080 }, true, "numbers differ"],
+  [[1, 2], [2, 1, 1], true, "the same kinds in a list"],
+  [null, undefined, false, "none and nothing"],
+] as const;
+for (const [one, other, isAlike, why] of ANSWERS) {
+  test(`answers are ${isAlike ? "alike" : "of two kinds"}: ${why}`, () => {
+    expect(kindOf(one) === kindOf(other)).toBe(isAlike);
+  });
+}
 
 test("a find is kept where the caller asks for it", () => {
   const folder = mkdtempSync(join(tmpdir(), "codex-finds-"));

@@ -32,6 +32,7 @@ import {
   fuzz as inputs,
   FUZZ_TIMEOUT_MS,
 } from "../fuzzing.ts";
+import { READERS } from "./fuzz_readers.ts";
 
 const RUNS = 20_000;
 
@@ -71,7 +72,14 @@ const TOKENS = [
 
 /** Mutations of the corpus, {@linkcode RUNS} of them where nobody asks for more. */
 function fuzz(room: string, seed: number, check: Check): void {
-  inputs({ room, seed, runs: RUNS, tokens: TOKENS }, check);
+  const reads = READERS[room];
+  inputs({
+    room,
+    seed,
+    runs: RUNS,
+    tokens: TOKENS,
+    ...(reads === undefined ? {} : { reads }),
+  }, check);
 }
 
 function holds(condition: boolean, what: string): void {

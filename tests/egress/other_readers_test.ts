@@ -28,6 +28,7 @@ import {
   parsePattern,
 } from "../../src/policy/pattern.ts";
 import { type Check, corpus, fuzz, FUZZ_TIMEOUT_MS } from "../fuzzing.ts";
+import { READERS } from "./fuzz_readers.ts";
 import { messagesOf } from "./llhttp.ts";
 
 const RUNS = 10_000;
@@ -50,12 +51,14 @@ function fuzzRoom(
   grammar: fc.Arbitrary<string> | null,
   check: Check,
 ): number {
+  const reads = READERS[room];
   return fuzz({
     room,
     seed,
     runs: RUNS,
     tokens: TOKENS,
     ...(grammar === null ? {} : { grammar: grammar.map(bytesOf) }),
+    ...(reads === undefined ? {} : { reads }),
   }, check);
 }
 

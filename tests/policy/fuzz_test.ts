@@ -87,8 +87,17 @@ const GRAMMARS: Readonly<Record<string, fc.Arbitrary<Buffer>>> = {
   sandbox_state: state.map((it) => Buffer.from(JSON.stringify(it))),
 };
 
+/** What the reader of a room makes of its inputs. */
+const READERS: Readonly<Record<string, (text: ByteString) => unknown>> = {
+  json: readJson,
+  permission_profile: (text) => parseProfile(text, "fuzz"),
+  sandbox_state: parseSandboxState,
+  glob: compileGlob,
+};
+
 /** Calls `check` with every entry as it is, then with texts of its grammar and with mutations. @returns the inputs tried */
 function fuzz(room: string, check: (text: ByteString) => void): number {
+  const reads = READERS[room];
   return inputs(
     {
       room,
@@ -97,6 +106,9 @@ function fuzz(room: string, check: (text: ByteString) => void): number {
       tokens: TOKENS,
       maxBytes: 4_096,
       ...(GRAMMARS[room] === undefined ? {} : { grammar: GRAMMARS[room] }),
+      ...(reads === undefined ? {} : {
+        reads: (bytes) => reads(bytes.toString("latin1") as ByteString),
+      }),
     },
     (bytes) => check(bytes.toString("latin1") as ByteString),
   );
