@@ -38,9 +38,9 @@ import { trailer } from "../src/linux/embedded_bwrap.ts";
 /** Changing one of these changes the product; see `docs/decisions.md` and design "Sealed runtime". */
 export const COMPILE_FLAGS = [
   "--compile",
-  // Several modules: entry.ts with what the shortest start needs, our own stages, and main.ts with the rest.
+  // Several modules: entry.ts with what the shortest start needs, main.ts, and whatever is loaded on demand.
   "--splitting",
-  "--no-split-require",
+  "--min-chunk-size=16384",
   "--chunk-naming=[name]-[hash].js",
   "--bytecode",
   "--format=esm",
