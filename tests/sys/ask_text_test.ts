@@ -43,15 +43,13 @@ for (const place of PLACES) {
   const name = place.replace(folder, "…").slice(0, 40);
   test(`${name} is described by one line, however it is asked`, () => {
     try {
-      expect([
-        askText(place, "lstat"),
-        askText(place, "stat"),
-        askText(place, "content"),
-      ]).toEqual([
+      expect([askText(place, "lstat"), askText(place, "stat")]).toEqual([
         placeText(place, lstat(place)),
         placeText(place, stat(place)),
-        contentText(stat(place)),
       ]);
+      // What the kernel makes below /proc is as young as the question.
+      if (place.startsWith("/proc/")) return;
+      expect(askText(place, "content")).toBe(contentText(stat(place)));
     } finally {
       if (place === PLACES.at(-1)) rmSync(folder, { recursive: true });
     }
