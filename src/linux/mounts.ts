@@ -304,20 +304,6 @@ function reasonOf(point: MountPoint): string {
   }
 }
 
-/**
- * Places of `/proc` whose files the kernel lets uid 0 write without asking for a capability. bubblewrap itself covers `irq` and `bus`.
- * As deep as the danger goes: each bind costs a start 0.05 ms.
- */
-const ROOT_KNOBS: readonly (readonly [path: string, reason: string])[] = [
-  ["/proc/pressure", "root could set triggers on the host"],
-  ["/proc/acpi", "root could set what wakes the machine"],
-  ["/proc/asound", "root could change the host's sound devices"],
-  ["/proc/driver/nvidia", "root could set the host's graphics driver"],
-  ["/proc/dynamic_debug", "root could fill the host's log"],
-  ["/proc/fs/cifs", "root could set the host's network file system"],
-  ["/proc/scsi", "root could remove the host's disks"],
-];
-
 /** What of a fresh `/proc` stays out of reach. Each was an escape before (spec §9 number 2, 7). */
 function procSteps(request: MountRequest, root: MountPoint): MountStep[] {
   const readOnly = (path: string, reason: string): MountStep[] =>
@@ -330,9 +316,6 @@ function procSteps(request: MountRequest, root: MountPoint): MountStep[] {
       "kernel settings: root could write them on the host",
     ),
     ...readOnly("/proc/sysrq-trigger", "root could trigger the host's kernel"),
-    ...(request.root
-      ? ROOT_KNOBS.flatMap(([path, reason]) => readOnly(path, reason))
-      : []),
   ];
   if (request.proc === "host") {
     const bind = root.state === "read_only" ? [] : [{
@@ -355,5 +338,12 @@ function procSteps(request: MountRequest, root: MountPoint): MountStep[] {
       op: { kind: "remount_read_only", path: "/proc/1" as AbsPath },
       reason: "the mask itself can't be written",
     },
+    // Modes and owners are of the file behind every /proc of the machine, and uid 0 owns them with no capability.
+    ...(request.root
+      ? [{
+        op: { kind: "remount_read_only", path: PROC } as const,
+        reason: "root could write and change the mode of what is the host's",
+      }]
+      : []),
   ];
 }

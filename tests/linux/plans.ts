@@ -96,7 +96,7 @@ export function requestOf(
   const [refused] = policyErrors(policy, facts);
   if (refused !== undefined) throw new Error(refused.message);
   const layout = layoutOf(policy, facts);
-  const exists = ["/sys", "/proc/sys", "/proc/sysrq-trigger", "/proc/pressure"];
+  const exists = ["/sys", "/proc/sys", "/proc/sysrq-trigger"];
   return {
     policy,
     mountPoints: layout.mountPoints,

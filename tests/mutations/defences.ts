@@ -144,12 +144,12 @@ const MOUNT_STEPS: readonly Defence[] = [
     "",
     [ESCAPES, "^private-dev-shm$"],
   ),
-  live(
+  pure(
     "/proc/sys is read-only",
     MOUNTS,
     `      "/proc/sys",\n      "kernel settings`,
     `      "/proc/nowhere",\n      "kernel settings`,
-    [ESCAPES, "^write-proc-sys-kernel-hostname$"],
+    [PLAN],
   ),
   pure(
     "sysrq-trigger is read-only",
@@ -161,9 +161,9 @@ const MOUNT_STEPS: readonly Defence[] = [
   live(
     "what root alone could write below /proc is read-only",
     MOUNTS,
-    `ROOT_KNOBS.flatMap(([path, reason]) => readOnly(path, reason))`,
-    `[]`,
-    [ESCAPES, "^proc-(any|top-read-only)$"],
+    `        op: { kind: "remount_read_only", path: PROC } as const,`,
+    `        op: { kind: "remount_read_only", path: "/proc/1" as AbsPath } as const,`,
+    [ESCAPES, "^proc-(any|read-only)$"],
   ),
   pure(
     "init's pipe is hidden from root",

@@ -258,9 +258,11 @@ for (const profile of [":read-only", ":workspace", ":danger-full-access"]) {
       .replaceAll(/bubblewrap \d[\d.]*/g, "bubblewrap VERSION")
       // What a kernel may lack, and what another run may have made.
       .replaceAll(
-        /^.*\/proc\/(?:acpi|asound|driver|dynamic_debug|fs|pressure|scsi|sysrq-trigger).*\n/gm,
+        /^.*\/proc\/sysrq-trigger.*\n/gm,
         "",
       )
+      // Of root's runs only.
+      .replaceAll(/^ {2}read-only {2}\/proc {2}.*\n/gm, "")
       .replaceAll(/^.*\/tmp\/\.(?:git|agents|codex).*\n/gm, "")
       .replaceAll(/^.*\/etc\/codex.*\n/gm, "");
     const path = `${GOLDEN}/${profile.slice(1).replaceAll("-", "_")}.txt`;

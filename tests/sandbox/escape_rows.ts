@@ -2387,13 +2387,27 @@ const KERNEL = group("kernel", [
       "weak 2, and what nobody has thought of; a user's own triggers of /proc/pressure cost nobody anything",
   },
   {
-    id: "proc-top-read-only",
-    tries: "the folders of /proc that hold settings",
+    id: "proc-read-only",
+    tries: "a /proc that root may write",
     actor: "root",
-    how:
-      'for d in sys irq bus scsi acpi asound fs/cifs dynamic_debug driver/nvidia pressure; do [ ! -e /proc/$d ] || grep -q " /proc/$d ro" /proc/self/mountinfo || echo $d; done',
+    how: 'grep -q " /proc ro" /proc/self/mountinfo || echo writable',
     answer: "",
     why: "as uid 0 files there are the host's to write, whatever they are",
+  },
+  {
+    id: "proc-chmod",
+    tries: "the mode of a file of the kernel's in /proc, as it is",
+    how: [["fchmodat", AT, "s:/proc/version", 0o444]],
+    answer: "EROFS|EPERM",
+    why:
+      "it is the file behind every /proc of the machine: the host's would stay changed",
+  },
+  {
+    id: "proc-chown",
+    tries: "its owner, as it is",
+    how: [["fchownat", AT, "s:/proc/version", 0, 0, 0]],
+    answer: "EROFS|EPERM|EINVAL",
+    why: "likewise",
   },
   {
     id: "sys-any",

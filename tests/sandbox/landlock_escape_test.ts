@@ -48,7 +48,7 @@ const OPEN: ReadonlyMap<string, string> = new Map([
   ["affinity-host", "pid: affinity names threads of one's own by number"],
   ["init-cmdline", "proc: the host's is visible"],
   ["init-fd", "proc: the host's is visible, and numbers are no descriptors"],
-  ["proc-top-read-only", "no mount: Landlock denies writing there instead"],
+  ["proc-read-only", "no mount: Landlock denies writing there instead"],
   ["state-list", "our folder can be read where everything can"],
 ]);
 
