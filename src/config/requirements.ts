@@ -129,12 +129,17 @@ export function required(
   requirements: Requirements,
   context: ProfileContext,
 ): { readonly built: BuiltProfile; readonly warning: string | null } {
-  const { allowedModes, denied, source } = requirements;
+  const { allowedModes, denied, network, source } = requirements;
   const mode = modeOf(built.profile);
   const readOnly = (): BuiltProfile => buildBuiltIn(":read-only", context)!;
   if (allowedModes !== null && !allowedModes.includes(mode)) {
     const warning =
       `profile "${built.name}" is a ${mode} one, which ${source} does not allow: ":read-only" is used`;
+    return { built: withDenied(readOnly(), denied), warning };
+  }
+  if (network !== null && built.profile.kind !== "managed") {
+    const warning =
+      `profile "${built.name}" can't keep the network that ${source} requires: ":read-only" is used`;
     return { built: withDenied(readOnly(), denied), warning };
   }
   if (denied.length === 0) return { built, warning: null };

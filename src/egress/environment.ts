@@ -6,9 +6,8 @@
  * @module
  */
 import type { ByteString } from "../bytes.ts";
-import type { NetworkPolicy } from "../policy/network.ts";
+import { namesLocal, type NetworkPolicy } from "../policy/network.ts";
 import { parseEndpoint, parseHost } from "../policy/host.ts";
-import { allows } from "../policy/pattern.ts";
 
 /** What the command will see. */
 export interface ProxyEnvironment {
@@ -135,10 +134,7 @@ function proxyVariables(
 export function bypassedNames(policy: NetworkPolicy): string[] {
   return LOOPBACK_NAMES.filter((name) => {
     const host = parseHost(name);
-    return !policy.rules.some(({ access, pattern }) =>
-      access === "allow" && host.ok && pattern.host.kind !== "any" &&
-      allows({ ...pattern, port: null }, host.value, 0)
-    );
+    return !(host.ok && namesLocal(policy, host.value));
   });
 }
 

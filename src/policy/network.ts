@@ -331,6 +331,19 @@ function explicitRule(
   return policy.rules.find((rule) => isExplicit(rule, host, port)) ?? null;
 }
 
+/** Whether some port of a local host may be reached. `*` alone says nothing of the loopback, whatever else it opens. */
+export function namesLocal(policy: NetworkPolicy, host: Host): boolean {
+  const isDenied = policy.rules.some(({ access, pattern }) =>
+    access === "deny" && pattern.port === null && denies(pattern, host, 0)
+  );
+  return !isDenied && policy.rules.some((rule) => {
+    const onAnyPort = { ...rule, pattern: { ...rule.pattern, port: null } };
+    return isExplicit(onAnyPort, host, 0) ||
+      policy.allowLocalBinding && rule.access === "allow" &&
+        rule.pattern.host.kind !== "any" && allows(onAnyPort.pattern, host, 0);
+  });
+}
+
 function isExplicit(
   { access, pattern }: DomainRule,
   host: Host,

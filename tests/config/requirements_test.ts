@@ -170,6 +170,20 @@ test("deny_read is laid over every profile, full access becomes read-only", () =
   ]);
 });
 
+test("full access, which no proxy can bound, falls back where the network is required to be a managed one", () => {
+  const { name, policy, warnings } = runs({
+    files: { [REQUIREMENTS]: "[experimental_network]\n" },
+    request: { permissionProfile: ":danger-full-access" },
+  });
+  expect([name, policy.network, warnings]).toEqual([
+    ":read-only",
+    "none",
+    [
+      `profile ":danger-full-access" can't keep the network that ${REQUIREMENTS} requires: ":read-only" is used`,
+    ],
+  ]);
+});
+
 test("a fallback is said in one line", () => {
   const { warnings } = runs({
     files: { [REQUIREMENTS]: ONLY_READ },

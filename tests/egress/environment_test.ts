@@ -171,12 +171,23 @@ const BYPASS = [ // allowed, names that bypass, why
   [["127.0.0.1:5432"], ["localhost", "::1"], "on one port"],
   [["127.0.0.0/8"], ["localhost", "::1"], "by a range"],
   [["*"], ["localhost", "127.0.0.1", "::1"], "a star names nobody"],
+  [["127.*", "local*"], ["localhost", "127.0.0.1", "::1"], "nor does a part"],
+  [["0.0.0.0/0"], ["localhost", "127.0.0.1", "::1"], "nor all addresses"],
 ] as const;
 for (const [allowed, names, why] of BYPASS) {
   test(`${JSON.stringify(allowed)} bypasses ${names}: ${why}`, () => {
     expect(bypassedNames(policyOf(...allowed))).toEqual([...names]);
   });
 }
+
+test("what is refused on the host bypasses the proxy, and a part of a name counts where local addresses are open", () => {
+  const open = { ...policyOf("local*", "127.0.0.1"), allowLocalBinding: true };
+  expect(bypassedNames(open)).toEqual(["::1"]);
+  const [allowed] = open.rules;
+  if (allowed === undefined) throw new Error("no rule");
+  const rules = [...open.rules, { ...allowed, access: "deny" as const }];
+  expect(bypassedNames({ ...open, rules })).toEqual(["localhost", "::1"]);
+});
 
 test("proxy-connect finds the listener in the variables", () => {
   const environment = proxiedEnvironment([], PROXY);

@@ -693,6 +693,13 @@ const OPEN_STEPS: readonly Defence[] = [
     PROFILES,
   ),
   pure(
+    "full access does not go round an administrator's network",
+    "src/config/requirements.ts",
+    `  if (network !== null && built.profile.kind !== "managed") {`,
+    `  if (false) {`,
+    ["config/requirements_test.ts"],
+  ),
+  pure(
     "nothing takes back what a layer or a parent says of a managed network",
     OPEN,
     `  if (!asksForLess(table)) return null;`,
