@@ -26,7 +26,6 @@ import {
 import { loadavg } from "node:os";
 import { join, relative, resolve } from "node:path";
 import process from "node:process";
-import { parseArgs } from "node:util";
 import { claimsOf } from "./bench_claims.ts";
 import { configRows } from "./bench_config.ts";
 import {
@@ -50,6 +49,7 @@ import {
 } from "./bench_result.ts";
 import { METADATA_NAMES, startBars, startRows } from "./bench_start.ts";
 import { outDir } from "./build_files.ts";
+import { misused, scriptWords, wholeNumber } from "./script_words.ts";
 import { repositoryRoot, toolPath } from "./setup.mjs";
 
 const DEFAULT_ROUNDS = 40;
@@ -81,29 +81,22 @@ type Words = {
 };
 
 function wordsOf(): Words {
-  const { values, positionals } = parseArgs({
-    options: {
-      rounds: { type: "string", default: String(DEFAULT_ROUNDS) },
-      codex: { type: "string", default: join(outDir, "codex") },
-      peer: { type: "string", multiple: true, default: [] },
-      peers: { type: "string", multiple: true, default: [] },
-      row: { type: "string", multiple: true, default: [] },
-      from: { type: "string" },
-      json: { type: "string" },
-      svg: { type: "string" },
-      page: { type: "string", multiple: true, default: [] },
-    },
-    allowPositionals: true,
+  const { values, positionals } = scriptWords(import.meta.path, {
+    rounds: { type: "string", default: String(DEFAULT_ROUNDS) },
+    codex: { type: "string", default: join(outDir, "codex") },
+    peer: { type: "string", multiple: true, default: [] },
+    peers: { type: "string", multiple: true, default: [] },
+    row: { type: "string", multiple: true, default: [] },
+    from: { type: "string" },
+    json: { type: "string" },
+    svg: { type: "string" },
+    page: { type: "string", multiple: true, default: [] },
   });
-  const rounds = Number(values.rounds);
-  if (!Number.isSafeInteger(rounds) || rounds < 1) {
-    throw new Error(
-      `Cannot use --rounds "${values.rounds}": must be a number from 1`,
-    );
-  }
+  const rounds = wholeNumber(import.meta.path, "--rounds", values.rounds);
   // What stands behind a first --peers are further folders.
-  if (positionals.length > 0 && values.peers.length === 0) {
-    throw new Error(`Unknown word "${positionals[0]}"`);
+  const [surplus] = positionals;
+  if (surplus !== undefined && values.peers.length === 0) {
+    misused(import.meta.path, `Unknown word "${surplus}"`);
   }
   const peers: readonly Peer[] = [
     ...values.peer.map(peerOf),

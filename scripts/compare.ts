@@ -21,7 +21,6 @@ import {
 } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
-import { parseArgs } from "node:util";
 import { probeBinary } from "../tests/sandbox/probe.ts";
 import { outDir } from "./build_files.ts";
 import {
@@ -32,6 +31,7 @@ import {
   TREE,
 } from "./compare_cases.ts";
 import { type Difference, explanationOf, RULES } from "./compare_rules.ts";
+import { misused, scriptWords, wholeNumber } from "./script_words.ts";
 
 const RUN_TIMEOUT_MS = 20_000;
 const SAFE_PATH = "/usr/local/bin:/usr/bin:/bin";
@@ -69,27 +69,40 @@ if (import.meta.main) {
 }
 
 function main(): void {
-  const { values } = parseArgs({
-    options: {
-      reference: { type: "string" },
-      codex: { type: "string", default: join(outDir, "codex") },
-      runs: { type: "string", default: "200" },
-      seed: { type: "string", default: "1" },
-      all: { type: "boolean", default: false },
-    },
+  const { values, positionals } = scriptWords(import.meta.path, {
+    reference: { type: "string" },
+    codex: { type: "string", default: join(outDir, "codex") },
+    runs: { type: "string", default: "200" },
+    seed: { type: "string", default: "1" },
+    all: { type: "boolean", default: false },
   });
+  const misusedBy = (why: string): never => misused(import.meta.path, why);
+  const [surplus] = positionals;
+  if (surplus !== undefined) misusedBy(`Unknown word "${surplus}"`);
   if (values.reference === undefined) {
-    throw new Error(
+    return misusedBy(
       "Cannot compare without --reference FILE: the codex executable of a release, as npm installs it",
     );
   }
+  const reference = resolve(values.reference);
+  const version = versionOf(reference);
+  if (version === null) {
+    return misusedBy(
+      `Cannot compare with "${values.reference}": its --version is no release's; name the large file bin/codex below the package's vendor folder`,
+    );
+  }
+  process.stdout.write(`the reference is ${version}\n`);
+  const numberOf = (flag: string, word: string): number =>
+    wholeNumber(import.meta.path, flag, word);
+  const runs = numberOf("--runs", values.runs);
+  const seed = numberOf("--seed", values.seed);
   const folder = mkdtempSync("/var/tmp/codex-compare-");
   chmodSync(folder, 0o755);
   try {
     const sides = (["reference", "ours"] as const).map((name) =>
       side(
         name,
-        resolve(name === "ours" ? values.codex : values.reference!),
+        name === "ours" ? resolve(values.codex) : reference,
         folder,
       )
     );
@@ -99,7 +112,7 @@ function main(): void {
     copyFileSync(probeBinary(), place.probe);
     chmodSync(place.probe, 0o755);
     const cases = [
-      ...policyCases(place, Number(values.runs), Number(values.seed)),
+      ...policyCases(place, runs, seed),
       ...settingCases(place),
       ...commandCases(place),
     ];
@@ -110,6 +123,21 @@ function main(): void {
     process.exitCode = report(cases.length, differences, values.all);
   } finally {
     rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** `codex-cli 0.169.0`, or `null` for what is no release. */
+function versionOf(file: string): string | null {
+  try {
+    const done = Bun.spawnSync([file, "--version"], {
+      env: { PATH: SAFE_PATH, HOME: "/nonexistent" },
+      stdin: "ignore",
+      timeout: RUN_TIMEOUT_MS,
+    });
+    return /^codex-cli \d+(?:\.\d+)+/.exec(done.stdout.toString())?.[0] ??
+      null;
+  } catch {
+    return null;
   }
 }
 
@@ -187,7 +215,7 @@ function differencesOf(one: Case, reference: Reply, ours: Reply): Difference[] {
   ];
 }
 
-/** @returns the status: 1 when a difference has no rule, or a rule no difference that it explains */
+/** @returns the status: 1 when a difference has no rule */
 function report(
   cases: number,
   differences: readonly Difference[],

@@ -13,13 +13,12 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { parseArgs } from "node:util";
 import { outDir } from "./build_files.ts";
 import { TARGETS } from "./fuzz_targets.ts";
+import { misused, scriptWords, wholeNumber } from "./script_words.ts";
 
 const TESTS = join(import.meta.dir, "../tests");
 const DEFAULT_RUNS = "20000";
-const USAGE_STATUS = 2;
 
 type Outcome = {
   readonly target: string;
@@ -29,26 +28,20 @@ type Outcome = {
   readonly find: string | null;
 };
 
-if (import.meta.main) {
-  try {
-    process.exitCode = main();
-  } catch (error) {
-    process.stderr.write(
-      `fuzz: ${error instanceof Error ? error.message : String(error)}\n`,
-    );
-    process.exitCode = USAGE_STATUS;
-  }
-}
+if (import.meta.main) process.exitCode = main();
 
 function main(): number {
-  const { values, positionals } = parseArgs({
-    options: { seconds: { type: "string" }, seed: { type: "string" } },
-    allowPositionals: true,
+  const { values, positionals } = scriptWords(import.meta.path, {
+    seconds: { type: "string" },
+    seed: { type: "string" },
   });
+  const numberOf = (flag: string, word: string): number =>
+    wholeNumber(import.meta.path, flag, word);
   const targets = positionals.length > 0 ? positionals : Object.keys(TARGETS);
   const properties = targets.flatMap((target) => {
     if (!Object.hasOwn(TARGETS, target)) {
-      throw new Error(
+      misused(
+        import.meta.path,
         `Unknown target "${target}", must be ${
           Object.keys(TARGETS).join(", ")
         }`,
@@ -58,10 +51,10 @@ function main(): number {
   });
   const seconds = values.seconds === undefined
     ? null
-    : wholeNumber("--seconds", values.seconds);
+    : numberOf("--seconds", values.seconds);
   const seed = values.seed === undefined
     ? Math.floor(Math.random() * 0x7fff_ffff)
-    : wholeNumber("--seed", values.seed);
+    : numberOf("--seed", values.seed);
   const budget = seconds === null
     ? { FUZZ_RUNS: process.env["FUZZ_RUNS"] || DEFAULT_RUNS }
     : { FUZZ_SECONDS: String(seconds / properties.length) };
@@ -131,12 +124,4 @@ function countIn(report: string): number | null {
   } catch {
     return null;
   }
-}
-
-function wholeNumber(flag: string, word: string): number {
-  const number = /^[1-9][0-9]{0,9}$/.test(word) ? Number(word) : NaN;
-  if (!Number.isSafeInteger(number)) {
-    throw new Error(`Cannot use ${flag} "${word}": must be a number from 1`);
-  }
-  return number;
 }

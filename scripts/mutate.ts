@@ -4,7 +4,7 @@
  * Each step is taken out of a copy of the sources in a folder of its own; for a live test the copy is built. Then the named tests
  * run, and at least one must fail. A text that stands in its file not exactly once is a failure too: the list is stale.
  *
- * Usage: bun scripts/mutate.ts [--list] [--pure | --live] [--markdown] [--jobs N] [WORD...]   only steps that contain every WORD
+ * Usage: npm run mutate -- [--list] [--pure | --live] [--markdown] [--jobs N] [WORD...]   only steps that contain every WORD
  *
  * Limits: the live tests' own: root shows most. Nothing is proved about tests that fail anyway; run the tests first.
  *
@@ -29,6 +29,7 @@ import process from "node:process";
 import { type Defence, patchesOf } from "../tests/mutations/defence.ts";
 import { DEFENCES } from "../tests/mutations/defences.ts";
 import { outDir, repositoryRoot } from "./build_files.ts";
+import { misused, scriptWords, wholeNumber } from "./script_words.ts";
 
 /** What of the tree is no source. */
 const LEFT_OUT = [".git", "build", "node_modules"];
@@ -65,32 +66,38 @@ interface Verdict {
   readonly seconds: number;
 }
 
-if (import.meta.main) await main(process.argv.slice(2));
+if (import.meta.main) await main();
 
-async function main(words: readonly string[]): Promise<void> {
-  const flag = (name: string): boolean => words.includes(name);
-  const at = words.indexOf("--jobs");
-  const jobs = at === -1 ? JOBS : Number(words[at + 1]);
-  const names = words.filter((word, index) =>
-    !word.startsWith("--") && (at === -1 || index !== at + 1)
-  );
+async function main(): Promise<void> {
+  const { values, positionals } = scriptWords(import.meta.path, {
+    list: { type: "boolean", default: false },
+    pure: { type: "boolean", default: false },
+    live: { type: "boolean", default: false },
+    markdown: { type: "boolean", default: false },
+    jobs: { type: "string", default: String(JOBS) },
+  });
+  const jobs = wholeNumber(import.meta.path, "--jobs", values.jobs);
   const chosen = DEFENCES.filter(({ kind, step, file }) =>
-    !(flag("--pure") && kind === "live") &&
-    !(flag("--live") && kind === "pure") &&
-    names.every((name) => `${step} ${file}`.includes(name))
+    !(values.pure && kind === "live") &&
+    !(values.live && kind === "pure") &&
+    positionals.every((name) => `${step} ${file}`.includes(name))
   );
-  if (flag("--list")) {
+  if (chosen.length === 0) {
+    const words = positionals.map((word) => `"${word}"`).join(" and ");
+    misused(import.meta.path, `No step has ${words}: --list names them all`);
+  }
+  if (values.list) {
     for (const one of chosen) say(`${one.kind}  ${one.file}  ${one.step}`);
     return;
   }
   const started = Date.now();
   const verdicts = await judgeAll(chosen, jobs);
-  if (flag("--markdown")) {
+  if (values.markdown) {
     say("| taken out | where | noticed by |");
     say("| --------- | ----- | ---------- |");
   }
   for (const one of verdicts) {
-    say(flag("--markdown") ? rowOf(one) : lineOf(one));
+    say(values.markdown ? rowOf(one) : lineOf(one));
   }
   const missed = verdicts.filter(({ noticedBy }) => noticedBy === null);
   say(

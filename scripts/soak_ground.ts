@@ -196,3 +196,20 @@ export function wordsOf(pid: number): string {
     return "";
   }
 }
+
+/** What came of one part of the soak test. */
+export interface Outcome {
+  readonly runs: number;
+  /** Each is a failure. */
+  readonly faults: readonly string[];
+  readonly note: string;
+}
+
+/** A count by the size of the soak test. */
+export function atLeast(count: number, scale: number, least: number): number {
+  return Math.max(least, Math.round(count * scale));
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -20,8 +20,8 @@ import {
 } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
-import { parseArgs } from "node:util";
 import { outDir } from "./build_files.ts";
+import { scriptWords, wholeNumber } from "./script_words.ts";
 
 const LOAD_PROGRAM = `${import.meta.dirname}/bench_network_load.ts`;
 const LOTS = 4;
@@ -36,12 +36,15 @@ type Held = { readonly files: number; readonly bytes: number };
 if (import.meta.main) process.exitCode = await main();
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      codex: { type: "string", default: join(outDir, "codex") },
-      requests: { type: "string", default: "100000" },
-    },
+  const { values } = scriptWords(import.meta.path, {
+    codex: { type: "string", default: join(outDir, "codex") },
+    requests: { type: "string", default: "100000" },
   });
+  const requests = wholeNumber(
+    import.meta.path,
+    "--requests",
+    values.requests,
+  );
   const folder = mkdtempSync("/var/tmp/codex-soak-");
   const portFile = join(folder, "port");
   const origin = Bun.spawn(
@@ -53,7 +56,7 @@ async function main(): Promise<number> {
     return await soak(resolve(values.codex), {
       folder,
       port: readFileSync(portFile, "utf8"),
-      lot: Math.ceil(Number(values.requests) / LOTS / 2),
+      lot: Math.ceil(requests / LOTS / 2),
     });
   } finally {
     origin.kill();
