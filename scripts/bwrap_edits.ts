@@ -188,6 +188,23 @@ export const SOURCE_EDITS: readonly SourceEdit[] = [
     replace:
       '           "    --empty-file DEST            Bind one empty file, shared by all, read-only on DEST\\n"\n           "    --symlink SRC DEST ',
   },
+  {
+    name: "07-read-only-devices",
+    file: "bubblewrap.c",
+    why:
+      "uid 0 owns the host's device nodes without a capability: it could close /dev/null to everybody by its mode",
+    find: "setup_op_bind_mount (BIND_DEVICES, node_src, node_fd, devnodes[i]);",
+    replace:
+      "setup_op_bind_mount (BIND_DEVICES | BIND_READONLY, node_src, node_fd, devnodes[i]);",
+  },
+  {
+    name: "08-read-only-console",
+    file: "bubblewrap.c",
+    why: "likewise for the caller's terminal, which is its user's",
+    find: "setup_op_bind_mount (BIND_DEVICES, host_tty_dev, console_fd,",
+    replace:
+      "setup_op_bind_mount (BIND_DEVICES | BIND_READONLY, host_tty_dev, console_fd,",
+  },
 ];
 
 /** The edited text, or one line that says why the edit does not fit. */

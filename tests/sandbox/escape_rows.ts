@@ -52,6 +52,8 @@ export interface Escape {
   readonly only?: "x64";
   /** Who can try it at all. */
   readonly actor?: "root" | "user";
+  /** Where only one bubblewrap keeps it; `docs/threat-model.md` says so of the other. */
+  readonly launcher?: "bundled";
 }
 
 const AT = -100;
@@ -2439,6 +2441,22 @@ const KERNEL = group("kernel", [
       "find /sys/fs/cgroup -name cgroup.procs 2>/dev/null | head -200 | xargs -r {probe} open-write | grep '\tok$'; true",
     answer: "",
     why: "out of the caller's limits; only opened",
+  },
+  {
+    id: "device-chmod",
+    launcher: "bundled",
+    tries: "the mode of /dev/zero, as it is",
+    how: [["fchmodat", AT, "s:/dev/zero", 0o666]],
+    answer: "EROFS|EPERM",
+    why: "the node is the host's: it would stay closed to everybody",
+  },
+  {
+    id: "device-chown",
+    launcher: "bundled",
+    tries: "its owner, as it is",
+    how: [["fchownat", AT, "s:/dev/zero", 0, 0, 0]],
+    answer: "EROFS|EPERM|EINVAL",
+    why: "likewise",
   },
   {
     id: "mknod-mem",

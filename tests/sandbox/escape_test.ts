@@ -440,9 +440,12 @@ async function tryAll(
   };
 }
 
-function isFor(row: Escape, { actor, isKept }: Case): boolean {
+function isFor(row: Escape, { actor, launcher, isKept }: Case): boolean {
   return (row.only !== "x64" || process.arch === "x64") &&
     (row.actor === undefined || row.actor === actor) &&
+    // A user owns no node, whoever binds it.
+    (row.launcher === undefined || row.launcher === launcher ||
+      actor === "user") &&
     !(isKept && NOT_KEPT.has(row.id));
 }
 
