@@ -14,7 +14,9 @@ import type { DraftRequest } from "./draft.ts";
 import type { PlanError } from "./plan.ts";
 import type { Stage } from "./plan.ts";
 import { describeRebound } from "./stream_cures.ts";
+import type { ByteString } from "../bytes.ts";
 import type { MountPoint } from "../policy/decision.ts";
+import type { AbsPath } from "../policy/path.ts";
 import { fail, ok, type Result } from "../result.ts";
 
 /** One start wherever its outcome is known beforehand; the inner stage otherwise. */
@@ -31,13 +33,41 @@ export function chooseStage(request: DraftRequest): Result<Stage, PlanError> {
           message: `Cannot use --stage one-start: ${inner.reason}`,
         });
     case "auto":
-      return inner === null
-        ? ok({
+      if (inner === null) {
+        return ok({
           kind: "one_start",
           reason: "the outcome of starting the command is known beforehand",
-        })
-        : ok({ kind: "inner", reason: inner.reason });
+        });
+      }
+      return ok(
+        listeningStage(request) ?? { kind: "inner", reason: inner.reason },
+      );
   }
+}
+
+/** The listeners by a small program, where nothing else needs the inner stage; `null` where something does. */
+function listeningStage(request: DraftRequest): Stage | null {
+  const { policy, verdict, tellsResult } = request;
+  if (
+    policy.network !== "proxied" || policy.options.debug || tellsResult ||
+    verdict.kind !== "direct" || otherReason(request) !== null ||
+    !request.runsFromMemory()
+  ) return null;
+  const place = spelledPlace(request, verdict.path);
+  return place === null
+    ? null
+    : { kind: "listening", reason: LISTENERS_INSIDE, place };
+}
+
+/** The place of the command in the words of execvp(3), which a script sees; `null` where they name the same file in another way. */
+function spelledPlace(
+  { command, searchPath }: DraftRequest,
+  found: AbsPath,
+): ByteString | null {
+  const [name] = command;
+  if (name === undefined || name.includes("/")) return name ?? null;
+  const place = searchPath().find((place) => `${place}/${name}` === found);
+  return place === undefined ? null : found;
 }
 
 /** Why the command can't be started by bwrap itself; `optional` when only its exit status would be less exact. */
@@ -48,11 +78,17 @@ function innerReason(
     return { reason: "debug = true", optional: false };
   }
   if (request.policy.network === "proxied") {
-    return {
-      reason: "the listeners of the managed network are made inside",
-      optional: false,
-    };
+    return { reason: LISTENERS_INSIDE, optional: false };
   }
+  return otherReason(request);
+}
+
+const LISTENERS_INSIDE = "the listeners of the managed network are made inside";
+
+/** As {@linkcode innerReason} has it, whatever the policy says. */
+function otherReason(
+  request: DraftRequest,
+): { readonly reason: string; readonly optional: boolean } | null {
   const [guarded] = request.guardedFds;
   if (guarded !== undefined) {
     return {

@@ -29,7 +29,7 @@ export interface Candidate {
 
 /** What the planner decides. */
 export type CommandVerdict =
-  | { readonly kind: "direct" }
+  | { readonly kind: "direct"; readonly path: AbsPath }
   | { readonly kind: "inner"; readonly reason: string }
   | { readonly kind: "not_found" }
   | {
@@ -85,14 +85,14 @@ function judgeFile(candidate: Candidate, view: View): CommandVerdict {
   const interpreter = interpreterOf(candidate.head, view.machine);
   switch (interpreter.kind) {
     case "none":
-      return { kind: "direct" };
+      return { kind: "direct", path: candidate.path };
     case "unknown":
       return inner(
         `the format of ${toText(candidate.path)} is not a usual one`,
       );
     case "path":
       return view.shows(interpreter.path) && view.runs(interpreter.path)
-        ? { kind: "direct" }
+        ? { kind: "direct", path: candidate.path }
         : inner(`${toText(candidate.path)} needs ${toText(interpreter.path)}`);
   }
 }

@@ -40,6 +40,10 @@ export interface DraftRequest {
   readonly arch: FilterRequest["arch"];
   readonly command: readonly ByteString[];
   readonly verdict: CommandVerdict;
+  /** The directories of the command's PATH, as execvp(3) reads them. */
+  readonly searchPath: () => readonly string[];
+  /** Whether this host executes programs from memory; asked only where a plan would. */
+  readonly runsFromMemory: () => boolean;
   readonly forcedStage: "auto" | "one_start" | "inner";
   readonly outlivesCaller: boolean;
   readonly rules: RunRules;

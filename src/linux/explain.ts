@@ -57,7 +57,7 @@ function sandboxLines(plan: SandboxPlan): string[] {
     `command      ${plan.command.map(quoted).join(" ")}`,
     `launcher     ${launcherLine(plan)}`,
     `stage        ${
-      plan.stage.kind === "one_start" ? "one start" : "inner"
+      plan.stage.kind === "one_start" ? "one start" : plan.stage.kind
     }: ${plan.stage.reason}`,
     `supervisor   ${
       plan.supervisor.length === 0 ? "none" : plan.supervisor.join(", ")
@@ -346,6 +346,10 @@ export function shownArguments(plan: SandboxPlan): string[] {
     plan,
     { seccomp: "<filter>", mounts, supervised },
     [],
-    plan.stage.kind === "inner" ? ["<inner stage>"] : plan.command,
+    plan.stage.kind === "inner"
+      ? ["<inner stage>"]
+      : plan.stage.kind === "listening"
+      ? ["<listening program>", ...plan.command]
+      : plan.command,
   );
 }

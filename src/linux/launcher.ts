@@ -50,6 +50,8 @@ export interface Launch {
   readonly softNofile: number;
   /** What the inner stage listens on for us, by the control channel; none without one. */
   readonly listenPorts: readonly number[];
+  /** Where the command lies for the program that listens and then executes it, {@linkcode PROGRAM_PATH}; `null` without one. */
+  readonly place: ByteString | null;
   /** The inner stage says why it could not start the command, also to us: {@linkcode REPORT_FD} is in `command`. */
   readonly reportsFailures: boolean;
 }
@@ -62,6 +64,9 @@ export const CHANNEL_FD = "\0channel-fd";
 
 /** Stands in `command` for the number of the pipe in which the inner stage says why it could not start the command. */
 export const REPORT_FD = "\0report-fd";
+
+/** Stands in `command` for the path of the program that makes the listeners. */
+export const PROGRAM_PATH = "\0program-path";
 
 /** Descriptors of a plan, opened. */
 export interface Opened {

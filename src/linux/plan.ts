@@ -40,11 +40,19 @@ export type Launcher =
   };
 
 /** How the command is started inside. */
-export interface Stage {
-  /** `one_start`: bwrap executes the command. `inner`: our executable does, inside the namespaces. */
-  readonly kind: "one_start" | "inner";
-  readonly reason: string;
-}
+export type Stage =
+  | {
+    /** `one_start`: bwrap executes the command. `inner`: our executable does, inside the namespaces. */
+    readonly kind: "one_start" | "inner";
+    readonly reason: string;
+  }
+  | {
+    /** A small program makes the listeners of the managed network and executes the command. */
+    readonly kind: "listening";
+    readonly reason: string;
+    /** Where the command lies, as execvp(3) would spell it. */
+    readonly place: ByteString;
+  };
 
 /** What a deny glob hides in this run: what exists now, and nothing that comes later. */
 export interface GlobCover {

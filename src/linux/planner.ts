@@ -181,7 +181,7 @@ function mountsOf(
     exists: request.exists,
     proc,
     root: request.root,
-    own: stage.kind === "inner"
+    own: stage.kind !== "one_start"
       ? [...request.own(), ...request.reboundFds.map(rebindOf)]
       : [],
   });
@@ -233,7 +233,7 @@ export function completePlan(
   const descriptors = mounts.filter(({ op }) => takesDescriptor(op)).length;
   const held = descriptors + request.passFds.length;
   if (
-    draft.size !== null && stage.kind === "one_start" &&
+    draft.size !== null && stage.kind !== "inner" &&
     held > request.softNofile - SPARE_DESCRIPTORS
   ) {
     const reason = tooManyHeld(held);

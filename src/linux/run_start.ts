@@ -5,13 +5,14 @@
  *
  * @module
  */
-import type { ByteString } from "../bytes.ts";
+import { type ByteString, toText } from "../bytes.ts";
 import { ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";
 import {
   close,
   closeOnExecFrom,
   duplicate,
+  dupTo,
   hostArch,
   open,
   pidfdOpen,
@@ -29,6 +30,7 @@ import {
   CHANNEL_FD,
   type Launch,
   openPlan,
+  PROGRAM_PATH,
   REPORT_FD,
 } from "./launcher.ts";
 import { failed, firstOwnFd, type LaunchError } from "./process_state.ts";
@@ -88,6 +90,15 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     return failed("Cannot make the control channel", channel.error);
   }
   const inside = channel?.value.inside ?? null;
+  const program = inside === null || launch.place === null
+    ? null
+    : listeningFile(launch, inside, launch.place);
+  if (program?.ok === false) {
+    return failed(
+      "Cannot make the program that listens inside, --stage inner does without",
+      program.error,
+    );
+  }
   const report = launch.reportsFailures ? ownPipe(abi.O_NONBLOCK) : null;
   if (report?.ok === false) return failed("Cannot make pipes", report.error);
   const told = report?.value ?? null;
@@ -107,7 +118,9 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     inside === null && told === null
       ? opened.value.command
       : opened.value.command.map((word) =>
-        word === CHANNEL_FD
+        word === PROGRAM_PATH
+          ? `/proc/self/fd/${program?.value ?? -1}`
+          : word === CHANNEL_FD
           ? String(inside ?? -1)
           : word === REPORT_FD
           ? String(told?.to ?? -1)
@@ -132,6 +145,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     sync.to,
     ...(verifying ? [block.from] : []),
     ...(inside === null ? [] : [inside]),
+    ...(program === null ? [] : [program.value]),
     ...(told === null ? [] : [told.to]),
   ];
   const terminal = rules.terminal ? saveTerminal() : null;
@@ -157,6 +171,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
       block.from,
       lifeline.from,
       ...(inside === null ? [] : [inside]),
+      ...(program === null ? [] : [program.value]),
       ...(told === null ? [] : [told.to]),
     ]
   ) close(fd);
@@ -252,6 +267,32 @@ function own(fd: Result<number, SysError>): Result<number, SysError> {
   const moved = duplicate(fd.value, firstOwnFd());
   close(fd.value);
   return moved;
+}
+
+/** The program that listens inside, under the number by which it closes itself. */
+function listeningFile(
+  { plan, listenPorts: ports }: Launch,
+  channel: number,
+  place: ByteString,
+): Result<number, SysError> {
+  const { listeningProgram } = require(
+    "./listening_program.ts",
+  ) as typeof import("./listening_program.ts");
+  const self = duplicate(channel, firstOwnFd());
+  if (!self.ok) return self;
+  const bytes = listeningProgram({
+    arch: hostArch(),
+    ports,
+    channel,
+    self: self.value,
+    place,
+    name: toText(plan.command[0] ?? place),
+  });
+  const file = sealedMemfd("codex-listening", bytes, "executable");
+  if (!file.ok) return file;
+  const placed = dupTo(file.value, self.value);
+  close(file.value);
+  return placed.ok ? self : placed;
 }
 
 /** Loaded on demand: only a run whose network is served has a channel. */

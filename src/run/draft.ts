@@ -12,7 +12,11 @@ import { canRun, lookUpCommand } from "../host/command.ts";
 import type { PathFacts } from "../host/facts.ts";
 import { variable } from "../host/origin.ts";
 import type { ProbedFacts } from "../host/probe.ts";
-import { type CommandVerdict, judgeCommand } from "../linux/command.ts";
+import {
+  type CommandVerdict,
+  judgeCommand,
+  searchPath,
+} from "../linux/command.ts";
 import { callerSoftLimit } from "../linux/process_state.ts";
 import { type InnerStart, innerStart } from "../linux/own_files.ts";
 import type { SandboxPlan } from "../linux/plan.ts";
@@ -23,7 +27,13 @@ import { type AbsPath, isInside, parentOf } from "../policy/path.ts";
 import type { Policy } from "../policy/policy.ts";
 import { fail, ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";
-import { hostArch, isTerminal, landlockVersion, stat } from "../sys/calls.ts";
+import {
+  hostArch,
+  isTerminal,
+  landlockVersion,
+  readFile,
+  stat,
+} from "../sys/calls.ts";
 import { unobserved } from "../sys/observed.ts";
 import { cureStreams } from "./descriptors.ts";
 import { environmentChanges, isLoaderEntry } from "./environment.ts";
@@ -92,6 +102,8 @@ export function draftRun(
     arch: hostArch() === "x64" ? "x86_64" : "arm64",
     command: request.command,
     verdict,
+    searchPath: () => searchPath(variable(request.environment, "PATH")),
+    runsFromMemory,
     forcedStage: request.stage,
     outlivesCaller: request.outlivesCaller,
     rules: {
@@ -132,6 +144,12 @@ export function draftRun(
     // A plan of many mounts may get its inner stage only once its bwrap is known.
     innerWords: () => inner === null ? [] : (inner as InnerStart).words,
   });
+}
+
+/** vm.memfd_noexec (memfd_create(2)): with 2 nothing in memory can be made executable. Before Linux 6.3 there is no such setting. */
+function runsFromMemory(): boolean {
+  const setting = readFile("/proc/sys/vm/memfd_noexec", 16);
+  return !setting.ok || setting.value.trim() !== "2";
 }
 
 function refusalOf(name: ByteString, verdict: CommandVerdict): Failure | null {

@@ -11,6 +11,7 @@ import {
   CHANNEL_FD,
   INNER_FD,
   type Launch,
+  PROGRAM_PATH,
   REPORT_FD,
 } from "../linux/launcher.ts";
 import { callerSoftLimit } from "../linux/process_state.ts";
@@ -40,12 +41,34 @@ export function launchOf(
       innerOrders: null,
       softNofile,
       listenPorts: [],
+      place: null,
       reportsFailures: false,
     };
   }
   const ports = request.network === null
     ? []
     : servedNetwork().listenPorts(request.network);
+  if (plan.stage.kind === "listening" && request.network !== null) {
+    const environment = servedNetwork().asStarted(
+      request.environment,
+      prepared.innerWords,
+    );
+    return {
+      plan,
+      bwrap,
+      environment: environment.filter((entry) => !isLoaderEntry(entry)),
+      lateEnvironment: environment.filter((entry) =>
+        isLoaderEntry(entry) && entry.includes("=")
+      ),
+      filter,
+      command: [PROGRAM_PATH, ...request.command],
+      innerOrders: null,
+      softNofile,
+      listenPorts: ports,
+      place: plan.stage.place,
+      reportsFailures: false,
+    };
+  }
   const orders: InnerOrders = {
     command: request.command,
     environment: request.network === null
@@ -84,6 +107,7 @@ export function launchOf(
     innerOrders: JSON.stringify(orders),
     softNofile,
     listenPorts: ports,
+    place: null,
     reportsFailures: request.teller !== null,
   };
 }

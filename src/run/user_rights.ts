@@ -57,7 +57,7 @@ export function outOfReach(
       }`,
     );
   }
-  const isNeeded = stage.kind === "inner" && backend !== "landlock";
+  const isNeeded = stage.kind !== "one_start" && backend !== "landlock";
   const own = isNeeded ? ownExecutable() : null;
   if (own === null) return null;
   const readable = open(own, abi.O_RDONLY);

@@ -14,6 +14,7 @@ import {
   requiredOptions,
   takesDescriptor,
 } from "../../src/linux/bwrap_argv.ts";
+import type { DraftRequest } from "../../src/linux/draft.ts";
 import type { SandboxPlan } from "../../src/linux/plan.ts";
 import {
   completePlan,
@@ -457,6 +458,59 @@ test("--stage one-start is refused where only the inner stage can do it", () => 
     .toBe(false);
   const auto = draftPlan({ ...request, command: many });
   expect(auto.ok && auto.value.stage.kind).toBe("inner");
+});
+
+const PROXIED: Case = {
+  name: "x",
+  why: "",
+  entries: [READ],
+  network: "proxied",
+};
+
+const LISTENING: readonly [
+  changes: Partial<DraftRequest>,
+  kind: "listening" | "inner",
+  why: string,
+][] = [
+  [{}, "listening", "nothing else is to be done inside"],
+  [{ forcedStage: "inner" }, "inner", "the caller wants it"],
+  [{ runsFromMemory: () => false }, "inner", "the host forbids the program"],
+  [{ tellsResult: true }, "inner", "it tells why a command can't be started"],
+  [{ guardedFds: [0] }, "inner", "it sets the rule that guards a stream"],
+  [
+    { verdict: { kind: "inner", reason: "may not be visible" } },
+    "inner",
+    "only it can tell how the start went",
+  ],
+  [
+    { command: ["./true" as ByteString] },
+    "listening",
+    "a path is executed as it was typed",
+  ],
+  [
+    { searchPath: () => ["/usr/bin/../bin"] },
+    "inner",
+    "a script would see another name of itself",
+  ],
+];
+
+for (const [changes, kind, why] of LISTENING) {
+  const changed = Object.keys(changes).join() || "nothing";
+  test(`a proxied run with ${changed} changed has the stage ${kind}: ${why}`, () => {
+    const draft = draftPlan({ ...requestOf(PROXIED), ...changes });
+    expect(draft.ok && draft.value.stage.kind).toBe(kind);
+  });
+}
+
+test("a place is spelled as execvp(3) would, and a path as it was typed", () => {
+  const place = (changes: Partial<DraftRequest>): unknown => {
+    const draft = draftPlan({ ...requestOf(PROXIED), ...changes });
+    const stage = draft.ok ? draft.value.stage : null;
+    return stage?.kind === "listening" ? stage.place : null;
+  };
+  expect(place({})).toBe("/usr/bin/true");
+  const typed = "./bin/true" as ByteString;
+  expect(place({ command: [typed, "x" as ByteString] })).toBe(typed);
 });
 
 /** One option with its values a line, descriptors by what they are open on. */

@@ -25,6 +25,8 @@ const STREAMS = "sandbox/streams_test.ts";
 const LAUNCHER = "sandbox/launcher_test.ts";
 const SWAPS = "sandbox/swap_test.ts";
 const PLAN = "linux/plan_test.ts";
+const SMALL = "linux/small_program_test.ts";
+const LISTENING = "src/linux/listening_program.ts";
 const FILTERS = "linux/seccomp/filters_test.ts";
 const CHOICE = "linux/bwrap_choice_test.ts";
 const ARGV = "src/linux/bwrap_argv.ts";
@@ -457,6 +459,47 @@ const STATE_STEPS: readonly Defence[] = [
     `  if (sets.length !== 2 || sets.some((set) => !/^0+$/.test(set[1] ?? ""))) {`,
     `  if (false) {`,
     ["sandbox/placeholder_test.ts", "refuses to go on with capabilities"],
+  ),
+  pure(
+    "the program that listens refuses to go on with capabilities",
+    LISTENING,
+    `    none(0),
+    none(12),
+`,
+    "",
+    [SMALL],
+  ),
+  ...[
+    [
+      "the program that listens waits until it is answered",
+      `      words: [{ in: answer.count, offset: 0 }, ACCEPTED.length],`,
+      `      words: [0, 0],`,
+    ],
+    [
+      "the program that listens takes no other answer",
+      `        { in: block(Buffer.from(ACCEPTED, "latin1")), offset: 0 },`,
+      `        { in: answer.bytes, offset: 0 },`,
+    ],
+    [
+      "the program that listens starts nothing where a port is taken",
+      `          words: [fd, loopback(port), 16],
+          below: must(failed),`,
+      `          words: [fd, loopback(port), 16],`,
+    ],
+  ].map(([step = "", text = "", instead = ""]) =>
+    pure(step, LISTENING, text, instead, [SMALL])
+  ),
+  ...[
+    ["the control channel", "channel"],
+    ["the program that listens", "self"],
+  ].map(([what = "", name = ""]) =>
+    live(
+      `the command does not get ${what}`,
+      LISTENING,
+      `    { number: SYS.close, words: [${name}], below: must(lost) },\n`,
+      "",
+      ["sandbox/network_test.ts", "holds no descriptor of the run's"],
+    )
   ),
 ];
 
