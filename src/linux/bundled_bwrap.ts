@@ -27,6 +27,13 @@ export const DIGEST_MISMATCH = "bundled bubblewrap digest mismatch";
 /** Checks and loads the bundled bwrap. */
 export function loadBundledBwrap(): Result<BundledBwrap, LaunchError> {
   const bytes = readEmbeddedBwrap();
+  if (bytes === null && BWRAP_SHA256 !== null) {
+    return fail({
+      kind: "launch",
+      message:
+        `${DIGEST_MISMATCH}: the end of this executable is damaged; install codex again`,
+    });
+  }
   if (bytes === null || BWRAP_SHA256 === null) {
     return fail({
       kind: "launch",

@@ -20,6 +20,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
@@ -414,6 +415,31 @@ function offsetOfBwrap(codex: string): number {
   }
   closeSync(fd);
   return -1;
+}
+
+for (
+  const [what, change] of [
+    ["one byte is missing", (size: number): number => size - 1],
+    ["a byte is added", (size: number): number => size + 1],
+  ] as const
+) {
+  test(`nothing is run in place of a bundled bwrap that can't be found: ${what}`, async () => {
+    const subject = setup();
+    const copy = `${subject.dir}/damaged`;
+    copyFileSync(subject.codex, copy);
+    chmodSync(copy, 0o755);
+    truncateSync(copy, change(statSync(copy).size));
+    const outcome = await subject.outside(
+      [copy, "sandbox", "--", "/bin/echo", "ran"],
+      { env: { PATH: "/nowhere" } },
+    );
+    expect(outcome).toEqual({
+      end: 125,
+      stdout: "",
+      stderr:
+        "codex: bundled bubblewrap digest mismatch: the end of this executable is damaged; install codex again (no bwrap on PATH)\n",
+    });
+  });
 }
 
 test("a bundled bwrap with one bit changed is not run", async () => {
