@@ -59,6 +59,15 @@ const COMPILER_FLAGS = [
   ...KERNEL_HEADERS.flatMap((folder) => ["-idirafter", folder]),
 ] as const;
 
+/** As a distribution makes it: upstream's code, the C library by its loader. */
+const UPSTREAM_FLAGS = [
+  "-std=gnu11",
+  "-D_GNU_SOURCE",
+  "-DHAVE_CONFIG_H",
+  "-I.",
+  "-O2",
+] as const;
+
 const PT_DYNAMIC = 2;
 const PT_INTERP = 3;
 const INSTALLED_BWRAPS = ["/usr/local/bin/bwrap", "/usr/bin/bwrap"] as const;
@@ -251,6 +260,46 @@ function compile(
     "set up the compiler",
   );
   note("compiling bubblewrap");
+  const tree = unpack(tarball, stage);
+  for (const edit of SOURCE_EDITS) {
+    const path = join(tree, edit.file);
+    const edited = applyEdit(readFileSync(path, "utf8"), edit);
+    if (!edited.ok) throw new Error(edited.error);
+    writeFileSync(path, edited.value);
+  }
+  run(
+    ["musl-gcc", ...COMPILER_FLAGS, ...C_FILES, "-o", file],
+    "compile bubblewrap",
+    tree,
+  );
+}
+
+/**
+ * Makes what the bench measures beside ours: bubblewrap without our edits, linked with the C library of this machine. Its source is the
+ * one that the last build has kept in `outDir`.
+ *
+ * @throws {Error} with one line
+ */
+export function buildUpstreamBwrap(
+  outDir: string,
+  folder: string,
+): { readonly file: string; readonly version: string } {
+  const { version } = readBwrapSource();
+  const tarball = findTarball(readBwrapChoice(), { outDir, note: () => {} });
+  if (tarball === null) {
+    throw new Error(`Cannot get the source of bubblewrap ${version}`);
+  }
+  const file = join(folder, "upstream-bwrap");
+  run(
+    ["gcc", ...UPSTREAM_FLAGS, ...C_FILES, "-o", file],
+    "compile bubblewrap without our edits",
+    unpack(tarball, folder),
+  );
+  return { file, version };
+}
+
+/** The source with our headers beside it. */
+function unpack(tarball: string, stage: string): string {
   const tree = join(stage, "source");
   mkdirSync(tree);
   run(
@@ -265,22 +314,12 @@ function compile(
     ],
     "unpack bubblewrap",
   );
-  for (const edit of SOURCE_EDITS) {
-    const path = join(tree, edit.file);
-    const edited = applyEdit(readFileSync(path, "utf8"), edit);
-    if (!edited.ok) throw new Error(edited.error);
-    writeFileSync(path, edited.value);
-  }
   mkdirSync(join(tree, "sys"));
   for (const name of OWN_HEADERS) {
     const from = join(repositoryRoot, "vendor/bubblewrap", name);
     copyFileSync(from, join(tree, name));
   }
-  run(
-    ["musl-gcc", ...COMPILER_FLAGS, ...C_FILES, "-o", file],
-    "compile bubblewrap",
-    tree,
-  );
+  return tree;
 }
 
 /** A tarball with the locked digest: given, kept from an earlier build, or fetched; `null` when nobody has it. */
