@@ -29,6 +29,15 @@ export function searchRepositories(
   facts: PathFacts,
   euid: number,
 ): Repositories | null {
+  return plannedSearch(policy, facts, euid)?.() ?? null;
+}
+
+/** The search with everything decided that needs no look at the directories; `null` where all may be written anyhow. */
+function plannedSearch(
+  policy: Policy,
+  facts: PathFacts,
+  euid: number,
+): (() => Repositories) | null {
   const rules = rulesOf(policy, facts);
   if (rules.fullWrite) return null;
   // Temporary folders are large, and what lies there comes and goes while a run starts.
@@ -37,11 +46,9 @@ export function searchRepositories(
   );
   const own = roots.filter((root) => isInside(policy.cwd, { root }));
   const others = roots.filter((root) => !own.includes(root));
-  return findRepositories(
-    [...own, ...others],
-    closedPlaces(rules),
-    kernelRepositoryReader(euid),
-  );
+  const isClosed = closedPlaces(rules);
+  const reader = kernelRepositoryReader(euid);
+  return () => findRepositories([...own, ...others], isClosed, reader);
 }
 
 /** Where a rule takes writing away, and where other file systems begin that may hang. */
@@ -80,14 +87,28 @@ const CLOCK_SLACK_S = 1;
 /** More names than this make no line that anybody reads. */
 const MAX_NAMED = 5;
 
-/** The line about {@linkcode appearedRepositories}, `null` when there are none. */
-export function appearedWarning(
+/**
+ * What looks, at the end of a run, for repositories that weren't there before it, and gives the line about them, `null` when there are
+ * none. Made while somebody else is waited for: it costs more than the look in a small tree.
+ *
+ * @param startedMs when the run began, by the wall clock: it decides where the search before the run was cut
+ */
+export function appearedSearch(
   policy: Policy,
   before: PathFacts,
   startedMs: number,
   euid: number,
-): string | null {
-  const appeared = appearedRepositories(policy, before, startedMs, euid);
+): () => string | null {
+  const search = before.repositories === undefined
+    ? null
+    : plannedSearch(policy, before, euid);
+  return () =>
+    search === null
+      ? null
+      : appearedWarning(appearedIn(search().found, before, startedMs, euid));
+}
+
+function appearedWarning(appeared: readonly AbsPath[]): string | null {
   if (appeared.length === 0) return null;
   const named = appeared.slice(0, MAX_NAMED).map((path) => `"${toText(path)}"`);
   const rest = appeared.length - named.length;
@@ -96,26 +117,20 @@ export function appearedWarning(
   }; git obeys their hooks and settings when you use it there`;
 }
 
-/**
- * Repositories that are there after a run and weren't before it. One that was only moved is none.
- *
- * @param startedMs when the run began, by the wall clock: it decides where the search before the run was cut
- */
-function appearedRepositories(
-  policy: Policy,
+/** Those of `after` that weren't there before the run. One that was only moved is none. */
+function appearedIn(
+  after: readonly AbsPath[],
   before: PathFacts,
   startedMs: number,
   euid: number,
 ): readonly AbsPath[] {
-  if (before.repositories === undefined) return [];
   const known = new Set(
-    before.repositories.found.map((repository) => {
+    before.repositories?.found.map((repository) => {
       const fact = before.paths.get(childOf(repository, ".git"));
       return `${fact?.device}:${fact?.inode}`;
     }),
   );
-  const wasCut = before.repositories.cut !== null;
-  const after = searchRepositories(policy, before, euid)?.found ?? [];
+  const wasCut = (before.repositories?.cut ?? null) !== null;
   return after.filter((repository) => {
     const git = lstat(childOf(repository, ".git"));
     // Another user's is nothing that the command made.

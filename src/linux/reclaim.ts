@@ -55,6 +55,7 @@ export function reclaimIfAny(
 /**
  * Removes what dead runs left: recorded, empty, and locked by nobody.
  *
+ * @param live names of records whose placeholders are known to be relied on: they are not looked at
  * @returns the paths; with `dryRun` those that would be removed. Without `waits`, none while another run is at work on its records
  */
 export function reclaimPlaceholders(
@@ -63,6 +64,7 @@ export function reclaimPlaceholders(
     dryRun: false,
     waits: true,
   },
+  live: ReadonlySet<string | null> = new Set(),
 ): AbsPath[] {
   const records = openStateFolder(home.codexHome, ["placeholders"], {
     create: false,
@@ -81,6 +83,7 @@ export function reclaimPlaceholders(
         if (!dryRun) dropDraft(records.value, record);
         continue;
       }
+      if (live.has(record)) continue;
       const text = readRecord(records.value, record);
       if (text !== null && reclaimOne(text, record, records.value, dryRun)) {
         removed.push(text.path as AbsPath);

@@ -40,7 +40,13 @@ import {
   saveTerminal,
   type TerminalModes,
 } from "./terminal.ts";
-import { childPidOf, isAtEnd, killInit, waitForEnd } from "./watcher.ts";
+import {
+  childPidOf,
+  isAtEnd,
+  killOpened,
+  openInit,
+  waitForEnd,
+} from "./watcher.ts";
 import { lifelineWord } from "./watcher_program.ts";
 
 /** How long bubblewrap may take to name its child. */
@@ -67,12 +73,12 @@ export interface Run {
   readonly lifeline: number;
   /** `--json-status-fd`: tells the child's number, and at the end whether the command ran. */
   readonly status: number;
-  /** What has come from there so far, and whether the watcher knows the child's number from it. */
-  readonly said: { text: string; isTold: boolean };
+  /** What has come from there so far, and whether the child's number has been taken from it. */
+  readonly said: { text: string; isHeard: boolean };
   readonly sync: number;
   readonly watcher: number;
   readonly bwrap: number;
-  /** A pidfd of the sandbox's first process, once it was told to end. */
+  /** A pidfd of the sandbox's first process, once it was named and if it is there. */
   readonly init: { handle: number | null };
   /** A pidfd of bubblewrap. */
   readonly bwrapHandle: number;
@@ -90,7 +96,7 @@ export interface Run {
 /** Descriptors that become readable when {@linkcode takeEvent} has something to tell, or to hear. */
 function wakeFds(run: Run): readonly number[] {
   const fds = [run.signals.from, run.bwrapHandle];
-  return run.said.isTold ? fds : [...fds, run.status];
+  return run.said.isHeard ? fds : [...fds, run.status];
 }
 
 /** Milliseconds until the next timer is due, `null` when none is armed. */
@@ -125,7 +131,7 @@ export function takeEvent(
     if (signalled !== 0) return { kind: "signal", signal: takeSignal(run) };
     if (ended !== 0) return takeEnd(run);
     // At its end without a number there is nothing more to hear: bubblewrap is about to end.
-    if (said !== 0 && !hearStatus(run, 0)) run.said.isTold = true;
+    if (said !== 0 && !hearStatus(run, 0)) run.said.isHeard = true;
     const timer = takeTimer(run);
     if (timer !== null) return { kind: "timer", timer };
     if (wait === "no_wait") return null;
@@ -158,7 +164,7 @@ function takeEnd(run: Run): RunEvent {
     if (!ready.ok || (ready.value[0] ?? 0) === 0 || !hearStatus(run, 0)) break;
   }
   // Process 1 stays as long as anything that the command left in the background, and it may outlive a killed monitor: it goes now.
-  killFirst(run, childPidOf(run.said.text));
+  killFirst(run);
   const status = waited.value;
   return {
     kind: "ended",
@@ -305,26 +311,31 @@ export function hearStatus(run: Run, timeoutNs: number): boolean {
   const count = read(run.status, chunk);
   if (!count.ok || count.value === 0) return false;
   run.said.text += Buffer.from(chunk.buffer).toString("latin1", 0, count.value);
-  tellWatcher(run);
+  meetChild(run);
   return true;
 }
 
-/** As soon as the number is known: should we be killed, the watcher then ends the sandbox at once. */
-function tellWatcher(run: Run): void {
-  const pid = run.said.isTold ? null : childPidOf(run.said.text);
+/**
+ * As soon as the number is known: should we be killed, the watcher then ends the sandbox at once. Our own handle is opened as early:
+ * the process is there, and nobody waits for us now, as they do at the end.
+ */
+function meetChild(run: Run): void {
+  const pid = run.said.isHeard ? null : childPidOf(run.said.text);
   if (pid === null) return;
   writeAll(run.lifeline, lifelineWord(pid));
-  run.said.isTold = true;
+  run.init.handle = openInit(pid);
+  run.said.isHeard = true;
 }
 
-function killFirst(run: Run, pid: number | null): void {
-  if (pid !== null) run.init.handle ??= killInit(pid, run.sync);
+function killFirst({ init, sync }: Run): void {
+  if (init.handle !== null) killOpened(init.handle, sync);
 }
 
 /** Ends everything inside at once, and waits for bubblewrap's end. */
 export function killAll(run: Run): void {
   // Without its number the first process would outlive the monitor: bubblewrap tells it right after making it.
-  killFirst(run, awaitChildPid(run));
+  awaitChildPid(run);
+  killFirst(run);
   kill(run.bwrap, abi.SIGKILL);
   waitFor(run.bwrap);
 }

@@ -188,7 +188,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     signals,
     lifeline: lifeline.to,
     status: status.from,
-    said: { text: "", isTold: false },
+    said: { text: "", isHeard: false },
     sync: sync.from,
     watcher: watcher.value,
     bwrap: bwrap.value,

@@ -50,14 +50,19 @@ import {
 import { startRun } from "./run_start.ts";
 import { verifyMounts } from "./verify_mounts.ts";
 
-/** Runs the plan to its end. Placeholders are gone when it returns, also on failure. */
+/**
+ * Runs the plan to its end. Placeholders are gone when it returns, also on failure.
+ *
+ * @param meanwhile what the caller has to do besides: while bubblewrap is busy nobody waits for it
+ */
 export function superviseRun(
   launch: Launch,
   home: StateHome | null,
   rules: RunRules,
   signals: SignalPipe,
+  meanwhile: () => void = () => {},
 ): Result<RunEnd, LaunchError> {
-  const run = beginRun(launch, home, rules, signals);
+  const run = beginRun(launch, home, rules, signals, meanwhile);
   if (!run.ok) return run;
   let state = feed(run.value, BEGINNING, { kind: "started" }, rules);
   while (state.kind !== "over") {
@@ -106,6 +111,7 @@ export function catchRunSignals(
  *
  * @param home `null`: there is none; a plan with placeholders, which need records, is refused
  * @param signals of {@linkcode catchRunSignals}
+ * @param meanwhile done while bubblewrap is busy
  * @returns a run that must be followed to its end and given to `finishRun`; on failure nobody and nothing is left
  */
 export function beginRun(
@@ -113,6 +119,7 @@ export function beginRun(
   home: StateHome | null,
   rules: RunRules,
   signals: SignalPipe,
+  meanwhile: () => void = () => {},
 ): Result<Run, LaunchError> {
   // 2. The mount points.
   const made = hold(launch, home);
@@ -131,7 +138,11 @@ export function beginRun(
     return run;
   }
   // 4. What dead runs left. Only now, while bubblewrap is busy: nobody waits for it, and what this run relies on is locked.
-  if (recordsFd !== null && home !== null) reclaimPlaceholders(home);
+  if (recordsFd !== null && home !== null) {
+    const live = new Set(held.map(({ record }) => record));
+    reclaimPlaceholders(home, undefined, live);
+  }
+  meanwhile();
   // 5. Look at the mounts before the command starts.
   const { blocked } = run.value;
   if (blocked === null) return run;

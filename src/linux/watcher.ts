@@ -86,20 +86,32 @@ export function childPidOf(text: string): number | null {
 /**
  * Kills process 1 of a sandbox.
  *
- * Pids are reused: the handle is opened first, then the pipe must still be held and the process be the first of a nested PID
- * namespace.
- *
- * @returns its pidfd, to wait for its end; `null` when it is gone already
+ * @returns as {@linkcode openInit}
  */
 export function killInit(pid: number, sync: number): number | null {
+  const handle = openInit(pid);
+  if (handle !== null) killOpened(handle, sync);
+  return handle;
+}
+
+/**
+ * A handle of process 1 of a sandbox, to kill it and to wait for its end.
+ *
+ * Pids are reused: the handle is opened first, then the process must be the first of a nested PID namespace.
+ *
+ * @returns its pidfd; `null` when it is gone already
+ */
+export function openInit(pid: number): number | null {
   const handle = pidfdOpen(pid);
   if (!handle.ok) return null;
-  if (isNamespaceInit(pid)) {
-    if (!isAtEnd(sync)) pidfdKill(handle.value, abi.SIGKILL);
-    return handle.value;
-  }
+  if (isNamespaceInit(pid)) return handle.value;
   close(handle.value);
   return null;
+}
+
+/** Kills by a handle of {@linkcode openInit}, while the pipe is held: who opened it late may have met another's process 1. */
+export function killOpened(handle: number, sync: number): void {
+  if (!isAtEnd(sync)) pidfdKill(handle, abi.SIGKILL);
 }
 
 function isNamespaceInit(pid: number): boolean {

@@ -125,13 +125,17 @@ function superviseSandbox(
 ): Failure | Promise<Failure> {
   const home = stateHomeOf(request);
   const { warn, signals } = attempt;
-  const atEnd = (): void => warnOfRepositories(request, prepared, warn);
+  const warnings = repositoryWarnings(request, prepared, warn);
   if (request.network !== null) {
-    return serveRun(request, request.network, launch, home, attempt, atEnd);
+    return serveRun(request, request.network, launch, home, attempt, () => {
+      warnings.prepare();
+      warnings.warn();
+    });
   }
-  const end = superviseRun(launch, home, launch.plan.rules, signals);
+  const { rules } = launch.plan;
+  const end = superviseRun(launch, home, rules, signals, warnings.prepare);
   if (!end.ok) return orAgain(request, attempt, end.error);
-  atEnd();
+  warnings.warn();
   return endRun(request, end.value);
 }
 
@@ -191,21 +195,31 @@ function endRun({ teller }: RunRequest, end: RunEnd): never {
   return endLike(end);
 }
 
-/** What a command makes inside a writable directory is obeyed outside later: hooks and settings of a repository. */
-function warnOfRepositories(
+/**
+ * What a command makes inside a writable directory is obeyed outside later: hooks and settings of a repository.
+ *
+ * `prepare` comes first, at any time; `warn` when the run is over.
+ */
+function repositoryWarnings(
   { policy, euid, user }: RunRequest,
   { facts, startedMs }: Extract<Prepared, { kind: "sandbox" }>,
   warn: (line: string) => void,
-): void {
-  if (facts.repositories === undefined) return;
-  const { appearedWarning } = require(
-    "../host/search.ts",
-  ) as typeof import("../host/search.ts");
-  const line = withRightsOf(
-    user,
-    () => ok(appearedWarning(policy, facts, startedMs, euid)),
-  );
-  if (line.ok && line.value !== null) warn(line.value);
+): { readonly prepare: () => void; readonly warn: () => void } {
+  let look: (() => string | null) | null = null;
+  return {
+    prepare: () => {
+      if (facts.repositories === undefined) return;
+      const { appearedSearch } = require(
+        "../host/search.ts",
+      ) as typeof import("../host/search.ts");
+      look = appearedSearch(policy, facts, startedMs, euid);
+    },
+    warn: () => {
+      if (look === null) return;
+      const line = withRightsOf(user, () => ok(look?.() ?? null));
+      if (line.ok && line.value !== null) warn(line.value);
+    },
+  };
 }
 
 /** What dead runs left, by a run that needs no placeholder itself. */

@@ -522,8 +522,8 @@ const LIFE_STEPS: readonly Defence[] = [
     // What waits in its place has done so already where it knows the number.
     also: {
       file: "src/linux/run.ts",
-      text: `  writeAll(run.lifeline, lifelineWord(pid));\n  run.said`,
-      instead: `  run.said`,
+      text: `  writeAll(run.lifeline, lifelineWord(pid));\n  run.init`,
+      instead: `  run.init`,
     },
   },
   pure(
@@ -565,7 +565,7 @@ const LIFE_STEPS: readonly Defence[] = [
     ...live(
       "the sandbox's first process is killed, by number or as an orphan",
       "src/linux/run.ts",
-      `  killFirst(run, awaitChildPid(run));
+      `  killFirst(run);
   kill(run.bwrap, abi.SIGKILL);`,
       `  kill(run.bwrap, abi.SIGKILL);`,
       [LIFE, "end of the cleaning up"],
@@ -585,7 +585,7 @@ const LIFE_STEPS: readonly Defence[] = [
   live(
     "what dead runs left is reclaimed",
     "src/linux/supervisor.ts",
-    `if (recordsFd !== null && home !== null) reclaimPlaceholders(home);`,
+    `    reclaimPlaceholders(home, undefined, live);`,
     ``,
     [LIFE, "the next run removes"],
   ),
