@@ -59,21 +59,34 @@ export function readRecord(recordsFd: number, name: string): RecordText | null {
   if (!fd.ok) return null;
   const text = readAll(fd.value, RECORD_LIMIT_BYTES);
   close(fd.value);
-  if (!text.ok) return null;
+  return text.ok ? parseRecord(text.value) : null;
+}
+
+/** The beginning in its first line, what was added later in the others. A line that isn't whole counts for nothing. */
+export function parseRecord(text: string): RecordText | null {
+  const [first = "", ...added] = text.split("\n").map(parseLine);
+  const { path, node } = (first ?? {}) as Partial<RecordText>;
+  if (typeof path !== "string" || !path.startsWith("/")) return null;
+  return Object.assign({}, ...added, { path, node });
+}
+
+function parseLine(line: string): unknown {
   try {
-    const parsed = JSON.parse(text.value) as RecordText;
-    return typeof parsed.path === "string" && parsed.path.startsWith("/")
-      ? parsed
-      : null;
+    return JSON.parse(line);
   } catch {
     return null;
   }
 }
 
-export function writeRecord(
+/**
+ * Begins a record, before the placeholder is made: whole or not at all.
+ *
+ * @returns the record, open, for {@linkcode completeRecord}
+ */
+export function beginRecord(
   recordsFd: number,
   name: string,
-  text: RecordText,
+  text: Pick<RecordText, "path" | "node">,
 ): Result<number, SysError> {
   const beside = `.${name}.${getpid()}`;
   const fd = openAt(
@@ -87,12 +100,38 @@ export function writeRecord(
     fd.value,
     Buffer.from(JSON.stringify(text), "latin1"),
   );
+  const named = written.ok ? renameAt(recordsFd, beside, name) : written;
+  if (named.ok) return fd;
   close(fd.value);
-  if (!written.ok) {
-    unlinkAt(recordsFd, beside, 0);
-    return written;
-  }
-  return renameAt(recordsFd, beside, name);
+  unlinkAt(recordsFd, beside, 0);
+  return named;
+}
+
+/** A record that is there, to add to it. */
+export function openRecord(
+  recordsFd: number,
+  name: string,
+): Result<number, SysError> {
+  return openAt(
+    recordsFd,
+    name,
+    abi.O_WRONLY | abi.O_APPEND | O_NOFOLLOW | abi.O_NONBLOCK,
+  );
+}
+
+/**
+ * Adds to a record what is known once the placeholder is there.
+ *
+ * Added, not put in the record's place: a file that takes another's name is written to disk at once (ext4's auto_da_alloc), and its
+ * removal at the end of the run then waits for that.
+ */
+export function completeRecord(
+  recordFd: number,
+  identity: Required<Omit<RecordText, "path" | "node">>,
+): Result<void, SysError> {
+  // Before it, not behind it: a line that a killed run has not ended must not take this one along.
+  const line = `\n${JSON.stringify(identity)}`;
+  return writeAll(recordFd, Buffer.from(line, "latin1"));
 }
 
 /** Whether a record speaks of this very inode. Only under the lock of the records: a live run's record may still lack its inode. */

@@ -17,16 +17,18 @@ import {
   type StateHome,
 } from "../host/state_folder.ts";
 import {
+  beginRecord,
+  completeRecord,
   isEmpty,
   isMarked,
   lockWaiting,
   MARK,
   openParent,
+  openRecord,
   readRecord,
   recordName,
   speaksOf,
   whileLocked,
-  writeRecord,
 } from "./placeholder_records.ts";
 import { type ByteString, toText } from "../bytes.ts";
 import type { Placeholder } from "./plan.ts";
@@ -94,17 +96,30 @@ export function makePlaceholders(
   if (!records.ok) return records;
   const held: HeldPlaceholder[] = [];
   const failure = whileLocked(records.value, () => {
-    for (const placeholder of wanted) {
-      const made = makeOne(placeholder, records.value);
-      if (!made.ok) return made;
-      held.push(made.value);
-    }
-    return null;
+    // Whatever the caller's: runs of other users must be able to open a placeholder, for its lock.
+    const mask = setUmask(0);
+    const failed = makeAll(wanted, records.value, held);
+    setUmask(mask);
+    return failed;
   });
   if (failure === null) return ok({ held, recordsFd: records.value });
   releasePlaceholders(held, records.value);
   close(records.value);
   return failure;
+}
+
+/** Puts each into `held` as it is made. @returns the first failure */
+function makeAll(
+  wanted: readonly Placeholder[],
+  recordsFd: number,
+  held: HeldPlaceholder[],
+): { readonly ok: false; readonly error: PlaceholderError } | null {
+  for (const placeholder of wanted) {
+    const made = makeOne(placeholder, recordsFd);
+    if (!made.ok) return made;
+    held.push(made.value);
+  }
+  return null;
 }
 
 function makeOne(
@@ -118,24 +133,33 @@ function makeOne(
   if (!parent.ok) return unmade(path, parent.error);
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const recorded = readRecord(recordsFd, record);
-    if (recorded === null) {
-      const written = writeRecord(recordsFd, record, { path, node });
-      if (!written.ok) {
-        close(parent.value);
-        return unrecorded(written.error);
-      }
+    const begun = recorded === null
+      ? beginRecord(recordsFd, record, { path, node })
+      : null;
+    if (begun?.ok === false) {
+      close(parent.value);
+      return unrecorded(begun.error);
     }
+    /** Takes back what this attempt has begun. */
+    const forget = (): void => {
+      if (begun === null) return;
+      unlinkAt(recordsFd, record, 0);
+      close(begun.value);
+    };
     const made = create(parent.value, name, node);
     if (!made.ok && made.error.errno !== abi.EEXIST) {
-      if (recorded === null) unlinkAt(recordsFd, record, 0);
+      forget();
       close(parent.value);
       return unmade(path, made.error);
     }
     const locked = lockShared(parent.value, name, node);
-    if (locked === "gone") continue;
+    if (locked === "gone") {
+      if (begun !== null) close(begun.value);
+      continue;
+    }
     if (typeof locked === "string") {
       if (made.ok) takeBack(parent.value, name, node);
-      if (recorded === null) unlinkAt(recordsFd, record, 0);
+      forget();
       close(parent.value);
       return fail({ kind: "placeholder", path, why: locked });
     }
@@ -153,22 +177,21 @@ function makeOne(
       inode: stat.inode,
       record: ours ? record : null,
     };
-    if (ours) {
-      const written = writeRecord(recordsFd, record, {
-        path,
-        node,
-        device: stat.device,
-        inode: stat.inode,
-        isMarked: isMarked(fd),
-      });
+    if (!ours) {
+      forget();
+      return ok(held);
+    }
+    // One that another run has completed speaks of this very inode.
+    if (made.ok || recorded?.inode === undefined) {
+      const written = identify(begun ?? openRecord(recordsFd, record), held);
       if (!written.ok) {
         if (made.ok) removeIfFree(held);
         close(fd);
-        if (recorded === null) unlinkAt(recordsFd, record, 0);
+        if (begun !== null) unlinkAt(recordsFd, record, 0);
         close(parent.value);
         return unrecorded(written.error);
       }
-    } else if (recorded === null) unlinkAt(recordsFd, record, 0);
+    }
     return ok(held);
   }
   close(parent.value);
@@ -177,6 +200,18 @@ function makeOne(
     path,
     why: "other runs keep removing it",
   });
+}
+
+/** Adds to an open record which inode it speaks of, and closes it. */
+function identify(
+  record: Result<number, SysError>,
+  { device, inode, lockFd }: HeldPlaceholder,
+): Result<void, SysError> {
+  if (!record.ok) return record;
+  const identity = { device, inode, isMarked: isMarked(lockFd) };
+  const written = completeRecord(record.value, identity);
+  close(record.value);
+  return written;
 }
 
 function unrecorded(
@@ -217,18 +252,14 @@ function takeBack(
   unlinkAt(parentFd, name, node === "directory" ? abi.AT_REMOVEDIR : 0);
 }
 
-/** Whatever the caller's umask: runs of other users must be able to open it, for its lock. */
 function create(
   parentFd: number,
   name: string,
   node: "directory" | "file",
 ): Result<number, SysError> {
-  const mask = setUmask(0);
-  const made = node === "directory"
+  return node === "directory"
     ? mkdirAt(parentFd, name, 0o755)
     : createFile(parentFd, name);
-  setUmask(mask);
-  return made;
 }
 
 function createFile(parentFd: number, name: string): Result<number, SysError> {

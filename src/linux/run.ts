@@ -355,25 +355,34 @@ function childrenOf(pid: number): number[] {
     : [];
 }
 
-/** The order of the end: sandbox gone, placeholders removed, watcher dismissed. */
-export function finishRun(run: Run): void {
+/**
+ * The order of the end: sandbox gone, placeholders removed, watcher dismissed.
+ *
+ * @param meanwhile what else there is to do at the end: the watcher takes its time to go
+ */
+export function finishRun(run: Run, meanwhile: () => void = () => {}): void {
+  const isDone = cleanUp(run);
+  if (isDone) dismissWatcher(run.lifeline, run.watcher);
+  meanwhile();
+  // Not left to process 1, which reaps nobody in many containers.
+  if (isDone) waitFor(run.watcher);
+}
+
+/** @returns `false` where it is left to the watcher, which has more time: our death closes the lifeline */
+function cleanUp(run: Run): boolean {
   if (run.blocked !== null) close(run.blocked);
   killOrphans(run.watcher);
   const gone = waitForEnd(run.sync, run.init.handle, END_TIMEOUT_MS);
   if (run.terminal !== null) restoreTerminal(run.terminal);
-  if (!gone) {
-    // Left to the watcher, which has more time: our death closes the lifeline.
-    return;
-  }
+  if (!gone) return false;
   if (run.recordsFd !== null && run.launch.plan.proc === "fresh") {
     releasePlaceholders(run.held, run.recordsFd);
   }
-  dismissWatcher(run.lifeline, run.watcher);
+  return true;
 }
 
-/** Everything is done: the watcher has nothing to do. */
+/** Everything is done: the watcher has nothing to do. Whoever dismisses it reaps it. */
 export function dismissWatcher(lifeline: number, watcher: number): void {
   writeAll(lifeline, lifelineWord(0));
   kill(watcher, abi.SIGKILL);
-  waitFor(watcher);
 }

@@ -21,6 +21,7 @@ import {
   setSoftLimit,
   spawn,
   type SysError,
+  waitFor,
 } from "../sys/calls.ts";
 import { stableBytes } from "../sys/ffi.ts";
 import { bwrapArguments } from "./bwrap_argv.ts";
@@ -178,6 +179,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
   for (const fd of opened.value.keep) if (fd >= firstOwnFd()) close(fd);
   if (!bwrap.ok) {
     dismissWatcher(lifeline.to, watcher.value);
+    waitFor(watcher.value);
     return bwrap;
   }
   const handle = pidfdOpen(bwrap.value);
@@ -203,6 +205,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
   if (handle.ok) return ok(run);
   killAll(run);
   dismissWatcher(lifeline.to, watcher.value);
+  waitFor(watcher.value);
   return failed("Cannot watch bubblewrap", handle.error);
 }
 

@@ -50,26 +50,30 @@ import {
 import { startRun } from "./run_start.ts";
 import { verifyMounts } from "./verify_mounts.ts";
 
-/**
- * Runs the plan to its end. Placeholders are gone when it returns, also on failure.
- *
- * @param meanwhile what the caller has to do besides: while bubblewrap is busy nobody waits for it
- */
+/** What the caller of a run has to do besides, at moments when somebody else is waited for. */
+export interface Besides {
+  /** While bubblewrap is busy. */
+  readonly prepare: () => void;
+  /** When the run is over and its placeholders are gone, while the watcher goes. */
+  readonly conclude: () => void;
+}
+
+/** Runs the plan to its end. Placeholders are gone when it returns, also on failure. */
 export function superviseRun(
   launch: Launch,
   home: StateHome | null,
   rules: RunRules,
   signals: SignalPipe,
-  meanwhile: () => void = () => {},
+  besides: Besides,
 ): Result<RunEnd, LaunchError> {
-  const run = beginRun(launch, home, rules, signals, meanwhile);
+  const run = beginRun(launch, home, rules, signals, besides.prepare);
   if (!run.ok) return run;
   let state = feed(run.value, BEGINNING, { kind: "started" }, rules);
   while (state.kind !== "over") {
     const event = takeEvent(run.value, "until_event");
     if (event !== null) state = feed(run.value, state, event, rules);
   }
-  finishRun(run.value);
+  finishRun(run.value, besides.conclude);
   return ok(state.end);
 }
 

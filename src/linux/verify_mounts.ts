@@ -109,7 +109,7 @@ function awaitMounts(run: Run, pid: number): Result<void, LaunchError> {
 interface Standing {
   readonly rootFd: number;
   /** Options of the topmost mount at each place (proc_pid_mountinfo(5)). */
-  readonly mounts: ReadonlyMap<string, readonly string[]>;
+  readonly mounts: ReadonlyMap<string, string>;
 }
 
 function lookAt(pid: number): Result<Standing, LaunchError> {
@@ -119,16 +119,16 @@ function lookAt(pid: number): Result<Standing, LaunchError> {
   }
   const rootFd = open(`/proc/${pid}/root` as ByteString, abi.O_PATH);
   if (!rootFd.ok) return failed("Cannot look into the sandbox", rootFd.error);
-  const mounts = new Map<string, readonly string[]>();
+  const mounts = new Map<string, string>();
   for (const line of table.value.split("\n")) {
-    const [, , , , place, options] = line.split(" ");
+    const [, , , , place, options] = line.split(" ", 6);
     if (place === undefined || options === undefined) continue;
     // Space, tab, newline and backslash are written as three octal digits.
-    const path = place.replace(
+    const path = !place.includes("\\") ? place : place.replace(
       /\\([0-7]{3})/g,
       (_, digits: string) => String.fromCharCode(parseInt(digits, 8)),
     );
-    mounts.set(path, options.split(","));
+    mounts.set(path, options);
   }
   return ok({ rootFd: rootFd.value, mounts });
 }
@@ -151,7 +151,7 @@ function verifyStep(
     op.kind === "empty_file" || op.kind === "bind_own" ||
     ((op.kind === "bind_path" || op.kind === "bind_seen") &&
       op.access === "read_only");
-  if (readOnly && !options.includes("ro")) {
+  if (readOnly && !options.split(",").includes("ro")) {
     return swapped(place, "it is not read-only");
   }
   return showsSeen(step, standing);

@@ -20,7 +20,12 @@ import {
 import { reclaimIfAny } from "../linux/reclaim.ts";
 import type { SignalPipe } from "../linux/run.ts";
 import type { RunEnd } from "../linux/run_events.ts";
-import { catchRunSignals, endLike, superviseRun } from "../linux/supervisor.ts";
+import {
+  type Besides,
+  catchRunSignals,
+  endLike,
+  superviseRun,
+} from "../linux/supervisor.ts";
 import { ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";
 import { chdir, writeAll } from "../sys/calls.ts";
@@ -129,14 +134,14 @@ function superviseSandbox(
   if (request.network !== null) {
     return serveRun(request, request.network, launch, home, attempt, () => {
       warnings.prepare();
-      warnings.warn();
+      warnings.conclude();
     });
   }
   const { rules } = launch.plan;
-  const end = superviseRun(launch, home, rules, signals, warnings.prepare);
-  if (!end.ok) return orAgain(request, attempt, end.error);
-  warnings.warn();
-  return endRun(request, end.value);
+  const end = superviseRun(launch, home, rules, signals, warnings);
+  return end.ok
+    ? endRun(request, end.value)
+    : orAgain(request, attempt, end.error);
 }
 
 /** The failure, unless the plan was outdated and another one may fit. */
@@ -198,13 +203,13 @@ function endRun({ teller }: RunRequest, end: RunEnd): never {
 /**
  * What a command makes inside a writable directory is obeyed outside later: hooks and settings of a repository.
  *
- * `prepare` comes first, at any time; `warn` when the run is over.
+ * `prepare` comes first, at any time; `conclude`, which warns, when the run is over.
  */
 function repositoryWarnings(
   { policy, euid, user }: RunRequest,
   { facts, startedMs }: Extract<Prepared, { kind: "sandbox" }>,
   warn: (line: string) => void,
-): { readonly prepare: () => void; readonly warn: () => void } {
+): Besides {
   let look: (() => string | null) | null = null;
   return {
     prepare: () => {
@@ -214,7 +219,7 @@ function repositoryWarnings(
       ) as typeof import("../host/search.ts");
       look = appearedSearch(policy, facts, startedMs, euid);
     },
-    warn: () => {
+    conclude: () => {
       if (look === null) return;
       const line = withRightsOf(user, () => ok(look?.() ?? null));
       if (line.ok && line.value !== null) warn(line.value);

@@ -629,7 +629,7 @@ const LIFE_STEPS: readonly Defence[] = [
     PLACES,
     `        if (made.ok) removeIfFree(held);
         close(fd);
-        if (recorded === null) unlinkAt(recordsFd, record, 0);
+        if (begun !== null) unlinkAt(recordsFd, record, 0);
         close(parent.value);
         return unrecorded(written.error);`,
     `        close(fd);
@@ -709,7 +709,7 @@ const VERIFICATION: readonly Defence[] = [
   withSystem(live(
     "a mount that should be read-only and isn't stops the run",
     VERIFY,
-    `  if (readOnly && !options.includes("ro")) {`,
+    `  if (readOnly && !options.split(",").includes("ro")) {`,
     `  if (false) {`,
     [SWAPS],
   )),

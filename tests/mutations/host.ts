@@ -161,15 +161,15 @@ const WATCH_STEPS: readonly Defence[] = [
   pure(
     "only a sandbox's first process is ended",
     WATCHER,
-    `  if (isNamespaceInit(pid)) {`,
-    `  if (true) {`,
+    `  if (isNamespaceInit(pid)) return handle.value;`,
+    `  return handle.value;`,
     WATCHED,
   ),
   pure(
     "a number that another sandbox has by now is not ended",
     WATCHER,
-    `    if (!isAtEnd(sync)) pidfdKill(handle.value, abi.SIGKILL);`,
-    `    pidfdKill(handle.value, abi.SIGKILL);`,
+    `  if (!isAtEnd(sync)) pidfdKill(handle, abi.SIGKILL);`,
+    `  pidfdKill(handle, abi.SIGKILL);`,
     WATCHED,
   ),
   live(

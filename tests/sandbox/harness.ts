@@ -26,6 +26,7 @@ import {
   rmSync,
   statSync,
 } from "node:fs";
+import { parseRecord } from "../../src/linux/placeholder_records.ts";
 import { probeBinary } from "./probe.ts";
 
 /** Who runs `codex`. */
@@ -472,8 +473,8 @@ export function recordedPlaces({ dir, home }: Subject): string[] {
   const records = `${home}/sandbox/placeholders`;
   if (!isThere(records)) return [];
   return readdirSync(records)
-    .map((name) => JSON.parse(readFileSync(`${records}/${name}`, "latin1")))
-    .map(({ path }: { readonly path: string }) => path)
+    .map((name) => parseRecord(readFileSync(`${records}/${name}`, "latin1")))
+    .map((record) => record?.path ?? "")
     .filter((path) => path.startsWith(`${dir}/`));
 }
 

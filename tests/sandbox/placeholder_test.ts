@@ -11,6 +11,8 @@ import {
   readFileSync,
   writeFileSync,
 } from "node:fs";
+import { recordName } from "../../src/linux/placeholder_records.ts";
+import type { AbsPath } from "../../src/policy/path.ts";
 import {
   BOTH_STAGES,
   isThere,
@@ -201,19 +203,29 @@ matrix(
       'default_permissions = "p"\n[permissions.p.filesystem]\n":root" = "read"\n":workspace_roots" = "write"\n',
     );
     expect((await run(["--", "true"])).end).toBe(0);
-    for (let limit = 8; limit < 40; limit++) {
-      const { end } = await run(["--", "true"], {
-        shell: `ulimit -n ${limit}; exec "$@"`,
-      });
-      const left = [
-        ...readdirSync(work),
-        ...readdirSync(`${home}/sandbox/placeholders`),
-      ];
-      expect({ limit, end, left }).toEqual({
-        limit,
-        end: end === 0 ? 0 : 125,
-        left: [],
-      });
+    // Also where a record is there already, of a run that is dead and whose placeholder somebody has removed.
+    const path = `${work}/.git` as AbsPath;
+    const old = recordName(path);
+    const text = JSON.stringify({ path, node: "directory", inode: 1 });
+    for (const recorded of [[], [old]]) {
+      for (let limit = 8; limit < 40; limit++) {
+        for (const name of recorded) {
+          writeFileSync(`${home}/sandbox/placeholders/${name}`, text);
+        }
+        const { end } = await run(["--", "true"], {
+          shell: `ulimit -n ${limit}; exec "$@"`,
+        });
+        const left = [
+          ...readdirSync(work),
+          ...readdirSync(`${home}/sandbox/placeholders`),
+        ].filter((name) => name !== old || recorded.length === 0);
+        expect({ limit, recorded, end, left }).toEqual({
+          limit,
+          recorded,
+          end: end === 0 ? 0 : 125,
+          left: [],
+        });
+      }
     }
   },
 );
