@@ -51,6 +51,7 @@ export interface SyscallNumbers {
   readonly exit_group: number;
   readonly faccessat: number;
   readonly nanosleep: number;
+  readonly fchmod: number;
   readonly newfstatat: number;
   readonly statfs: number;
   readonly utimensat: number;
@@ -147,6 +148,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     openat: 257,
     mkdirat: 258,
     umask: 95,
+    fchmod: 91,
     newfstatat: 262,
     statfs: 137,
     utimensat: 280,
@@ -191,6 +193,7 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     write: 64,
     ppoll: 73,
     readlinkat: 78,
+    fchmod: 52,
     newfstatat: 79,
     statfs: 43,
     utimensat: 88,

@@ -19,6 +19,7 @@ export {
   closeOnExecFrom,
   duplicate,
   dupTo,
+  fchmod,
   fileStatusFlags,
   flock,
   pipe,

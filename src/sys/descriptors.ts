@@ -65,6 +65,11 @@ export function setFileStatusFlags(
   return outcome(`F_SETFL ${fd}`, syscall(SYS.fcntl, fd, abi.F_SETFL, flags));
 }
 
+/** fchmod(2). @param mode permission bits */
+export function fchmod(fd: number, mode: number): Result<number, SysError> {
+  return outcome(`fchmod ${fd}`, syscall(SYS.fchmod, fd, mode));
+}
+
 /** close_range(2): marks every descriptor from `first` to `last` close-on-exec. Since Linux 5.11. */
 export function closeOnExecFrom(
   first: number,

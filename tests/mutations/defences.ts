@@ -298,6 +298,20 @@ const FILTER_RULES: readonly Defence[] = [
     `    ...[TIOCSTI, TIOCLINUX, TIOCSETD, TIOCEXCL].map((command) => ({`,
     [FILTERS],
   ),
+  live(
+    "a terminal that was made non-blocking waits again",
+    "src/linux/terminal.ts",
+    `  if (flags !== null) setFileStatusFlags(fd, flags);\n`,
+    ``,
+    ["sandbox/terminal_test.ts", "made non-blocking waits again"],
+  ),
+  live(
+    "a terminal is not left open to other users",
+    "src/linux/terminal.ts",
+    `  if (rights !== null && rightsOf(fd) !== rights) fchmod(fd, rights);\n`,
+    ``,
+    ["sandbox/terminal_test.ts", "opened to everybody"],
+  ),
   pure(
     "a terminal keeps its line discipline",
     RULES,

@@ -87,6 +87,8 @@ for op, argument in steps:
     elif op == "flags":
         flags = fcntl.fcntl(slave, fcntl.F_GETFL)
         notes.append("waits" if flags & os.O_NONBLOCK == 0 else "does not wait")
+    elif op == "rights":
+        notes.append(oct(os.fstat(slave).st_mode & 0o777))
     elif op == "signal":
         os.kill(child, argument)
     elif op == "hang up":

@@ -267,6 +267,24 @@ matrix(
 );
 
 matrix(
+  "a terminal that the command opened to everybody is closed again when the run is over",
+  EVERY_VARIANT,
+  async (subject) => {
+    const line = `${subject.probe} calls fchmod 0 ${0o666}; sleep 0.3`;
+    const { shown, notes } = await play(
+      subject,
+      sandbox(subject, "--", "sh", "-c", line),
+      [["rights"], ["expect", "ok"], ["rights"], ["wait"], ["rights"]],
+    );
+    expect({ shown, notes }).toEqual({
+      shown: "ok\r\n",
+      notes: [notes[0] ?? "", "0o666", notes[0] ?? ""],
+    });
+    expect(notes[0]).not.toBe("0o666");
+  },
+);
+
+matrix(
   "a stopped run leaves the terminal as it was and finds its own modes again",
   BOTH_ACTORS,
   async (subject) => {

@@ -41,7 +41,7 @@ const SILENT: Readonly<Record<string, readonly string[]>> = {
     ...["getpid", "getpgrp", "setsid", "exitNow", "pidfdOpen", "pidfdKill"],
     ...["kill", "raise", "waitFor", "poll", "setSoftLimit", "execve"],
     ...["signalDefault", "signalIgnore", "unblockSignal", "catchSignals"],
-    ...["noticeChildren", "setTerminalModes", "setFileStatusFlags"],
+    ...["noticeChildren", "setTerminalModes", "setFileStatusFlags", "fchmod"],
   ],
   "asks what was recorded again, and is called by kept_start.ts alone": [
     "askText",
