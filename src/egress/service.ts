@@ -13,7 +13,7 @@ import type { BlockedReport } from "./report.ts";
 
 /** Who serves the listeners of a run. */
 export interface NetworkService {
-  /** Loads what serving needs: called while the sandbox is being set up. */
+  /** Loads what serving needs and asks the host: called while the sandbox is being set up. */
   readonly load: () => void;
   /**
    * Serves the listeners, in the order of their ports; they are its own from then on.
@@ -73,21 +73,32 @@ function managedService(
   }
   let close: () => Promise<void> = () => Promise.resolve();
   let blocked: BlockedReport | null = null;
+  let dialling: HostDialling | null = null;
+  const prepareDialling = (): HostDialling =>
+    dialling ??= serving().createHostDialer(
+      request.policy,
+      request.environment,
+    );
   return ok({
-    load: () => void serving(),
+    load(): void {
+      try {
+        prepareDialling();
+      } catch {
+        // Tried again when it is needed, where a failure ends the run.
+      }
+    },
     start(listeners, files): void {
-      const { startProxy, createHostDialer, createBlockedReport, limits } =
-        serving();
+      const { startProxy, createBlockedReport, limits } = serving();
       const [httpFd = -1, socksFd = null] = listeners;
-      const dialling = createHostDialer(request.policy, request.environment);
-      for (const warning of dialling.warnings) say(`warning: ${warning}`);
+      const { dialer, warnings } = prepareDialling();
+      for (const warning of warnings) say(`warning: ${warning}`);
       const report = createBlockedReport(request.domainsTable);
       blocked = report;
       const proxy = startProxy({
         httpFd,
         socksFd,
         policy: request.policy,
-        dialer: dialling.dialer,
+        dialer,
         limits: {
           ...limits,
           connections: Math.min(limits.connections, clientsOf(files)),
@@ -111,6 +122,10 @@ function managedService(
     },
   });
 }
+
+type HostDialling = ReturnType<
+  typeof import("./host_dialer.ts").createHostDialer
+>;
 
 /** Each client costs two descriptors. */
 function clientsOf(files: number): number {
