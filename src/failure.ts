@@ -70,10 +70,10 @@ export function describe(failure: Failure): string {
       return describeConfigError(failure.error);
     case "policy":
       return `${failure.error.message}${describeOrigin(failure.error.origin)}`;
-    case "command_not_found":
-      return `Failed to execvp ${
-        toText(failure.name)
-      }: command not found (ENOENT)`;
+    case "command_not_found": {
+      const name = failure.name === "" ? '""' : toText(failure.name);
+      return `Failed to execvp ${name}: command not found (ENOENT)`;
+    }
     case "command_not_executable":
       return `Failed to execvp ${
         toText(failure.name)

@@ -10,7 +10,7 @@ import type { ByteString } from "../bytes.ts";
 import { toText } from "../bytes.ts";
 import { type AbsPath, toAbsPath } from "../policy/path.ts";
 import { fail, ok, type Result } from "../result.ts";
-import { EACCES, errnoText } from "../sys/abi.ts";
+import { EACCES, EMFILE, errnoText } from "../sys/abi.ts";
 import { getcwd, ids, readFile } from "../sys/calls.ts";
 import { isObserving, observe } from "../sys/observed.ts";
 
@@ -83,10 +83,13 @@ function readList(path: string): Result<readonly ByteString[], OriginError> {
           `Cannot read ${path} (${why}): the executable must be readable to you, try "chmod a+r" on it`,
       });
     }
+    // A limit of the caller's is named by the errno itself.
+    const cure = text.error.errno === EMFILE
+      ? ""
+      : ': the sandbox needs /proc mounted, try "mount -t proc proc /proc"';
     return fail({
       kind: "origin",
-      message:
-        `Cannot read ${path} (${why}): the sandbox needs /proc mounted, try "mount -t proc proc /proc"`,
+      message: `Cannot read ${path} (${why})${cure}`,
     });
   }
   if (text.value === "") return ok([]);

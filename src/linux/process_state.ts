@@ -65,12 +65,9 @@ export function failed(
     kind: "launch",
     message: `${what}: ${error.call.split(" ")[0]} says ${
       abi.errnoText(error.errno)
-    }${error.errno === EMFILE ? ", raise the hard limit (ulimit -n)" : ""}`,
+    }`,
   });
 }
-
-/** `asm-generic/errno-base.h`. A read-only or writable entry takes a descriptor each. */
-const EMFILE = 24;
 
 /**
  * From here on nothing that this thread starts or executes reaches an abstract AF_UNIX name of the host: a Landlock domain with a scope

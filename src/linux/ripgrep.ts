@@ -120,9 +120,7 @@ function trustedRg(
     if (trust.kind === "trusted") return ok(trust.path);
     if (trust.kind === "untrusted") {
       reasons.push(
-        `${toText(candidate)} is not trusted: ${
-          toText(trust.why as ByteString)
-        }`,
+        `${toText(candidate)} is not trusted: ${trust.why}`,
       );
     }
   }

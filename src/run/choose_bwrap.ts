@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { type ByteString, toText } from "../bytes.ts";
+import { toText } from "../bytes.ts";
 import { type Failure, launchFailure } from "../failure.ts";
 import { variable } from "../host/origin.ts";
 import { type ProbedFacts, probePath } from "../host/probe.ts";
@@ -47,7 +47,8 @@ export function chooseBwrap(
   draft: Draft,
 ): Result<Chosen, Failure> {
   const cache = stateHomeOf(request);
-  const reasons: string[] = [];
+  // One file may be found by several names, and is named once.
+  const reasons = new Set<string>();
   if (draft.size !== null && request.launcher === "auto") {
     const linear = linearBwrap(draft.size, cache, request.user);
     if (linear !== null) return ok(linear);
@@ -57,7 +58,7 @@ export function chooseBwrap(
     if (system !== null) return system;
     if (request.launcher === "system") {
       return launchFailure(
-        `Cannot use a system bubblewrap: ${reasons.join("; ")}${
+        `Cannot use a system bubblewrap: ${[...reasons].join("; ")}${
           draft.size === null ? "" : "; leave --launcher system out"
         }`,
       );
@@ -65,7 +66,7 @@ export function chooseBwrap(
   }
   const bundled = unobserved(loadBundledBwrap);
   if (!bundled.ok) {
-    const why = reasons.length === 0 ? "" : ` (${reasons.join("; ")})`;
+    const why = reasons.size === 0 ? "" : ` (${[...reasons].join("; ")})`;
     return launchFailure(`${bundled.error.message}${why}`);
   }
   const ability = abilityOf(bundled.value.file, cache, request.user);
@@ -85,13 +86,13 @@ export function chooseBwrap(
   if (unfit !== null) {
     return launchFailure(
       `Cannot use the bundled bubblewrap: it ${unfit}; deny directories instead of their files${
-        reasons.length === 0 ? "" : ` (${reasons.join("; ")})`
+        reasons.size === 0 ? "" : ` (${[...reasons].join("; ")})`
       }`,
     );
   }
   const reason = request.launcher === "bundled"
     ? "--launcher bundled"
-    : reasons.join("; ");
+    : [...reasons].join("; ");
   return ok(asChosen(bundled.value, ability.value, reason));
 }
 
@@ -122,7 +123,7 @@ function systemBwrap(
   facts: ProbedFacts,
   draft: Draft,
   cache: StateHome | null,
-  reasons: string[],
+  reasons: Set<string>,
 ): Result<Chosen, Failure> | null {
   for (
     const candidate of bwrapCandidates(
@@ -141,10 +142,8 @@ function systemBwrap(
     });
     if (trust.kind === "absent") continue;
     if (trust.kind === "untrusted") {
-      reasons.push(
-        `${toText(candidate)} is not trusted: ${
-          toText(trust.why as ByteString)
-        }`,
+      reasons.add(
+        `${toText(candidate)} is not trusted: ${trust.why}`,
       );
       continue;
     }
@@ -157,7 +156,7 @@ function systemBwrap(
     };
     const ability = abilityOf(file, cache, request.user);
     if (!ability.ok) {
-      reasons.push(
+      reasons.add(
         `${toText(trust.path)} can't be started: ${
           abi.errnoText(ability.error.errno)
         }`,
@@ -170,18 +169,16 @@ function systemBwrap(
     const isSilent = ability.value.options.length === 0 &&
       ability.value.trial.kind === "fails";
     if (missing.length > 0 && !isSilent) {
-      reasons.push(`${toText(trust.path)} lacks ${missing.join(", ")}`);
+      reasons.add(`${toText(trust.path)} lacks ${missing.join(", ")}`);
       continue;
     }
     const unfit = unfitOf(draft.size, ability.value);
     if (unfit !== null) {
-      const reason = `${toText(trust.path)} ${unfit}`;
-      // One file may be found by several names.
-      if (!reasons.includes(reason)) reasons.push(reason);
+      reasons.add(`${toText(trust.path)} ${unfit}`);
       continue;
     }
     if (ability.value.trial.kind === "fails") {
-      reasons.push(
+      reasons.add(
         `${toText(trust.path)} does not work here: ${
           explainRefusal(
             namespaceFacts(request.euid),
@@ -205,7 +202,7 @@ function systemBwrap(
       ability: ability.value,
     });
   }
-  if (reasons.length === 0) reasons.push("no bwrap on PATH");
+  if (reasons.size === 0) reasons.add("no bwrap on PATH");
   return null;
 }
 

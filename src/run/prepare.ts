@@ -67,9 +67,9 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
   const chosen = chooseBwrap(request, facts, draft.draft);
   if (!chosen.ok) {
     const failure = describe(chosen.error);
-    return mayFallBack(request) && !failure.startsWith(DIGEST_MISMATCH)
-      ? alone(failure)
-      : chosen;
+    const isOfTheHost = !failure.startsWith(DIGEST_MISMATCH) &&
+      !SHORTAGE.test(failure);
+    return mayFallBack(request) && isOfTheHost ? alone(failure) : chosen;
   }
   request.mark("bubblewrap");
   const plan = completePlan(
@@ -91,6 +91,9 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
     startedMs,
   });
 }
+
+/** What the caller is short of for this one run says nothing about the host: a lower rung would be the limit's choice. */
+const SHORTAGE = /\b(?:EMFILE|ENFILE|ENOMEM|EAGAIN)\b/;
 
 /** Whoever names a way of bubblewrap's wants bubblewrap. */
 function mayFallBack({ backend, launcher, stage }: RunRequest): boolean {

@@ -501,7 +501,7 @@ const ERRNO_TEXTS: {
   21: ["EISDIR", "is a directory"],
   22: ["EINVAL", "invalid argument"],
   23: ["ENFILE", "too many open files in the system"],
-  24: ["EMFILE", "too many open files"],
+  24: ["EMFILE", "too many open files, raise the hard limit (ulimit -n)"],
   26: ["ETXTBSY", "text file busy"],
   27: ["EFBIG", "file too large, raise the limit (ulimit -f)"],
   28: ["ENOSPC", "no space left on the device"],

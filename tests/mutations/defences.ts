@@ -652,6 +652,13 @@ const LIFE_STEPS: readonly Defence[] = [
     ["sandbox/placeholder_test.ts", "too few descriptors"],
   ),
   live(
+    "a run that is short of descriptors takes no lower rung",
+    "src/run/prepare.ts",
+    "      !SHORTAGE.test(failure);",
+    "      true;",
+    ["sandbox/mistakes_test.ts", "ten open files"],
+  ),
+  live(
     "a record without its name is removed when its writer is dead",
     "src/linux/reclaim.ts",
     `        if (!dryRun) dropDraft(records.value, record);`,

@@ -291,6 +291,20 @@ const IN_THE_PLACE: readonly {
       "Cannot open the seccomp filter: pwrite64 says EFBIG: file too large, raise the limit (ulimit -f)",
   },
   {
+    why: "ten open files",
+    limit: "ulimit -n 10",
+    profile: ":read-only",
+    line:
+      "Cannot load the bundled bubblewrap: EMFILE: too many open files, raise the hard limit (ulimit -n) (/usr/bin/bwrap can't be started: EMFILE: too many open files, raise the hard limit (ulimit -n))",
+  },
+  {
+    why: "five open files",
+    limit: "ulimit -n 5",
+    profile: ":read-only",
+    line:
+      "Cannot read /proc/self/cmdline (EMFILE: too many open files, raise the hard limit (ulimit -n))",
+  },
+  {
     why: "an address space of one gigabyte",
     limit: "ulimit -v 1000000",
     profile: ":read-only",

@@ -216,7 +216,7 @@ function systemBwraps(origin: Origin, trust: TrustRequest): BwrapFacts[] {
     if (judged.kind !== "trusted") {
       const why = judged.kind === "absent"
         ? "it is no executable file"
-        : `not trusted: ${toText(judged.why as ByteString)}`;
+        : `not trusted: ${judged.why}`;
       return [{ ...known, ...UNASKED, refused: why }];
     }
     const onPath = candidates.includes(candidate);
