@@ -4,7 +4,13 @@
  *
  * @module
  */
-import { type Defence, live, type Notice, pure } from "./defence.ts";
+import {
+  type Defence,
+  live,
+  type Notice,
+  pure,
+  withSystem,
+} from "./defence.ts";
 
 const FILES = "src/sys/files.ts";
 const DESCRIPTORS = "src/sys/descriptors.ts";
@@ -12,6 +18,7 @@ const PROBE = "src/host/probe.ts";
 const CONFIG = "src/config/host_files.ts";
 const STATE = "src/host/state_folder.ts";
 const WATCHER = "src/linux/watcher.ts";
+const IDENTITY = "src/sys/identity.ts";
 const SUPERVISOR = "src/linux/supervisor.ts";
 
 const MEMORY: Notice = ["sys/files_test.ts"];
@@ -20,6 +27,8 @@ const LOADED: Notice = ["config/load_test.ts"];
 const FOLDERS: Notice = ["host/state_folder_test.ts"];
 const WATCHED: Notice = ["linux/watcher_test.ts"];
 const LIFE = "sandbox/life_test.ts";
+const USER = "sandbox/user_test.ts";
+const SOCKETS = "sandbox/sockets_test.ts";
 
 const MEMORY_STEPS: readonly Defence[] = [
   pure(
@@ -182,9 +191,75 @@ const WATCH_STEPS: readonly Defence[] = [
   ),
 ];
 
+const USER_STEPS: readonly Defence[] = [
+  live(
+    "--user leaves root's groups",
+    IDENTITY,
+    `  const groups = setGroups([]);`,
+    `  const groups = { ok: true, value: 0 } as ReturnType<typeof setGroups>;`,
+    [USER, "other groups may read"],
+  ),
+  live(
+    "--user leaves root's group",
+    IDENTITY,
+    `    syscall(SYS.setresgid, gid, gid, saved === null ? gid : saved.gid),`,
+    `    0,`,
+    [USER, "its group and no other"],
+  ),
+  live(
+    "with --user files are opened as that user",
+    "src/linux/launcher.ts",
+    `  const done = identity().asUser(user, work);
+  return done.ok ? done.value : cannotBecome(user, done.error);`,
+    `  return work();`,
+    [USER, "--user"],
+  ),
+];
+
+const INSIDE_STEPS: readonly Defence[] = [
+  live(
+    "a caller's inner stage refuses to go on with capabilities",
+    "src/linux/inner_stage.ts",
+    `  requireNoCapabilities();
+  const restored = restoreState([], callerSoftLimit());`,
+    `  const restored = restoreState([], callerSoftLimit());`,
+    ["sandbox/helper_test.ts", "outside of a sandbox is refused to root"],
+  ),
+  live(
+    "the host's abstract names are closed beside its network",
+    "src/run/carry_out.ts",
+    `  if (plan.abstractSockets?.reach === "closed" && attempt.plans === 1) {`,
+    `  if (false) {`,
+    [SOCKETS, "an abstract name of the host"],
+  ),
+  withSystem(live(
+    "orphans of a killed monitor come to the supervisor",
+    SUPERVISOR,
+    `  const reaper = prctl(abi.PR_SET_CHILD_SUBREAPER, 1);`,
+    `  const reaper = { ok: true } as ReturnType<typeof prctl>;`,
+    ["sandbox/swap_test.ts", "leaves a process of the sandbox behind"],
+  )),
+  live(
+    "an end by a signal leaves no core file of ours",
+    SUPERVISOR,
+    `      prctl(abi.PR_SET_DUMPABLE, 0);\n`,
+    ``,
+    [LIFE, "no core file"],
+  ),
+  live(
+    "no descriptor of the runtime's is passed on",
+    "src/run/descriptors.ts",
+    `    if (!open.ok || isOfRuntime(fd)) {`,
+    `    if (!open.ok) {`,
+    ["sandbox/state_test.ts", "that the caller has not opened"],
+  ),
+];
+
 export const HOST: readonly Defence[] = [
   ...MEMORY_STEPS,
   ...READING_STEPS,
   ...STATE_STEPS,
   ...WATCH_STEPS,
+  ...USER_STEPS,
+  ...INSIDE_STEPS,
 ];

@@ -87,6 +87,23 @@ matrix(
 );
 
 matrix(
+  "with --user what root's other groups may read can't be read",
+  AS_ROOT,
+  async (subject) => {
+    const secret = `${subject.dir}/secret`;
+    writeFileSync(secret, "s");
+    chmodSync(secret, 0o640);
+    chownSync(secret, 0, GROUP + 1);
+    const outcome = await subject.run(
+      ["--user", String(USER), "--", "cat", "../secret"],
+      { shell: `exec setpriv --groups ${GROUP + 1} -- "$@"` },
+    );
+    expect(outcome.end).toBe(1);
+    expect(outcome.stderr).toContain("Permission denied");
+  },
+);
+
+matrix(
   "with --user root's state folder can be neither moved nor opened, also in that user's own workspace",
   AS_ROOT,
   async (subject) => {
