@@ -96,12 +96,18 @@ export interface Exchange {
   readonly refuse: (fault: string) => void;
 }
 
+/** Most interim responses before the final one: far above any origin that tells how it gets on. */
+const MAX_INTERIM = 1_000;
+
+const NO_BYTES = Buffer.alloc(0);
+
 /** Sends the request's head and waits for what comes. */
 export function startExchange(parts: ExchangeParts): Exchange {
   const { context, client, upstream, asking, tally } = parts;
   const request = bodyReader(asking.framing);
   let input: Buffer | null = null;
   let scanned = 0;
+  let interim = 0;
   let response: Responding | null = null;
   let isOver = false;
   let lastByteAt = performance.now();
@@ -146,8 +152,11 @@ export function startExchange(parts: ExchangeParts): Exchange {
       return end({ kind: "switched", early: rest.length > 0 ? rest : null });
     }
     if (head.status < 200) {
+      if (++interim > MAX_INTERIM) {
+        return fall("failed", "too many interim responses");
+      }
       if (asking.version === 1) sendText(client, rewriteInterim(head));
-      return onBytes(rest);
+      return;
     }
     const framing = responseFraming(head, asking.method);
     if (!framing.ok) {
@@ -188,22 +197,29 @@ export function startExchange(parts: ExchangeParts): Exchange {
   };
 
   const onBytes = (bytes: Buffer): void => {
-    if (isOver) return;
-    if (response !== null) return onBody(response, bytes);
-    if (bytes.length === 0) return;
-    input = input === null ? bytes : Buffer.concat([input, bytes]);
-    const found = findHeadEnd(input, scanned);
-    if (!found.ok) return fall("failed", "a malformed response");
-    if (found.value === null) {
-      scanned = input.length;
-      return;
+    let rest = bytes;
+    // One after the other, and without a copy of what is left: an origin can send thousands of heads at once.
+    while (!isOver && response === null && rest.length > 0) {
+      const whole = input === null || input.length === 0
+        ? rest
+        : Buffer.concat([input, rest]);
+      input = whole;
+      const found = findHeadEnd(whole, scanned);
+      if (!found.ok) return fall("failed", "a malformed response");
+      if (found.value === null) {
+        scanned = whole.length;
+        return;
+      }
+      input = NO_BYTES;
+      scanned = 0;
+      const head = parseResponseHead(whole.toString("latin1", 0, found.value));
+      if (!head.ok) return fall("failed", "a malformed response");
+      rest = whole.subarray(found.value);
+      onHead(head.value, rest);
+      // A final head has taken what is behind it.
+      if (head.value.status >= 200) return;
     }
-    const whole = input;
-    input = Buffer.alloc(0);
-    scanned = 0;
-    const head = parseResponseHead(whole.toString("latin1", 0, found.value));
-    if (!head.ok) return fall("failed", "a malformed response");
-    onHead(head.value, whole.subarray(found.value));
+    if (!isOver && response !== null) onBody(response, rest);
   };
 
   upstream.owner = {

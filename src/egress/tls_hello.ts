@@ -11,6 +11,9 @@
 /** Bytes after which an unfinished ClientHello is taken for malformed. Post-quantum key shares need about 2 KiB. */
 const MAX_HELLO_BYTES = 65_536;
 
+/** Records of one ClientHello. They are read again with each packet, and one byte in each would hold up the whole run. */
+const MAX_RECORDS = 4_096;
+
 export type HelloReading =
   | { readonly kind: "more" }
   /** Something else than TLS: nothing to judge. */
@@ -39,26 +42,24 @@ export function readHello(bytes: Buffer): HelloReading {
   return readExtensions(handshake.subarray(4, 4 + length));
 }
 
-/** The handshake bytes of all records so far, `null` when a record is of another kind or empty. */
+/** The handshake bytes of all records so far, `null` when a record is of another kind or empty, or when there are too many. */
 function joinRecords(bytes: Buffer): Buffer | null {
   const parts: Buffer[] = [];
+  let joined = 0;
   let at = 0;
   while (at + 5 <= bytes.length) {
     const size = bytes.readUInt16BE(at + 3);
     if (bytes[at] !== 0x16 || bytes[at + 1] !== 3) return null;
     if (size === 0 || size > 16_384) return null;
-    parts.push(bytes.subarray(at + 5, at + 5 + size));
+    if (parts.length === MAX_RECORDS) return null;
+    const part = bytes.subarray(at + 5, at + 5 + size);
+    parts.push(part);
+    joined += part.length;
     at += 5 + size;
-    if (isWhole(parts)) break;
+    const first = parts[0]!;
+    if (first.length >= 4 && joined >= 4 + first.readUIntBE(1, 3)) break;
   }
   return parts.length === 1 ? parts[0] ?? null : Buffer.concat(parts);
-}
-
-function isWhole(parts: readonly Buffer[]): boolean {
-  const [first] = parts;
-  if (first === undefined || first.length < 4) return false;
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  return length >= 4 + first.readUIntBE(1, 3);
 }
 
 /** @param body of the ClientHello, without type and length */

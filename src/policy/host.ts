@@ -39,6 +39,8 @@ export interface Endpoint {
  */
 export function parseHost(text: string): Result<Host, string> {
   if (text === "") return fail("it is empty");
+  // First: what follows takes more than linear time.
+  if (text.length > MAX_WRITTEN) return fail(TOO_LONG);
   const bracketed = text.startsWith("[") && text.endsWith("]");
   const bare = bracketed ? text.slice(1, -1) : text;
   if (bracketed || bare.includes(":")) {
@@ -134,9 +136,14 @@ export function toAscii(text: string): string | null {
   }
 }
 
+const TOO_LONG = "it is longer than 253 characters";
+
+/** Characters of the longest name in Unicode or with further dots that is looked at. */
+const MAX_WRITTEN = 1_024;
+
 /** What makes a (dot-separated, lower-case ASCII) name impossible, or `null`. */
 export function wrongName(name: string): string | null {
-  if (name.length > 253) return "it is longer than 253 characters";
+  if (name.length > 253) return TOO_LONG;
   for (const label of name.split(".")) {
     if (label === "") return "it holds an empty label";
     if (label.length > 63) return "it holds a label of more than 63 characters";

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { formatEndpoint } from "../../src/policy/host.ts";
+import { formatEndpoint, parseHost } from "../../src/policy/host.ts";
 import {
   isReusable,
   readProxyRequest,
@@ -712,4 +712,29 @@ test("a request head means the same however it arrives", () => {
     }),
     { seed: 8, numRuns: 2_000 },
   );
+});
+
+test("white space and dots without end are read in one go", () => {
+  // Each of these took seconds when a regular expression looked for their ends, and nobody else was served meanwhile.
+  const spaces = " ".repeat(60_000);
+  const heads = [
+    `GET http://a.test/ HTTP/1.1\r\nX:${spaces}\x01\r\n\r\n`,
+    `GET http://a.test/ HTTP/1.1\r\nConnection: a${spaces}b\r\n\r\n`,
+    `CONNECT ${".".repeat(60_000)}a:443 HTTP/1.1\r\n\r\n`,
+  ];
+  for (let i = 0; i < 40; i++) {
+    expect(heads.map(judge)).toEqual([
+      "400 ",
+      "a.test:80",
+      "400 invalid CONNECT target",
+    ]);
+  }
+});
+
+test("a host of many dots is refused for its length, not read to its end", () => {
+  expect(parseHost(`${".".repeat(60_000)}a`)).toEqual({
+    ok: false,
+    error: "it is longer than 253 characters",
+  });
+  expect(parseHost(`a.test${".".repeat(2_000)}`).ok).toBe(false);
 });

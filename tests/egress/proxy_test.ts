@@ -266,6 +266,35 @@ for (const [bytes, why] of BAD_ANSWERS) {
   });
 }
 
+const INTERIM = "HTTP/1.1 103 Early Hints\r\n\r\n";
+
+test("interim responses are relayed one by one, however many come at once", async () => {
+  await using origin = await startOrigin(({ socket, received }) => {
+    if (!received.includes("\r\n\r\n") || socket.bytesWritten > 0) return;
+    socket.write(
+      `${INTERIM.repeat(500)}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok`,
+    );
+  });
+  await using proxy = startTestProxy();
+  using client = await openClient(proxy.http);
+  client.socket.write(lines(`GET http://127.0.0.1:${origin.port}/ HTTP/1.1`));
+  await client.until((text) => text.endsWith("\r\n\r\nok"), "the response");
+  expect(client.received.split("103 Early Hints").length - 1).toBe(500);
+});
+
+test("an origin that sends interim responses without end is 502", async () => {
+  await using origin = await startOrigin(({ socket, received }) => {
+    if (!received.includes("\r\n\r\n") || socket.bytesWritten > 0) return;
+    socket.write(INTERIM.repeat(200_000));
+  });
+  await using proxy = startTestProxy();
+  using client = await openClient(proxy.http);
+  client.socket.write(lines(`GET http://127.0.0.1:${origin.port}/ HTTP/1.1`));
+  expect(await client.untilEnd()).toEndWith("\r\n\r\nupstream failure");
+  expect(proxy.events.map(({ detail }) => detail))
+    .toEqual(["too many interim responses"]);
+});
+
 test("half a response is a reset, never a shorter whole", async () => {
   for (
     const bytes of [

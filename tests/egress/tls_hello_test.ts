@@ -252,3 +252,12 @@ test("a real TLS client is stopped by its server name, and only by it", async ()
   expect(await firstBytes("a.good.test")).toBeGreaterThan(100);
   expect(await firstBytes("evil.test")).toBe(0);
 });
+
+test("a ClientHello in five thousand records is none", () => {
+  const begun = [0x16, 3, 1, 0, 4, 1, 0, 0xf0, 0];
+  const one = [0x16, 3, 1, 0, 1, 0];
+  const records = (count: number): Buffer =>
+    Buffer.from([...begun, ...Array<number[]>(count).fill(one).flat()]);
+  expect([readHello(records(4_000)).kind, readHello(records(5_000)).kind])
+    .toEqual(["more", "malformed"]);
+});

@@ -75,17 +75,16 @@ const HEAD_STEPS: readonly Defence[] = [
   pure(
     "no control character, CR, LF or NUL is in a field's value",
     HEAD,
-    String
-      .raw`:[\t ]*((?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?)[\t ]*$/;`,
-    String.raw`:[\t ]*([^]*?)[\t ]*$/;`,
+    String.raw`0-9A-Za-z-]+):([\t -~\x80-\xff]*)$/;`,
+    String.raw`0-9A-Za-z-]+):([^]*)$/;`,
     HEADS,
     READERS,
   ),
   pure(
     "no space stands between a field's name and its colon",
     HEAD,
-    String.raw`0-9A-Za-z-]+):[\t ]*((?:`,
-    String.raw`0-9A-Za-z-]+)[\t ]*:[\t ]*((?:`,
+    String.raw`0-9A-Za-z-]+):([\t -~`,
+    String.raw`0-9A-Za-z-]+)[\t ]*:([\t -~`,
     HEADS,
     READERS,
   ),
@@ -352,8 +351,29 @@ const REQUEST_STEPS: readonly Defence[] = [
   pure(
     "white space around a member of a list is HTTP's and no other",
     HEAD,
-    String.raw`part.replace(/^[\t ]+|[\t ]+$/g, "").toLowerCase()`,
+    `withoutSpace(part).toLowerCase()`,
     `part.trim().toLowerCase()`,
+    HEADS,
+  ),
+  pure(
+    "an origin sends interim responses with an end",
+    EXCHANGE,
+    `      if (++interim > MAX_INTERIM) {`,
+    `      if (false) {`,
+    PROXY,
+  ),
+  pure(
+    "a ClientHello comes in few records",
+    HELLO,
+    `    if (parts.length === MAX_RECORDS) return null;\n`,
+    "",
+    HELLOS,
+  ),
+  pure(
+    "a host too long for a name is looked at no further",
+    "src/policy/host.ts",
+    `  if (text.length > MAX_WRITTEN) return fail(TOO_LONG);\n`,
+    "",
     HEADS,
   ),
   pure(
