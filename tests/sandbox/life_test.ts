@@ -36,8 +36,8 @@ afterAll(leaveClean);
 
 const NAMES = [".agents", ".codex", ".git"];
 
-/** Longer than any test; never in another's command line. */
-const NAP = "86399";
+/** Longer than any test; in no other command line, that of another run of this file included. */
+const NAP = `86399.${process.pid}`;
 
 /** Processes of ours that are this run's command, all of them inside. */
 function sleepers(): OurProcess[] {
