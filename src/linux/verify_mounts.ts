@@ -30,7 +30,7 @@ import { awaitChildPid, type Run } from "./run.ts";
 const MOUNT_TIMEOUT_MS = 30_000;
 
 /** Between two looks at the mounts of a bubblewrap that is still making them. */
-const LOOK_INTERVAL_NS = 150_000;
+const LOOK_INTERVAL_NS = 300_000;
 
 /** Waits for the mounts, compares them with the plan, and lets the sandbox go when all are what they should be. */
 export function verifyMounts(
