@@ -213,7 +213,7 @@ const ROOM_STEPS: readonly Defence[] = [
     EXCHANGE,
     `      if (!isOver && !release(client)) pause(upstream);`,
     `      if (!isOver) release(client);`,
-    LASTS,
+    LIMITS,
   ),
   pure(
     "clients of a caller's proxy beyond the limit wait",
