@@ -7,10 +7,11 @@
  * @module
  */
 
-/** Up to here a native call with an argument per byte is the cheapest; beyond, the stack bounds it. */
+/** Up to here bytes beyond ASCII are handled without `Buffer`. */
 const FEW_BYTES = 8_192;
 
 let encoder: TextEncoder | undefined;
+let decoder: TextDecoder | undefined;
 
 /**
  * Writes `text` into `bytes` from the start on, and a NUL behind it where there is room.
@@ -43,11 +44,26 @@ export function readLatin1(
   start: number,
   end: number,
 ): string {
-  if (end - start > FEW_BYTES) {
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
-      .toString("latin1", start, end);
+  const part = bytes.subarray(start, end);
+  decoder ??= new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  try {
+    // What is UTF-8 and has as many characters as bytes is ASCII.
+    const text = decoder.decode(part);
+    if (text.length === part.length) return text;
+  } catch {
+    // Not UTF-8: bytes all the same.
   }
-  // A typed array is as good as the array that the type asks for (ECMAScript, "CreateListFromArrayLike").
-  const codes = bytes.subarray(start, end) as unknown as number[];
-  return String.fromCharCode.apply(null, codes);
+  return readBytes(part);
+}
+
+function readBytes(bytes: Uint8Array<ArrayBuffer>): string {
+  if (bytes.length > FEW_BYTES) {
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+      .toString("latin1");
+  }
+  let text = "";
+  for (let at = 0; at < bytes.length; at++) {
+    text += String.fromCharCode(bytes[at]!);
+  }
+  return text;
 }
