@@ -66,6 +66,9 @@ interface Verdict {
   readonly seconds: number;
 }
 
+/** The folder of a copy that its pure tests take for the temporary one. */
+const TEMPORARY = "temporary";
+
 if (import.meta.main) await main();
 
 async function main(): Promise<void> {
@@ -164,10 +167,12 @@ async function judgeAll(
       rmSync(folder, { recursive: true, force: true });
     }
   };
-  process.once("SIGINT", () => {
-    clean();
-    process.exit(130);
-  });
+  for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+    process.once(signal, () => {
+      clean();
+      process.exit(status);
+    });
+  }
   try {
     const slots = Math.min(jobs, defences.length);
     await Promise.all(Array.from({ length: slots }, (_, slot) => worker(slot)));
@@ -198,6 +203,7 @@ function clearPlaceholders(strangers: readonly string[]): void {
 /** Readable to the other user of the live tests. */
 function copyTree(tree: string): void {
   mkdirSync(join(tree, "build"), { recursive: true, mode: 0o755 });
+  mkdirSync(join(tree, TEMPORARY));
   spawnSync("chmod", ["755", join(tree, ".."), tree]);
   for (const name of readdirSync(repositoryRoot)) {
     if (LEFT_OUT.includes(name)) continue;
@@ -274,6 +280,8 @@ async function firstFailure(
         CODEX_BIN: join(tree, "build/codex"),
         CODEX_BUILD_DIR: join(tree, "build"),
         CODEX_TEST_COLUMNS: columns ?? "root bundled",
+        // A test that stops at its first failure does not come to removing its folders; these go with the copy.
+        ...(kind === "pure" ? { TMPDIR: join(tree, TEMPORARY) } : {}),
         ...(isEscape && titles !== undefined
           ? { CODEX_TEST_ESCAPES: titles }
           : {}),
