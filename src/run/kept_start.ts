@@ -39,7 +39,6 @@ import {
   fileSystemType,
   fstat,
   isTerminal,
-  lstat,
   O_DIRECTORY,
   O_NOFOLLOW,
   open,
@@ -211,9 +210,9 @@ function areStreamsPlain(): boolean {
 }
 
 function isStreamPlain(fd: number): boolean {
-  const file = fstat(fd);
-  if (!file.ok) return file.error.errno === abi.EBADF;
-  switch (file.value.mode & abi.S_IFMT) {
+  const file = askText(NO_PATH, "content", fd);
+  if (file === `-${abi.EBADF}`) return true;
+  switch (modeOf(file) & abi.S_IFMT) {
     case abi.S_IFIFO:
     case abi.S_IFSOCK:
       return true;
@@ -226,6 +225,18 @@ function isStreamPlain(fd: number): boolean {
     default:
       return false;
   }
+}
+
+const NO_PATH = "" as ByteString;
+
+/** The mode in the text of an answer; NaN, which equals nothing, in that of a failure. */
+function modeOf(answer: string): number {
+  return Number(answer.split(" ")[2]);
+}
+
+/** The user in the text of an answer; NaN in that of a failure. */
+function ownerOf(answer: string): number {
+  return Number(answer.split(" ")[3]);
 }
 
 /** Whether some run has placeholders on record: one that was killed left them, and the long way takes them away. */
@@ -248,18 +259,18 @@ function holdsLoaderVariable(environment: readonly ByteString[]): boolean {
 }
 
 function readKept(place: KeptPlace, euid: number): KeptStart | null {
-  const folder = lstat(place.folder);
-  const isOurs = folder.ok && folder.value.uid === euid &&
-    (folder.value.mode & ~0o700) === abi.S_IFDIR;
+  const folder = askText(place.folder, "lstat");
+  const isOurs = ownerOf(folder) === euid &&
+    (modeOf(folder) & ~0o700) === abi.S_IFDIR;
   if (!isOurs) return null;
   const fd = open(
     `${place.folder}/${place.name}` as ByteString,
     abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK,
   );
   if (!fd.ok) return null;
-  const file = fstat(fd.value);
-  const isWhole = file.ok && file.value.uid === euid &&
-    (file.value.mode & ~0o600) === abi.S_IFREG;
+  const file = askText(NO_PATH, "content", fd.value);
+  const isWhole = ownerOf(file) === euid &&
+    (modeOf(file) & ~0o600) === abi.S_IFREG;
   const text = isWhole ? readAll(fd.value, LIMIT_BYTES) : null;
   close(fd.value);
   if (text?.ok !== true) return null;

@@ -130,16 +130,23 @@ export function placeText(path: string, there: Result<Stat, SysError>): string {
 /**
  * {@linkcode placeText} of lstat(2) or stat(2), or {@linkcode contentText} of stat(2), without what a start does not need: unobserved,
  * and no object is made of the answer.
+ *
+ * @param fd with an empty path: the open file itself, as fstat(2) has it
  */
 export function askText(
   path: ByteString,
   question: "lstat" | "stat" | "content",
+  fd: number = abi.AT_FDCWD,
 ): string {
   const { bytes, view } = scratch();
-  const flags = question === "lstat" ? abi.AT_SYMLINK_NOFOLLOW : 0;
+  const flags = path === ""
+    ? abi.AT_EMPTY_PATH
+    : question === "lstat"
+    ? abi.AT_SYMLINK_NOFOLLOW
+    : 0;
   const result = syscall(
     SYS.newfstatat,
-    abi.AT_FDCWD,
+    fd,
     pathArgument(path),
     bytes,
     flags,

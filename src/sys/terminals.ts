@@ -10,7 +10,8 @@ import { failed, outcome, SYS, type SysError } from "./outcome.ts";
 
 /** isatty(3). */
 export function isTerminal(fd: number): boolean {
-  return terminalModes(fd).ok;
+  return syscall(SYS.ioctl, fd, abi.TCGETS, stableBytes(abi.TERMIOS_BYTES)) >=
+    0;
 }
 
 /** The modes of a terminal (TCGETS of tty_ioctl(2)); ENOTTY for anything else. */

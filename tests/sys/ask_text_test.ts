@@ -4,7 +4,14 @@
  * @module
  */
 import { expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ByteString } from "../../src/bytes.ts";
@@ -55,3 +62,11 @@ for (const place of PLACES) {
     }
   });
 }
+
+test("an open file is asked by its descriptor, and a closed one says so", () => {
+  const fd = openSync("/etc/passwd", "r");
+  const answer = askText("" as ByteString, "content", fd);
+  expect(answer).toBe(contentText(stat("/etc/passwd" as ByteString)));
+  closeSync(fd);
+  expect(askText("" as ByteString, "content", fd)).toBe("-9");
+});
