@@ -254,6 +254,31 @@ matrix(
 );
 
 matrix(
+  "a run elsewhere does not open up one that goes on",
+  BOTH_STAGES,
+  async ({ run, start, work, dir, uid }) => {
+    const elsewhere = `${dir}/elsewhere`;
+    mkdirSync(elsewhere);
+    chownSync(elsewhere, uid, uid);
+    const long = start([
+      ...["-P", ":workspace", "--", "sh", "-c"],
+      "touch up; while [ ! -e go ]; do sleep 0.02; done; touch .git/x; ls -A",
+    ]);
+    await until(() => isThere(`${work}/up`), "the long run is up");
+    // It shares nothing with the long one but the folder of records, and looks at all of them.
+    const { end } = await run(["-P", ":workspace", "--", "true"], {
+      cwd: elsewhere,
+    });
+    expect({ end, left: placeholders(work) }).toEqual({ end: 0, left: NAMES });
+    await Bun.write(`${work}/go`, "");
+    expect((await long.outcome).stdout).toBe(
+      ".agents\n.codex\n.git\ngo\nup\n",
+    );
+    expect(placeholders(work)).toEqual([]);
+  },
+);
+
+matrix(
   "the first of two runs ends, and the second still protects and cleans up",
   BOTH_STAGES,
   async ({ start, work }) => {
