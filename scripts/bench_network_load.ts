@@ -12,7 +12,7 @@ import { renameSync, writeFileSync } from "node:fs";
 import process from "node:process";
 
 /** Bytes of a body that is asked for, or sent. */
-export const BODY_BYTES = 200_000_000;
+const BODY_BYTES = 200_000_000;
 /** The same for what is done in many rounds: `/half`. */
 export const HALF_BYTES = BODY_BYTES / 2;
 

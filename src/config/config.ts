@@ -76,7 +76,7 @@ export interface RequirementsFile {
   readonly isOwnedByRoot: boolean;
 }
 
-/** What the user asked of the config on the command line. Without a command line: {@linkcode NO_REQUEST}. */
+/** What the user asked of the config on the command line. */
 export interface ConfigRequest {
   /** `-c KEY=VALUE` as text, in order. */
   readonly overrides: readonly string[];
@@ -94,16 +94,6 @@ export interface ConfigRequest {
   /** Which requirements apply beside `-P`: those of files that root owns, or `all` (`--include-managed-config`). */
   readonly requirements: "root_owned" | "all";
 }
-
-/** Nothing asked: files alone decide. */
-export const NO_REQUEST: ConfigRequest = {
-  overrides: [],
-  features: [],
-  configProfile: null,
-  permissionProfile: null,
-  legacyMode: "read_only",
-  requirements: "root_owned",
-};
 
 /** The caller's surroundings, read once. */
 export interface ConfigOrigin {

@@ -128,17 +128,6 @@ export function rewriteEnvironment<Route extends { readonly envKey: string }>(
   return ok(rewritten);
 }
 
-/** The specification as JSON text. */
-export function formatRouteSpec(entries: readonly RouteEntry[]): string {
-  return JSON.stringify({
-    routes: entries.map((entry) =>
-      entry.kind === "uds_path"
-        ? { env_key: entry.envKey, uds_path: entry.path }
-        : { env_key: entry.envKey, control_fd: entry.fd }
-    ),
-  });
-}
-
 /** Reads a specification strictly: known keys only, one way per route, no standard descriptor. */
 export function parseRouteSpec(text: string): Result<RouteEntry[], string> {
   const bad = (what: string): Result<RouteEntry[], string> =>

@@ -50,14 +50,6 @@ interface BypassAddress {
   readonly port: number | null;
 }
 
-/** No proxy further up. */
-export const NO_UPSTREAM: UpstreamSettings = {
-  http: null,
-  tunnel: null,
-  bypass: [],
-  warnings: [],
-};
-
 /** Reads `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, upper case before lower. */
 export function readUpstream(
   environment: readonly ByteString[],

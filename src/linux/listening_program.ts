@@ -52,7 +52,7 @@ export function listeningProgram(
 }
 
 /** What it does. */
-export function listeningCalls(listening: Listening): readonly Call[] {
+function listeningCalls(listening: Listening): readonly Call[] {
   const { arch, ports, channel, self, place, name } = listening;
   const SYS = abi.SYSCALLS[arch];
   const end = (status: number, message: string): readonly Call[] => {

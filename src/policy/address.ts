@@ -131,11 +131,6 @@ export function parseRange(text: string): AddressRange | null {
   return { address, prefixLength };
 }
 
-/** `ADDRESS/BITS`. */
-export function formatRange(range: AddressRange): string {
-  return `${formatAddress(range.address)}/${range.prefixLength}`;
-}
-
 /**
  * The IPv4 address that an IPv6 address leads to: NAT64 (64:ff9b::/96), 6to4 (2002::/16), translated (::ffff:0:0:0/96).
  * `null` for all others; mapped and compatible forms are IPv4 from {@linkcode readAddress} on.

@@ -18,7 +18,7 @@ import {
   type Token,
   unitsOf,
 } from "./glob_parser.ts";
-import { type AbsPath, isInside, ROOT, toAbsPath } from "./path.ts";
+import { type AbsPath, ROOT, toAbsPath } from "./path.ts";
 import { fail, ok, type Result } from "../result.ts";
 
 /** A choice of ours: what a person writes stays far below, and cost stays bounded. */
@@ -90,24 +90,6 @@ export function compileGlob(pattern: ByteString): Result<Glob, string> {
     alternatives.push(components);
   }
   return ok({ pattern, prefix, alternatives });
-}
-
-/** Whether the pattern names `path` itself. Being below a match is not matching. */
-export function matchesPath(glob: Glob, path: AbsPath): boolean {
-  if (path === glob.prefix || !isInside(path, { root: glob.prefix })) {
-    return false;
-  }
-  const rest = path.slice(glob.prefix === ROOT ? 1 : glob.prefix.length + 1);
-  const names = rest.split("/") as ByteString[];
-  return glob.alternatives.some((components) => {
-    let state = START;
-    for (const [index, name] of names.entries()) {
-      state = step(components, state, name);
-      if (state === 0) return false;
-      if (index === names.length - 1) return isAccepted(components, state);
-    }
-    return false;
-  });
 }
 
 /** The state before the first name. */

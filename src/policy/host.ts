@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { isAscii } from "../bytes.ts";
 import { fail, ok, type Result } from "../result.ts";
 import {
   type Address,
@@ -163,9 +164,4 @@ function forbiddenIn(text: string): string | null {
     return `"${char}"`;
   }
   return null;
-}
-
-function isAscii(text: string): boolean {
-  // deno-lint-ignore no-control-regex
-  return !/[^\x00-\x7f]/.test(text);
 }

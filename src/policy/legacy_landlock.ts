@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { ROOT } from "./path.ts";
 import type { Policy } from "./policy.ts";
 
 /** `honoured`: Landlock alone. `ignored`: the flag changes nothing. `refused`: only bubblewrap can enforce the policy. */
@@ -17,7 +18,7 @@ export function legacyLandlock(
   if (enforcement !== "managed" || unrestricted) return "ignored";
   const narrows = globs.length > 0 || options.tmp === "private" ||
     grants.some(({ access }) => access === "deny");
-  const everywhere = grants.filter(({ path }) => path === "/" as string);
+  const everywhere = grants.filter(({ path }) => path === ROOT);
   if (narrows || everywhere.length === 0) return "refused";
   if (grants.every(({ access }) => access === "read")) return "honoured";
   const isFull =

@@ -14,8 +14,6 @@ import {
   type Address,
   type AddressRange,
   embeddedIpv4,
-  formatAddress,
-  formatRange,
   isInRange,
   parseRange,
   readAddress,
@@ -83,15 +81,6 @@ export function parsePattern(written: string): Result<Pattern, string> {
   return host.ok ? ok({ host: host.value, port: split.value.port }) : host;
 }
 
-/** A pattern in its normal form: equal patterns print equally. */
-export function formatPattern(pattern: Pattern): string {
-  const host = formatHostPattern(pattern.host);
-  if (pattern.port === null) return host;
-  return host.includes(":")
-    ? `[${host}]:${pattern.port}`
-    : `${host}:${pattern.port}`;
-}
-
 /** Whether a deny pattern speaks of the endpoint. NAT64 and 6to4 are also judged by the IPv4 inside, zones also without. */
 export function denies(pattern: Pattern, host: Host, port: number): boolean {
   if (!coversPort(pattern, port)) return false;
@@ -152,23 +141,6 @@ function matchesHost(pattern: HostPattern, host: Host): boolean {
         sameAddress(host.address, pattern.address);
     case "range":
       return host.kind === "address" && isInRange(host.address, pattern.range);
-  }
-}
-
-function formatHostPattern(pattern: HostPattern): string {
-  switch (pattern.kind) {
-    case "any":
-      return "*";
-    case "name":
-      return pattern.name;
-    case "below":
-      return `${pattern.apex === "included" ? "**" : "*"}.${pattern.suffix}`;
-    case "star":
-      return `${pattern.head}*${pattern.tail}`;
-    case "address":
-      return formatAddress(pattern.address);
-    case "range":
-      return formatRange(pattern.range);
   }
 }
 

@@ -38,9 +38,7 @@ export function questions(
   if (policy.unrestricted) addMetadata(asked, ROOT);
   for (const glob of policy.globs) asked.add(glob.prefix);
   if (policy.minimal) {
-    for (const path of PLATFORM_DIRECTORIES) {
-      asked.add(path);
-    }
+    for (const path of PLATFORM_DIRECTORIES) asked.add(path);
   }
   if (policy.options.tmp === "private") {
     for (const path of privateRoots(policy)) asked.add(path);

@@ -11,6 +11,7 @@ import { fail, ok, type Result } from "../result.ts";
 import type { PolicyError } from "./decision.ts";
 import { compileGlob, escapeGlob, isGlob } from "./glob.ts";
 import { type AbsPath, isInside, parentOf, ROOT, toAbsPath } from "./path.ts";
+import { TMP } from "./places.ts";
 import type {
   Entry,
   GlobDeny,
@@ -144,7 +145,7 @@ function addSpecial(
       grants.push(grantOf(entry, ROOT, ":root"));
       return null;
     case "slash_tmp":
-      grants.push(grantOf(entry, "/tmp" as AbsPath, ":slash_tmp"));
+      grants.push(grantOf(entry, TMP, ":slash_tmp"));
       return null;
     case "minimal":
       if (entry.access === "deny") {

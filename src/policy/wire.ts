@@ -1,5 +1,5 @@
 /**
- * The permission profile as JSON, read from other programs. `wire_write.ts` writes it.
+ * The permission profile as JSON, read from other programs.
  *
  * Pure. Also read: the aliases `none` and `current_working_directory`, the legacy form, and 0.169's `missing_path_behavior`. Unknown
  * kinds fail, unknown keys are ignored in the tagged form and refused in the legacy form, as there.
@@ -34,7 +34,7 @@ import {
 } from "./shape.ts";
 import { fail, ok, type Result, unreachable } from "../result.ts";
 
-/** Why a text is no profile, or a profile can't be written: one line, no full stop. */
+/** Why a text is no profile: one line, no full stop. */
 export interface WireError {
   readonly kind: "wire";
   readonly message: string;

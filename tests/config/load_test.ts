@@ -15,11 +15,12 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fromText } from "../../src/bytes.ts";
-import { describeConfigError, NO_REQUEST } from "../../src/config/config.ts";
+import { describeConfigError } from "../../src/config/config.ts";
 import { CONFIG_HOST, MAX_FILE_BYTES } from "../../src/config/host_files.ts";
 import { loadConfig, loadFile } from "../../src/config/load.ts";
 import { LOAD_OPTIONS } from "../../src/config/read_layer.ts";
 import { abs, type AbsPath } from "../../src/policy/path.ts";
+import { NO_REQUEST } from "./setup.ts";
 
 let base: string;
 const at = (name: string): AbsPath => abs(fromText(join(base, name)));

@@ -7,7 +7,6 @@ import { describe, expect, test } from "bun:test";
 import {
   type ConfigRequest,
   describeConfigError,
-  NO_REQUEST,
 } from "../../src/config/config.ts";
 import {
   parseOverride,
@@ -16,6 +15,7 @@ import {
 } from "../../src/config/override.ts";
 import { keyText } from "../../src/config/values.ts";
 import { abs } from "../../src/policy/path.ts";
+import { NO_REQUEST } from "./setup.ts";
 
 const parse = (text: string): unknown => Bun.TOML.parse(text);
 

@@ -4,9 +4,8 @@
  * @module
  */
 import { expect, test } from "bun:test";
-import { NO_REQUEST } from "../../src/config/config.ts";
 import { plainRun } from "../../src/config/run.ts";
-import { load, run, USER, type World } from "./setup.ts";
+import { load, NO_REQUEST, run, USER, type World } from "./setup.ts";
 
 const PROFILES = [null, ":read-only", ":workspace", ":danger-full-access"];
 const ENVIRONMENTS = [[], ["TMPDIR=/var/tmp"], ["TMPDIR=/home/me/t"]];

@@ -10,7 +10,6 @@ import {
   describeConfigError,
   describeFinding,
   type LoadedConfig,
-  NO_REQUEST,
   type RunConfig,
 } from "../../src/config/config.ts";
 import type { ConfigHost, HostKind } from "../../src/config/host_files.ts";
@@ -45,6 +44,16 @@ export const USER = "/home/me/.codex/config.toml";
 export const SYSTEM = "/etc/codex/config.toml";
 export const MANAGED = "/etc/codex/managed_config.toml";
 export const REQUIREMENTS = "/etc/codex/requirements.toml";
+
+/** Nothing asked: files alone decide. */
+export const NO_REQUEST: ConfigRequest = {
+  overrides: [],
+  features: [],
+  configProfile: null,
+  permissionProfile: null,
+  legacyMode: "read_only",
+  requirements: "root_owned",
+};
 
 export function load(world: World): Result<LoadedConfig, ConfigError> {
   return loadConfig(requestOf(world), {

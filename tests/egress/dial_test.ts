@@ -8,11 +8,7 @@ import {
 } from "../../src/egress/dial.ts";
 import { createResolver, type Lookup } from "../../src/egress/dns.ts";
 import { createInterfaceReader } from "../../src/egress/host_dialer.ts";
-import {
-  NO_UPSTREAM,
-  readUpstream,
-  upstreamFor,
-} from "../../src/egress/upstream.ts";
+import { readUpstream, upstreamFor } from "../../src/egress/upstream.ts";
 import {
   type Address,
   formatAddress,
@@ -27,6 +23,7 @@ import {
   ask,
   lines,
   listenFd,
+  NO_UPSTREAM,
   openClient,
   policyOf,
   startHttpOrigin,

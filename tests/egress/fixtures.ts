@@ -13,10 +13,7 @@ import {
 import { createDialer, type Dialer } from "../../src/egress/dial.ts";
 import { createResolver, type Lookup } from "../../src/egress/dns.ts";
 import { type RunningProxy, startProxy } from "../../src/egress/proxy.ts";
-import {
-  NO_UPSTREAM,
-  type UpstreamSettings,
-} from "../../src/egress/upstream.ts";
+import type { UpstreamSettings } from "../../src/egress/upstream.ts";
 import { type Address, parseAddress } from "../../src/policy/address.ts";
 import {
   EMPTY_NETWORK_POLICY,
@@ -29,6 +26,14 @@ import { connectFd } from "../../src/sys/connect.ts";
 import { stableBytes, syscall } from "../../src/sys/ffi.ts";
 
 const SYS = SYSCALLS[process.arch === "arm64" ? "arm64" : "x64"];
+
+/** No proxy further up. */
+export const NO_UPSTREAM: UpstreamSettings = {
+  http: null,
+  tunnel: null,
+  bypass: [],
+  warnings: [],
+};
 
 /** A listening, non-blocking socket on 127.0.0.1, as the inner stage will make them. */
 export function listenFd(): { readonly fd: number; readonly port: number } {

@@ -25,7 +25,8 @@ import {
   parseHost,
   sameHost,
 } from "../../src/policy/host.ts";
-import { formatPattern, parsePattern } from "../../src/policy/pattern.ts";
+import { parsePattern } from "../../src/policy/pattern.ts";
+import { formatPattern } from "../policy/format_pattern.ts";
 import {
   type Check,
   corpus,

@@ -21,12 +21,8 @@ import {
 } from "../../src/egress/http_head.ts";
 import { readSocksRequest } from "../../src/egress/socks5.ts";
 import { formatHost, parseHost } from "../../src/policy/host.ts";
-import {
-  allows,
-  denies,
-  formatPattern,
-  parsePattern,
-} from "../../src/policy/pattern.ts";
+import { allows, denies, parsePattern } from "../../src/policy/pattern.ts";
+import { formatPattern } from "../policy/format_pattern.ts";
 import { type Check, corpus, fuzz, FUZZ_TIMEOUT_MS } from "../fuzzing.ts";
 import { READERS } from "./fuzz_readers.ts";
 import { messagesOf } from "./llhttp.ts";

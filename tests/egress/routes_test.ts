@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
 import {
   attributionPreface,
-  formatRouteSpec,
   outsideManaged,
   parseManagedNetwork,
   parseRouteSpec,
@@ -98,7 +97,7 @@ for (const [environment, message, why] of CLOSED) {
   });
 }
 
-test("both forms of the specification are read and written", () => {
+test("both forms of the specification are read", () => {
   const text =
     '{"routes":[{"env_key":"HTTP_PROXY","uds_path":"/t/proxy-route-1.sock"},{"env_key":"ALL_PROXY","control_fd":9}]}';
   const spec = parseRouteSpec(text);
@@ -107,7 +106,6 @@ test("both forms of the specification are read and written", () => {
     { kind: "uds_path", envKey: "HTTP_PROXY", path: "/t/proxy-route-1.sock" },
     { kind: "control_fd", envKey: "ALL_PROXY", fd: 9 },
   ]);
-  expect(formatRouteSpec(spec.value)).toBe(text);
 });
 
 const SPECS = [ // text, fragment, why

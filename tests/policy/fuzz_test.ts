@@ -10,11 +10,13 @@ import fc from "fast-check";
 import { type ByteString, fromText } from "../../src/bytes.ts";
 import { parseOverride } from "../../src/config/override.ts";
 import { keyText } from "../../src/config/values.ts";
-import { compileGlob, escapeGlob, matchesPath } from "../../src/policy/glob.ts";
-import { readJson, toPlain } from "../../src/policy/json.ts";
+import { compileGlob, escapeGlob } from "../../src/policy/glob.ts";
+import { readJson } from "../../src/policy/json.ts";
+import { matchesPath } from "./matches_path.ts";
+import { toPlain } from "./to_plain.ts";
 import { abs, isInside, toAbsPath } from "../../src/policy/path.ts";
 import { parseProfile } from "../../src/policy/wire.ts";
-import { writeProfile } from "../../src/policy/wire_write.ts";
+import { writeProfile } from "./write_profile.ts";
 import { parseSandboxState } from "../../src/policy/wire_state.ts";
 import { fuzz as inputs, FUZZ_TIMEOUT_MS } from "../fuzzing.ts";
 

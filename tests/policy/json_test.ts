@@ -2,7 +2,8 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import type { ByteString } from "../../src/bytes.ts";
 import { fromText } from "../../src/bytes.ts";
-import { MAX_JSON_BYTES, readJson, toPlain } from "../../src/policy/json.ts";
+import { MAX_JSON_BYTES, readJson } from "../../src/policy/json.ts";
+import { toPlain } from "./to_plain.ts";
 
 const REFUSED = [ // text, message, why
   ["", "a value is missing at offset 0", "nothing is no value"],

@@ -13,7 +13,8 @@ import {
   gitdirTargets,
   goesUpBehindName,
 } from "../../src/policy/git_pointers.ts";
-import { compileGlob, matchesPath } from "../../src/policy/glob.ts";
+import { compileGlob } from "../../src/policy/glob.ts";
+import { matchesPath } from "./matches_path.ts";
 import { abs } from "../../src/policy/path.ts";
 import { fuzz, FUZZ_TIMEOUT_MS } from "../fuzzing.ts";
 

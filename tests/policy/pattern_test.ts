@@ -1,11 +1,7 @@
 import { expect, test } from "bun:test";
 import { formatHost, parseEndpoint, parseHost } from "../../src/policy/host.ts";
-import {
-  allows,
-  denies,
-  formatPattern,
-  parsePattern,
-} from "../../src/policy/pattern.ts";
+import { allows, denies, parsePattern } from "../../src/policy/pattern.ts";
+import { formatPattern } from "./format_pattern.ts";
 
 const MATCHES = [ // pattern, host:port, allowed, why
   ["example.com", "example.com:443", true, "the host itself"],

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { fromText } from "../../src/bytes.ts";
 import { abs } from "../../src/policy/path.ts";
-import { writeProfile } from "../../src/policy/wire_write.ts";
+import { writeProfile } from "./write_profile.ts";
 import { profileFromSplit } from "../../src/policy/wire_split.ts";
 
 const ROOT_READ =

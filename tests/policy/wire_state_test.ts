@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { fromText } from "../../src/bytes.ts";
 import { abs } from "../../src/policy/path.ts";
 import { parseProfile } from "../../src/policy/wire.ts";
-import { writeProfile } from "../../src/policy/wire_write.ts";
+import { writeProfile } from "./write_profile.ts";
 import {
   adjustProfile,
   fileUriPath,

@@ -8,7 +8,7 @@ import type {
   PermissionProfile,
 } from "../../src/policy/policy.ts";
 import { parseProfile } from "../../src/policy/wire.ts";
-import { writeProfile } from "../../src/policy/wire_write.ts";
+import { writeProfile } from "./write_profile.ts";
 
 function parse(text: string): PermissionProfile | string {
   const profile = parseProfile(fromText(text), "flag");

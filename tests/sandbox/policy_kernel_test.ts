@@ -29,7 +29,7 @@ import { abs } from "../../src/policy/path.ts";
 import type { Entry, Policy } from "../../src/policy/policy.ts";
 import { policyErrors } from "../../src/policy/refusals.ts";
 import { pathEntry } from "../../src/policy/wire.ts";
-import { writeProfile } from "../../src/policy/wire_write.ts";
+import { writeProfile } from "../policy/write_profile.ts";
 import {
   EXISTING,
   type GeneratedLine,

@@ -144,7 +144,6 @@ export const AF_VSOCK = 40;
 
 // linux/net.h: socket types; the mask is what the kernel keeps of the argument, flags removed.
 export const SOCK_STREAM = 1;
-export const SOCK_DGRAM = 2;
 export const SOCK_SEQPACKET = 5;
 export const SOCK_PACKET = 10;
 export const SOCK_TYPE_MASK = 0xf;
@@ -190,7 +189,6 @@ export const ATTRIBUTE_COMMANDS = {
 export const CLONE_FS = 0x00000200;
 export const CLONE_FILES = 0x00000400;
 export const CLONE_SYSVSEM = 0x00040000;
-export const CLONE_NEWTIME = 0x00000080;
 export const CLONE_NEWNS = 0x00020000;
 export const CLONE_NEWCGROUP = 0x02000000;
 export const CLONE_NEWUTS = 0x04000000;

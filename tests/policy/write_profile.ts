@@ -1,20 +1,20 @@
 /**
  * The permission profile as JSON, written byte for byte as Codex 0.145 does.
  *
- * Pure.
+ * The other half of every round trip, and what tests hand to the helper. The product reads profiles and writes none.
  *
  * @module
  */
-import { type ByteString, decodeText, toText } from "../bytes.ts";
+import { type ByteString, decodeText, toText } from "../../src/bytes.ts";
 import type {
   Entry,
   EntryPath,
   FileSystemProfile,
   PermissionProfile,
   SpecialPath,
-} from "./policy.ts";
-import type { WireError } from "./wire.ts";
-import { fail, ok, type Result, unreachable } from "../result.ts";
+} from "../../src/policy/policy.ts";
+import type { WireError } from "../../src/policy/wire.ts";
+import { fail, ok, type Result, unreachable } from "../../src/result.ts";
 
 /** `profile` on one line. A path that is not UTF-8 has no JSON form: then the profile can't be written. */
 export function writeProfile(
