@@ -191,14 +191,13 @@ function changeFor(request: WhyRequest, verdict: Verdict): string | null {
     case "platform":
     case "no_entry":
       return reopen(path);
-    case "private_tmp":
-      return `remove tmp = "private" ${tableOf(policy)}`;
     case "socket":
       return `add ${keyOf(path)} = "allow" ${
         tableOf(policy, "network.unix_sockets")
       }`;
     case "own":
     case "system":
+    case "private_tmp":
     case "pin":
     case "unconfined":
       return null;

@@ -50,7 +50,7 @@ export interface Verdict {
   readonly errno: Errno | null;
   /** The canonical path that was judged. */
   readonly path: AbsPath;
-  /** Whether it exists on the host now. */
+  /** Whether it exists now: on the host, and not left out by a directory of the run's own. */
   readonly exists: boolean;
   readonly decider: Decider;
   /** The rules that spoke of the path and lost, outermost first. */
@@ -106,7 +106,7 @@ interface View {
   readonly facts: PathFacts;
 }
 
-/** A canonical path, and whether the host has it. */
+/** A canonical path, and whether the host has it and the view may. */
 interface Node {
   readonly path: AbsPath;
   readonly exists: boolean;
@@ -124,7 +124,8 @@ function followed(
     const hidden = hiddenLink(view, link);
     if (hidden !== null) return hidden;
   }
-  return judge({ path: led.resolved, exists: led.exists });
+  const exists = led.exists && !isLeftOut(view, led.resolved);
+  return judge({ path: led.resolved, exists });
 }
 
 /** Judges the name itself: a link in the last component is not followed. */
@@ -137,9 +138,16 @@ function named(
   return followed(view, parentOf(path), (directory) => {
     const at = childOf(directory.path, nameOf(path));
     const exists = directory.exists &&
-      factOf(view.facts, at).kind !== "missing";
+      factOf(view.facts, at).kind !== "missing" && !isLeftOut(view, at);
     return judge({ path: at, exists });
   });
+}
+
+/** Whether `path` lies in a directory of the run's own, which starts with nothing but the mount points in it. */
+function isLeftOut({ layout }: View, path: AbsPath): boolean {
+  const point = mountOf(layout, path);
+  return point.decider.kind === "private_tmp" && point.path !== path &&
+    !leadsToVisible(layout, path);
 }
 
 function loops(view: View, path: AbsPath): Verdict {
@@ -406,12 +414,10 @@ function unmade(view: View, node: Node, errno: Errno | null): string {
 }
 
 function because(point: MountPoint): string {
-  if (point.decider.kind === "grant" && point.state === "writable") {
-    return point.node === "file"
-      ? `${
-        describeDecider(point.decider)
-      }; a file that is granted alone can be written, not replaced`
-      : describeDecider(point.decider);
-  }
-  return describeDecider(point.decider);
+  const isLoneFile = point.decider.kind === "grant" &&
+    point.state === "writable" && point.node === "file";
+  return describeDecider(point.decider) +
+    (isLoneFile
+      ? "; a file that is granted alone can be written, not replaced"
+      : "");
 }

@@ -12,6 +12,7 @@ const HOST: Tree = {
   "/w/s/key": "file",
   "/w/.git/config": "file",
   "/usr/bin/true": "exe",
+  "/tmp/here": "file",
   "/l": "-> /w",
 };
 
@@ -59,6 +60,21 @@ const ANSWERS: readonly (readonly [
     '  over :root = "read" [/c.toml:7:3]',
     '  to change it, add "/w/a" = "read" to [permissions.ci.filesystem]',
   ], "the deciding entry with its place, and what it beat"],
+  [
+    [R],
+    "exec",
+    "/tmp/here",
+    [
+      "allowed: exec /tmp/here",
+      "  it doesn't exist: judged as if it were made now",
+      '  because "/tmp" is the run\'s own empty directory (tmp = "private")',
+      '  over :root = "read" [/c.toml:7:3]',
+    ],
+    "the host's file is not in a private /tmp, and its mode counts nothing",
+    {
+      options: { tmp: "private" },
+    },
+  ],
   [[R, W], "write", "/l/.git/config", [
     "denied (EROFS): write /l/.git/config",
     "  it is /w/.git/config",
