@@ -116,9 +116,11 @@ function answerOf(
       ? decision.detail
       : `"${decision.rule.written}" = "deny"`,
     rule: decision.rule,
-    change: decision.remedy === null
-      ? null
-      : `add ${decision.remedy} to ${domainsTable}`,
+    change: decision.remedy !== null
+      ? `add ${decision.remedy} to ${domainsTable}`
+      : decision.rule !== null
+      ? `replace that entry by "${decision.rule.written}" = "allow"`
+      : null,
   });
 }
 

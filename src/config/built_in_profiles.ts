@@ -16,7 +16,6 @@ import {
 } from "./inheritance.ts";
 import { type Fault, layerOf, originOf } from "./layers.ts";
 import { decideNetwork } from "./network_settings.ts";
-
 import type { SandboxMode } from "./selection.ts";
 import { newTable, own, ownTable } from "./values.ts";
 import { type AbsPath, childOf, resolvePath } from "../policy/path.ts";

@@ -33,18 +33,12 @@ import {
   NO_REQUIREMENTS,
   required,
   type Requirements,
+  requirementsLayer,
   requirementsOf,
 } from "./requirements.ts";
-
 import { type Choice, choose, DEFAULT_ORIGIN } from "./selection.ts";
 import { lookup, ownTable } from "./values.ts";
-import {
-  type AbsPath,
-  isInside,
-  parentOf,
-  ROOT,
-  toAbsPath,
-} from "../policy/path.ts";
+import { type AbsPath, isInside, ROOT, toAbsPath } from "../policy/path.ts";
 import { fail, ok, type Result } from "../result.ts";
 
 /** Follows every link of a path; `null` when that fails. Only asked when a project layer grants something. */
@@ -54,14 +48,7 @@ export type RealPath = (path: AbsPath) => AbsPath | null;
 export function placesOf(loaded: LoadedConfig): readonly Layer[] {
   const file = loaded.requirements;
   if (file === null) return loaded.layers;
-  const layer: Layer = {
-    kind: "managed",
-    file: file.file,
-    base: parentOf(file.file),
-    table: file.table,
-    text: file.text,
-  };
-  return [...loaded.layers, layer];
+  return [...loaded.layers, requirementsLayer(file)];
 }
 
 /** What profiles of these layers are built from, for commands that look at single profiles. */

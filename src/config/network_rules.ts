@@ -1,7 +1,7 @@
 /**
  * The network table of a built profile as rules for the proxy, and what is wrong with it.
  *
- * Pure. Patterns, URLs and paths are checked here; types have been checked with the documents. Loaded on demand: most profiles have no
+ * Pure. Patterns, URLs and paths are checked here; types and unknown keys have been checked with the documents. Loaded on demand: most profiles have no
  * such table.
  *
  * @module
@@ -56,11 +56,9 @@ export function networkRulesOf(
   const { policy, warnings } = reading.value;
   return ok({
     policy,
-    // Unknown keys were found with the documents, with a better guess.
-    warnings: warnings.filter(({ message }) => !message.startsWith("unknown"))
-      .map(({ origin, message }) =>
-        origin.file === null ? message : `${toText(origin.file)}: ${message}`
-      ),
+    warnings: warnings.map(({ origin, message }) =>
+      origin.file === null ? message : `${toText(origin.file)}: ${message}`
+    ),
   });
 }
 

@@ -6,7 +6,9 @@
  *
  * @module
  */
+import { toText } from "../bytes.ts";
 import type { ProfileContext } from "./inheritance.ts";
+import { parentOf } from "../policy/path.ts";
 import type { Entry, PermissionProfile } from "../policy/policy.ts";
 import { fail, ok, type Result } from "../result.ts";
 import { checkTypes } from "./check_types.ts";
@@ -14,12 +16,12 @@ import type {
   ConfigRequest,
   Layer,
   LoadedConfig,
+  RequirementsFile,
   TomlTable,
 } from "./config.ts";
 import { denyPathOf } from "./entries.ts";
 import { type Fault, originIn } from "./layers.ts";
-import { buildBuiltIn } from "./built_in_profiles.ts";
-import type { BuiltProfile } from "./built_in_profiles.ts";
+import { buildBuiltIn, type BuiltProfile } from "./built_in_profiles.ts";
 import { requirementsShape } from "./schema.ts";
 import { builtInOf, type Choice, type SandboxMode } from "./selection.ts";
 import { keyText, lookup, own, ownTable } from "./values.ts";
@@ -55,6 +57,13 @@ export function doRequirementsApply(
     isOwnedByRoot;
 }
 
+/** The requirements file as a place where something can stand. */
+export function requirementsLayer(
+  { file, table, text }: RequirementsFile,
+): Layer {
+  return { kind: "managed", file, base: parentOf(file), table, text };
+}
+
 /** Reads the requirements that apply; on faults, all of them. */
 export function requirementsOf(
   loaded: LoadedConfig,
@@ -65,13 +74,7 @@ export function requirementsOf(
   if (file === null || !doRequirementsApply(request, file.isOwnedByRoot)) {
     return ok(managed);
   }
-  const layer: Layer = {
-    kind: "managed",
-    file: file.file,
-    base: file.file,
-    table: file.table,
-    text: file.text,
-  };
+  const layer = requirementsLayer(file);
   const typeFaults = checkTypes(layer, requirementsShape());
   if (typeFaults.length > 0) {
     return fail(typeFaults.map(({ severity, path, at, message }) => ({
@@ -102,7 +105,7 @@ export function requirementsOf(
     fallback,
     denied,
     network: ownTable(table, "experimental_network") ?? null,
-    source: file.file,
+    source: toText(file.file),
   });
 }
 
@@ -200,7 +203,7 @@ function managedMode(
   return {
     ...NO_REQUIREMENTS,
     allowedModes: ["read-only", mode as SandboxMode],
-    source: layer.file ?? "",
+    source: layer.file === null ? "" : toText(layer.file),
   };
 }
 

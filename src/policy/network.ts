@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { toText } from "../bytes.ts";
 import { fail, ok, type Result } from "../result.ts";
 import {
   type Address,
@@ -192,13 +193,9 @@ export function decideServerName(
   const named: Target = { ...target, host: serverName, protocol: "connect" };
   const denied = denyRule(policy, serverName, target.port);
   if (denied !== null) return deniedBy(policy, named, denied);
-  if (isMetadataName(serverName)) {
-    const rule = explicitRule(policy, serverName, target.port);
-    return rule === null
-      ? notAllowed(policy, named)
-      : { verdict: "allow", rule };
-  }
-  const rule = allowRule(policy, serverName, target.port);
+  const rule = isMetadataName(serverName)
+    ? explicitRule(policy, serverName, target.port)
+    : allowRule(policy, serverName, target.port);
   return rule === null ? notAllowed(policy, named) : { verdict: "allow", rule };
 }
 
@@ -218,12 +215,14 @@ export function reasonMessage(reason: DenyReason): string {
   }
 }
 
-/** Where a rule was written, for messages: `"*.x" in /home/a/.codex/config.toml (permissions.ci.network.domains)`. */
-export function describeRule(rule: DomainRule): string {
+/** A rule and where it was written, for messages: `"*.x" = "deny" in /home/a/.codex/config.toml:7`. */
+function describeRule(rule: DomainRule): string {
   const { origin } = rule;
   const place = origin.file === null
     ? origin.key
-    : `${origin.file}${origin.line === undefined ? "" : `:${origin.line}`}`;
+    : `${toText(origin.file)}${
+      origin.line === undefined ? "" : `:${origin.line}`
+    }`;
   return `"${rule.written}" = "${rule.access}" in ${place}`;
 }
 

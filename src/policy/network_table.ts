@@ -1,6 +1,6 @@
 /**
- * From the raw `[permissions.NAME.network]` table to a {@linkcode NetworkPolicy}: types, patterns, paths and URLs checked, the
- * administrator's `[experimental_network]` laid over it.
+ * From the raw `[permissions.NAME.network]` table to a {@linkcode NetworkPolicy}: patterns, paths, URLs and the types of what is
+ * read checked, the administrator's `[experimental_network]` laid over it. Unknown keys are the documents' business.
  *
  * Pure. All errors are found before anything starts; whoever calls decides how to print them. Message fragments are those that
  * callers of the reference match on.
@@ -59,18 +59,12 @@ export function readNetworkTable(
     errors,
     warnings,
   };
-  warnUnknown(own, KEYS);
-  readBoolean(own, "enabled");
-  readBoolean(own, "managed");
   readUrl(own, "proxy_url");
   readUrl(own, "socks_url");
   const socks5 = readBoolean(own, "enable_socks5");
-  readBoolean(own, "enable_socks5_udp");
   const upstream = readBoolean(own, "allow_upstream_proxy");
-  readBoolean(own, "dangerously_allow_non_loopback_proxy");
-  readBoolean(own, "dangerously_allow_all_unix_sockets");
   const localBinding = readBoolean(own, "allow_local_binding");
-  const mode = readWord(own, ["mode"], ["limited", "full"] as const);
+  const mode = readWord(own, "mode", ["limited", "full"] as const);
   const rules = readDomains(own);
   readUnixSockets(own);
   readMitm(own);
@@ -98,40 +92,8 @@ interface Reader {
   readonly warnings: NetworkFinding[];
 }
 
-const KEYS: readonly string[] = [
-  "enabled",
-  "managed",
-  "proxy_url",
-  "socks_url",
-  "enable_socks5",
-  "enable_socks5_udp",
-  "allow_upstream_proxy",
-  "dangerously_allow_non_loopback_proxy",
-  "dangerously_allow_all_unix_sockets",
-  "mode",
-  "domains",
-  "unix_sockets",
-  "allow_local_binding",
-  "mitm",
-];
-
-const REQUIREMENT_KEYS: readonly string[] = [
-  "enabled",
-  "http_port",
-  "socks_port",
-  "allow_upstream_proxy",
-  "dangerously_allow_non_loopback_proxy",
-  "dangerously_allow_all_unix_sockets",
-  "domains",
-  "managed_allowed_domains_only",
-  "unix_sockets",
-  "allow_local_binding",
-];
-
 /** Requirements overwrite switches, add denials, and add allowances or, with `managed_allowed_domains_only`, replace them. */
 function constrain(policy: NetworkPolicy, required: Reader): NetworkPolicy {
-  warnUnknown(required, REQUIREMENT_KEYS);
-  readBoolean(required, "enabled");
   const rules = readDomains(required);
   readUnixSockets(required);
   const only = readBoolean(required, "managed_allowed_domains_only") === true;
@@ -152,12 +114,12 @@ function requirementsOrigin(path: readonly string[]): Origin {
 
 function readDomains(reader: Reader): DomainRule[] {
   const rules: DomainRule[] = [];
-  const domains = readTable(reader, ["domains"]);
+  const domains = readTable(reader, "domains");
   for (const written of Object.keys(domains).sort()) {
     const path = ["domains", written];
     const access = readWord(
       { ...reader, table: domains },
-      [written],
+      written,
       ["allow", "deny"] as const,
       path,
     );
@@ -200,13 +162,13 @@ function readDomains(reader: Reader): DomainRule[] {
 }
 
 function readUnixSockets(reader: Reader): void {
-  const sockets = readTable(reader, ["unix_sockets"]);
+  const sockets = readTable(reader, "unix_sockets");
   let index = 0;
   for (const written of Object.keys(sockets).sort()) {
     const path = ["unix_sockets", written];
     const access = readWord(
       { ...reader, table: sockets },
-      [written],
+      written,
       ["allow", "deny"] as const,
       path,
     );
@@ -264,11 +226,11 @@ const ACTION_KEYS: readonly string[] = [
 function readMitm(reader: Reader): void {
   if (own(reader.table, "mitm") === undefined) return;
   const before = reader.errors.length;
-  const mitm = readTable(reader, ["mitm"]);
+  const mitm = readTable(reader, "mitm");
   const inMitm: Reader = { ...reader, table: mitm };
   rejectUnknown(inMitm, ["mitm"], mitm, ["hooks", "actions"]);
-  const hooks = readTable(inMitm, ["hooks"], ["mitm", "hooks"]);
-  const actions = readTable(inMitm, ["actions"], ["mitm", "actions"]);
+  const hooks = readTable(inMitm, "hooks", ["mitm", "hooks"]);
+  const actions = readTable(inMitm, "actions", ["mitm", "actions"]);
   let index = 0;
   for (const name of Object.keys(hooks)) {
     readHook(reader, hooks, name, index++);
@@ -294,7 +256,7 @@ function readHook(
   index: number,
 ): void {
   const path = ["mitm", "hooks", name];
-  const hook = readTable({ ...reader, table: hooks }, [name], path);
+  const hook = readTable({ ...reader, table: hooks }, name, path);
   const say = (key: string, message: string): void => {
     reader.errors.push({ origin: reader.originOf([...path, key]), message });
   };
@@ -315,7 +277,7 @@ function readHook(
 
 function readAction(reader: Reader, actions: RawTable, name: string): void {
   const path = ["mitm", "actions", name];
-  const action = readTable({ ...reader, table: actions }, [name], path);
+  const action = readTable({ ...reader, table: actions }, name, path);
   rejectUnknown(reader, path, action, ACTION_KEYS);
   const parts = ACTION_KEYS.map((key) => own(action, key));
   if (parts.every((part) => part === undefined || isEmptyList(part))) {
@@ -341,16 +303,6 @@ function isEmptyList(value: unknown): boolean {
   return Array.isArray(value) && value.length === 0;
 }
 
-function warnUnknown(reader: Reader, known: readonly string[]): void {
-  for (const key of Object.keys(reader.table)) {
-    if (known.includes(key)) continue;
-    reader.warnings.push({
-      origin: reader.originOf([key]),
-      message: `unknown key "${key}" has no effect`,
-    });
-  }
-}
-
 function rejectUnknown(
   reader: Reader,
   path: readonly string[],
@@ -374,7 +326,7 @@ function readBoolean(reader: Reader, key: string): boolean | undefined {
 
 function readWord<Word extends string>(
   reader: Reader,
-  [key]: readonly [string],
+  key: string,
   words: readonly [Word, Word],
   path: readonly string[] = [key],
 ): Word | undefined {
@@ -395,7 +347,7 @@ function readWord<Word extends string>(
 
 function readTable(
   reader: Reader,
-  [key]: readonly [string],
+  key: string,
   path: readonly string[] = [key],
 ): RawTable {
   const value = own(reader.table, key);

@@ -58,6 +58,7 @@ const ANSWERS: readonly (readonly [
   ["bad.allowed.test:80", {}, 1, [
     "denied (denied): connect bad.allowed.test:80",
     '  because "bad.allowed.test" = "deny" [/c.toml:7:3]',
+    '  to change it, replace that entry by "bad.allowed.test" = "allow"',
   ]],
   ["allowed.test", {}, 1, [
     "denied (not_allowed): connect allowed.test:443",

@@ -605,8 +605,8 @@ const DECISION_STEPS: readonly Defence[] = [
   pure(
     "a server name of a metadata service must be listed by itself",
     NETWORK,
-    `  if (isMetadataName(serverName)) {`,
-    `  if (false) {`,
+    `const rule = isMetadataName(serverName)`,
+    `const rule = false`,
     DECISIONS,
   ),
   pure(

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { fromText } from "../../src/bytes.ts";
 import { type Address, parseAddress } from "../../src/policy/address.ts";
 import { parseEndpoint, parseHost } from "../../src/policy/host.ts";
 import {
@@ -371,6 +372,18 @@ test("a denial names the rule, where it is written, and the line that would allo
       'api.test:80 is not allowed: "api.test:443" = "allow" in /c.toml:3 is for another port',
   });
   expect(say("127.1:80")).toMatchObject({ reason: "not_allowed_local" });
+});
+
+test("a refusal spells the rule's file as people read it", () => {
+  const [rule] = policyOf({ "bad.test": "deny" }).rules;
+  const file = abs(fromText("/home/\u00e4/c.toml"));
+  const policy = policyOf({}, {
+    rules: [{ ...rule!, origin: { ...rule!.origin, file } }],
+  });
+  expect(decide(policy, targetOf("bad.test"), [])).toMatchObject({
+    detail:
+      'bad.test:443 is denied by "bad.test" = "deny" in /home/\u00e4/c.toml:3 ([permissions.t.network])',
+  });
 });
 
 const UNHELPFUL = [ // domains, asked, detail, remedy, why
