@@ -10,6 +10,7 @@
  */
 import { type Defence, live, pure, withSystem } from "./defence.ts";
 import { HOST } from "./host.ts";
+import { KEPT_CHECKS } from "./kept.ts";
 import { LANDLOCK } from "./landlock.ts";
 import { PROXY_LIMITS } from "./proxy_limits.ts";
 import { PROXY_POLICY } from "./proxy_policy.ts";
@@ -905,6 +906,7 @@ export const DEFENCES: readonly Defence[] = [
   ...TRUST_STEPS,
   ...SEALING,
   ...KEPT,
+  ...KEPT_CHECKS,
   ...PROJECTS,
   ...LANDLOCK,
   ...HOST,
