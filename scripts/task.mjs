@@ -21,7 +21,7 @@ import {
   rmSync,
 } from "node:fs";
 import { availableParallelism, constants, cpus, tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import process from "node:process";
 import { outDir, repositoryRoot, setup, toolPath } from "./setup.mjs";
 import { failuresIn } from "./test_output.mjs";
@@ -88,9 +88,10 @@ function script(name, words) {
 }
 
 async function test(paths) {
+  const files = testFiles(paths);
   setup({ tests: true });
   compile("--quiet");
-  const counts = await runTests(testFiles(paths));
+  const counts = await runTests(files);
   process.exitCode = report(counts);
 }
 
@@ -104,10 +105,11 @@ function fuzz(words) {
 
 /** The one gate: form, lint, types, tests. All of it runs, so that one pass names all that is wrong. */
 async function ok(paths) {
+  const files = testFiles(paths);
   setup({ tests: true });
   const broken = brokenGates();
   compile("--quiet");
-  const status = report(await runTests(testFiles(paths)));
+  const status = report(await runTests(files));
   sayBroken(broken);
   process.exitCode = broken.length > 0 ? 1 : status;
 }
@@ -192,15 +194,27 @@ function passThrough(program, words) {
   });
 }
 
+/** The test files of `paths`, all without any. A path that has none ends the task: its tests would be left out in silence. */
 function testFiles(paths) {
-  const wanted = paths.map((path) => join(repositoryRoot, path));
-  return filesBelow(join(repositoryRoot, "tests"))
-    .filter((file) => file.endsWith("_test.ts"))
-    .filter((file) =>
-      wanted.length === 0 ||
-      wanted.some((path) => file === path || file.startsWith(`${path}/`))
-    )
-    .sort();
+  const all = filesBelow(join(repositoryRoot, "tests"))
+    .filter((file) => file.endsWith("_test.ts")).sort();
+  if (paths.length === 0) return all;
+  const wanted = new Set();
+  for (const path of paths) {
+    const place = resolve(repositoryRoot, path);
+    const found = all.filter((file) =>
+      file === place || file.startsWith(`${place}/`)
+    );
+    if (found.length === 0) {
+      report({ passed: 0, failed: 0, skipped: 0, failures: [] });
+      process.stderr.write(
+        `test: Cannot test "${path}": there is no *_test.ts at or below it, must be a file or folder below tests/\n`,
+      );
+      process.exit(2);
+    }
+    for (const file of found) wanted.add(file);
+  }
+  return [...wanted].sort();
 }
 
 function filesBelow(folder) {

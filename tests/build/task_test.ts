@@ -163,11 +163,29 @@ for (const [why, output, text, titles] of OUTPUTS) {
   });
 }
 
-test("a run without any test file fails", () => {
-  expect(task(["test", "tests/nothing"])).toMatchObject({
-    status: 1,
-    stdout: "0 passed, 0 failed\n",
-  });
+test("a path without a test file fails and is named, also beside others", () => {
+  writeFileSync(
+    join(tree, "tests/beside_test.ts"),
+    `import { test } from "bun:test";\ntest("a", () => {});\n`,
+  );
+  for (const paths of [["tests/nothing"], ["tests/beside_test.ts", "typo"]]) {
+    expect(task(["test", ...paths])).toMatchObject({
+      status: 2,
+      stdout: "0 passed, 0 failed\n",
+      stderr: expect.stringContaining(`Cannot test "${paths.at(-1)}"`),
+    });
+  }
+});
+
+test("a folder may be named with a slash, and absolutely", () => {
+  mkdirSync(join(tree, "tests/room"));
+  writeFileSync(
+    join(tree, "tests/room/a_test.ts"),
+    `import { test } from "bun:test";\ntest("a", () => {});\n`,
+  );
+  for (const path of ["tests/room/", join(tree, "tests/room")]) {
+    expect(task(["test", path]).stdout).toEndWith("1 passed, 0 failed\n");
+  }
 });
 
 test("sandbox passes words, standard input, output and status through", () => {
