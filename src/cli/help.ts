@@ -66,11 +66,8 @@ export function manPage(version: string): string {
     ".SH NAME",
     "codex \\- run a command in a sandbox",
     ".SH SYNOPSIS",
-    ...["sandbox", "clean", "config", "policy", "doctor"].flatMap((topic) =>
-      pageOf(topic as HelpTopic).usage.flatMap((line) => [
-        `.B ${roff(line)}`,
-        ".br",
-      ])
+    ...MANUAL_TOPICS.flatMap((topic) =>
+      pageOf(topic).usage.flatMap((line) => [`.B ${roff(line)}`, ".br"])
     ),
     ".SH DESCRIPTION",
     roff(pageOf("sandbox").summary),
@@ -109,6 +106,17 @@ export function manPage(version: string): string {
   return `${lines.join("\n")}\n`;
 }
 
+const MANUAL_TOPICS: readonly HelpTopic[] = [
+  "sandbox",
+  "clean",
+  "config",
+  "policy",
+  "doctor",
+  "proxy-connect",
+  "completions",
+  "help",
+];
+
 const MANUAL_COMMANDS: readonly CommandName[] = [
   "root",
   "sandbox",
@@ -125,8 +133,10 @@ const EXIT_STATUS = [
   ["128+N", "The command was ended by signal N"],
   ["127", "The command was not found"],
   ["126", "The command was found and cannot be executed"],
+  ["124", "--timeout ended the command"],
   ["125", "We failed before the command started"],
   ["2", "Usage error"],
+  ["1", "From bubblewrap, where its own set-up failed late"],
 ] as const;
 
 interface Page {
@@ -159,7 +169,7 @@ function pageOf(topic: HelpTopic): Page {
         usage: ["codex sandbox [OPTIONS] [--] COMMAND [ARGS...]"],
         flagsOf: ["sandbox"],
         notes:
-          "Everything from COMMAND on is passed as it is. Status: the command's own, 128+N for signal N, 127 not found, 126 not executable, 125 we failed before it started, 2 usage.",
+          "Everything from COMMAND on is passed as it is. Status: the command's own, 128+N for signal N, 127 not found, 126 not executable, 124 --timeout ended it, 125 we failed before it started, 2 usage.",
         examples: [
           "codex sandbox -- ls -l",
           "codex sandbox -P :workspace -- npm test",

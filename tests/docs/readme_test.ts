@@ -7,6 +7,7 @@ import { expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { PROMISE_NAMES } from "../../src/policy/policy.ts";
+import { ESCAPES } from "../sandbox/escape_rows.ts";
 import {
   blocksOf,
   CODEX,
@@ -102,6 +103,16 @@ test("every test title that the threat model names is a title of that file", () 
   const missing = rows.filter(([, file, title]) =>
     !existsSync(join(REPOSITORY, file!)) || !pageText(file!).includes(title!)
   ).map(([row]) => row);
+  const listed = pageText("docs/threat-model.md").match(/^- `tests\//gm) ?? [];
+  expect(rows.length).toBe(listed.length);
   expect(rows.length).toBeGreaterThan(20);
   expect(missing).toEqual([]);
+});
+
+test("the pages speak of as many ways out as the table tries, to the nearest ten below", () => {
+  const tens = Math.floor(ESCAPES.length / 10) * 10;
+  const said = ["security", "testing", "threat-model"].map((name) =>
+    /about (\d+) (?:ways out|attempts)/i.exec(pageText(`docs/${name}.md`))?.[1]
+  );
+  expect(said).toEqual(said.map(() => String(tens)));
 });
