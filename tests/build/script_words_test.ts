@@ -62,7 +62,7 @@ function called(
     process.execPath,
     `${SCRIPTS}/${script}.ts`,
     ...words,
-  ], { stdin: "ignore", timeout: 20_000 });
+  ], { stdin: "ignore", timeout: 60_000 });
   return {
     status: done.exitCode,
     stdout: done.stdout.toString(),

@@ -390,7 +390,7 @@ function run(
     cwd: where,
     env: Object.fromEntries(settings),
     stdin: "ignore",
-    timeout: 20_000,
+    timeout: 60_000,
   });
   return {
     status: done.exitCode ?? -1,

@@ -157,7 +157,7 @@ function completeInZsh(line: string): string[] {
         OVER: at("over"),
       },
       encoding: "utf8",
-      timeout: 30_000,
+      timeout: 90_000,
     });
     expect([done.status, done.signal]).toEqual([0, null]);
     return readFileSync(at("hits"), "utf8").split("\n");

@@ -25,7 +25,7 @@ export const REPOSITORY = join(import.meta.dirname!, "../..");
 /** The built executable. */
 export const CODEX = process.env["CODEX_BIN"] ??
   join(REPOSITORY, "build/codex");
-const COMMAND_TIMEOUT_MS = 20_000;
+const COMMAND_TIMEOUT_MS = 60_000;
 
 /** One fenced block. */
 export interface Block {

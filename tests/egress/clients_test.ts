@@ -109,7 +109,7 @@ function client(
 ): void {
   if (Bun.which(program) === null) {
     test.skip(`${title} (${program} is not installed)`, body);
-  } else test(title, body, 30_000);
+  } else test(title, body);
 }
 
 client(

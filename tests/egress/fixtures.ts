@@ -24,8 +24,15 @@ import { SYSCALLS } from "../../src/sys/abi.ts";
 import { close } from "../../src/sys/calls.ts";
 import { connectFd } from "../../src/sys/connect.ts";
 import { stableBytes, syscall } from "../../src/sys/ffi.ts";
+import { afterPatience } from "../patience.ts";
 
 const SYS = SYSCALLS[process.arch === "arm64" ? "arm64" : "x64"];
+
+/** What a client waits for in vain is a failure after so long. */
+const PATIENCE_MS = 4_000;
+
+/** A limit that no test means, and no machine that stands still for a while reaches. */
+const FAR_OFF_MS = 60_000;
 
 /** No proxy further up. */
 export const NO_UPSTREAM: UpstreamSettings = {
@@ -112,13 +119,13 @@ export function startTestProxy(setup: ProxySetup = {}): TestProxy {
     policy,
     upstream: setup.upstream ?? NO_UPSTREAM,
     resolve: createResolver(
-      { dnsMs: 2_000, dnsInFlight: 64 },
+      { dnsMs: FAR_OFF_MS, dnsInFlight: 64 },
       setup.lookup ?? (() => Promise.reject(new Error("no DNS"))),
     ),
     connectFd,
     closeFd: close,
     ownAddresses: () => own,
-    dialMs: setup.dialMs ?? 5_000,
+    dialMs: setup.dialMs ?? FAR_OFF_MS,
   });
   const running = startProxy({
     httpFd: http.fd,
@@ -222,7 +229,7 @@ export async function openClient(port: number): Promise<RawClient> {
   };
   const until = (isMet: () => boolean, what: string): Promise<string> =>
     new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
+      const stopWaiting = afterPatience(PATIENCE_MS, () => {
         waiters.delete(check);
         reject(
           new Error(
@@ -231,10 +238,10 @@ export async function openClient(port: number): Promise<RawClient> {
             }, ended ${client.ended}`,
           ),
         );
-      }, 4_000);
+      });
       const check = (): void => {
         if (!isMet()) return;
-        clearTimeout(timer);
+        stopWaiting();
         waiters.delete(check);
         resolve(client.received);
       };

@@ -30,6 +30,7 @@ import {
   startOrigin,
   startTestProxy,
 } from "./fixtures.ts";
+import { comesToHold } from "../patience.ts";
 
 const DENIED = lines("GET http://elsewhere.test/ HTTP/1.1");
 const LAST = lines("GET http://elsewhere.test/ HTTP/1.1", "Connection: close");
@@ -213,7 +214,7 @@ function contextTo(
   return fakeContext({
     dial: async () => {
       await mayDial;
-      const fd = await connectFd({ bytes: [127, 0, 0, 1] }, port, 1_000);
+      const fd = await connectFd({ bytes: [127, 0, 0, 1] }, port, 60_000);
       if (!fd.ok) throw new Error(fd.error);
       const address = { family: 4, bytes: [127, 0, 0, 1] } as const;
       return { ok: true, value: { fd: fd.value, address, via: null } };
@@ -420,12 +421,10 @@ test("a question to the name servers waits for its turn no longer than twice its
 
 /** Waits until the only connection has ended, whoever ended it. */
 async function isGone({ connections }: Origin): Promise<void> {
-  const deadline = Date.now() + 3_000;
   const hasEnded = (): boolean =>
     connections.length > 0 &&
     connections.every(({ socket }) => socket.destroyed || socket.readableEnded);
-  while (!hasEnded()) {
-    if (Date.now() > deadline) throw new Error("the connection is still there");
-    await Bun.sleep(2);
+  if (!await comesToHold(hasEnded, 3_000)) {
+    throw new Error("the connection is still there");
   }
 }

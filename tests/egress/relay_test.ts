@@ -3,9 +3,10 @@ import { type Dial, startRelay } from "../../src/egress/relay.ts";
 import { attributionPreface } from "../../src/egress/routes.ts";
 import { connectFd } from "../../src/sys/connect.ts";
 import { ask, listenFd, openClient, startOrigin } from "./fixtures.ts";
+import { comesToHold } from "../patience.ts";
 
 function dialTo(port: number): Dial {
-  return () => connectFd({ bytes: [127, 0, 0, 1] }, port, 1_000);
+  return () => connectFd({ bytes: [127, 0, 0, 1] }, port, 60_000);
 }
 
 test("bytes go to the caller's proxy behind the attribution frame, and half-close works", async () => {
@@ -81,6 +82,7 @@ test("clients beyond the limit wait in the kernel and are served in turn", async
     Array.from({ length: 50 }, () => openClient(listener.port)),
   );
   const [first, second, ...others] = clients;
+  await comesToHold(() => callersProxy.connections.length >= 2);
   await Bun.sleep(20);
   expect(callersProxy.connections.length).toBe(2);
   for (const client of [first, second, ...others]) client?.socket.end("x");

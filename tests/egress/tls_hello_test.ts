@@ -5,6 +5,7 @@ import { connect as connectTls } from "node:tls";
 import { connect } from "node:net";
 import { readHello } from "../../src/egress/tls_hello.ts";
 import { lines, openClient, startOrigin, startTestProxy } from "./fixtures.ts";
+import { comesToHold } from "../patience.ts";
 
 const kept = (name: string): Buffer =>
   readFileSync(join(import.meta.dirname ?? ".", "../corpus/tls", name));
@@ -177,7 +178,7 @@ for (const [bytes, passes, why] of TUNNELS) {
         await Bun.sleep(5);
       }
       if (passes) {
-        for (let i = 0; i < 50 && seen < bytes.length; i++) await Bun.sleep(5);
+        await comesToHold(() => seen >= bytes.length, 4_000);
         expect(seen).toBe(bytes.length);
       } else {
         await client.untilEnd();
@@ -209,7 +210,7 @@ test("half a ClientHello is not waited for longer than a head", async () => {
   await using origin = await startOrigin(() => {});
   await using proxy = startTestProxy({
     domains: DOMAINS,
-    limits: { headMs: 80 },
+    limits: { headMs: 500 },
   });
   using client = await openClient(proxy.http);
   client.socket.write(lines(`CONNECT 127.0.0.1:${origin.port} HTTP/1.1`));

@@ -64,7 +64,7 @@ for (const [what, module, expression] of READERS) {
       JSON.stringify(join(base, "pipe"))
     }; ${expression}; console.log("read");`;
     const child = Bun.spawn([process.execPath, "-e", script], {
-      timeout: 5_000,
+      timeout: 60_000,
       killSignal: "SIGKILL",
     });
     expect(await new Response(child.stdout).text()).toBe("read\n");

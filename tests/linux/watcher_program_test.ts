@@ -189,7 +189,7 @@ test.if(isHere)("it kills even where it can't become our executable", () => {
 test.if(isHere)("it stands in /, so that it holds nobody's mount", async () => {
   const watcher = waiting(ECHO);
   let cwd = "";
-  for (let look = 0; look < 200 && cwd !== "/"; look++) {
+  for (let look = 0; look < 4_000 && cwd !== "/"; look++) {
     await Bun.sleep(5);
     const link = readlink(`/proc/${watcher.pid}/cwd` as ByteString);
     cwd = link.ok ? link.value : "";

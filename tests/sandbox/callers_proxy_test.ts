@@ -343,7 +343,7 @@ if (LAUNCHERS.includes("system")) {
         subject,
         // Once it is bound to the command, which it looks at first.
         ["bash", "-c", `sleep 0.5; ${isThere} && echo there`],
-        `for i in {1..200}; do ${isThere} || { echo gone; exit; }; sleep 0.01; done; echo there`,
+        `for i in {1..5000}; do ${isThere} || { echo gone; exit; }; sleep 0.01; done; echo there`,
       );
       expect(stdout).toBe("there\ngone\n");
     },
@@ -355,7 +355,7 @@ if (LAUNCHERS.includes("system")) {
     async (subject) => {
       // It is closed from its first moments on, but not from the first.
       const look = (file: string): string =>
-        `for i in {1..200}; do
+        `for i in {1..5000}; do
           bridge=$(grep -la -e '[-]-relay' /proc/[0-9]*/cmdline) || continue
           cat "\${bridge%/cmdline}/${file}" 2>&1 >/dev/null | grep -o 'Permission denied' && break
           sleep 0.01
@@ -383,7 +383,7 @@ if (LAUNCHERS.includes("system")) {
       [`${dir}/codex-linux-sandbox`, "--relay", "3"],
       {
         stdio: ["ignore", "ignore", "ignore", orders, listening.fd],
-        timeout: 10_000,
+        timeout: 60_000,
         killSignal: "SIGKILL",
       },
     );

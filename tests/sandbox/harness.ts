@@ -27,6 +27,7 @@ import {
   statSync,
 } from "node:fs";
 import { parseRecord } from "../../src/linux/placeholder_records.ts";
+import { afterPatience, comesToHold } from "../patience.ts";
 import { probeBinary } from "./probe.ts";
 
 /** Who runs `codex`. */
@@ -107,10 +108,10 @@ export interface Subject {
 }
 
 const ROOT_FOLDER = "/var/tmp";
-/** A busy machine is slow, and nothing that waits for ever ends within these. */
-const RUN_TIMEOUT_MS = 40_000;
-const UNTIL_TIMEOUT_MS = 20_000;
-const NOBODY_TIMEOUT_MS = 10_000;
+/** A busy machine is slow, and nothing that waits for ever ends within these (`tests/patience.ts`). Only a failure takes as long. */
+const RUN_TIMEOUT_MS = 90_000;
+const UNTIL_TIMEOUT_MS = 60_000;
+const NOBODY_TIMEOUT_MS = 60_000;
 const OTHER_USER = 65_534;
 const MARK = `CODEX_LIVE_TEST=${process.pid}-${Date.now()}`;
 const SAFE_PATH =
@@ -327,13 +328,13 @@ function launch(
   const timeoutMs = options.timeoutMs ?? RUN_TIMEOUT_MS;
   const outcome = async (): Promise<Outcome> => {
     const limit = Promise.withResolvers<never>();
-    const timer = setTimeout(() => {
+    const stopWaiting = afterPatience(timeoutMs, () => {
       endOurs();
       child.kill(9);
       limit.reject(
         new Error(`no end after ${timeoutMs} ms: ${words.join(" ")}`),
       );
-    }, timeoutMs);
+    });
     try {
       const [stdout, stderr] = await Promise.race([
         Promise.all([
@@ -349,7 +350,7 @@ function launch(
         stderr: Buffer.from(stderr).toString("latin1"),
       };
     } finally {
-      clearTimeout(timer);
+      stopWaiting();
     }
   };
   return {
@@ -438,10 +439,8 @@ export async function until(
   what: string,
   timeoutMs = UNTIL_TIMEOUT_MS,
 ): Promise<void> {
-  const deadline = Date.now() + timeoutMs;
-  while (!holds()) {
-    if (Date.now() > deadline) throw new Error(`never came true: ${what}`);
-    await Bun.sleep(5);
+  if (!await comesToHold(holds, timeoutMs)) {
+    throw new Error(`never came true: ${what}`);
   }
 }
 

@@ -237,7 +237,7 @@ matrix(
   BOTH_ACTORS,
   async (subject) => {
     const { outside, work } = subject;
-    const other = outside(["sh", "-c", "echo $$ > pid; exec sleep 20"]);
+    const other = outside(["sh", "-c", "echo $$ > pid; exec sleep 600"]);
     const read = (): string =>
       existsSync(`${work}/pid`) ? readFileSync(`${work}/pid`, "latin1") : "";
     await until(() => read().endsWith("\n"), "the other process is there");

@@ -25,6 +25,7 @@ import {
   PLAIN,
   recordedPlaces,
   type Running,
+  type RunOptions,
   setup,
   type Subject,
   until,
@@ -102,7 +103,7 @@ matrix(
       // Nothing of the sandbox holds a pipe of ours: the outcome is there as soon as codex itself is gone.
       const going = start(
         ["-P", ":workspace", "--", "sh", "-c", `touch up; sleep ${NAP}`],
-        // Far less than a supervisor waits for a sandbox that doesn't go.
+        // Less than a supervisor waits for a sandbox that doesn't go, counted in this test's own time.
         { shell: 'exec "$@" >/dev/null 2>&1', timeoutMs: 8_000 },
       );
       await until(() => isThere(`${work}/up`), "up");
@@ -407,27 +408,36 @@ const THREAD = `
 import subprocess, sys, threading, time
 def begin():
     global child
-    child = subprocess.Popen(sys.argv[1:])
-    time.sleep(0.5)
+    child = subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child.stdout.readline()
 thread = threading.Thread(target=begin)
 thread.start()
 thread.join()
 print("thread gone", flush=True)
+if sys.argv[1] == "lives":
+    time.sleep(0.5)
+    child.stdin.close()
 print(child.wait())
 `;
 
 test("a run dies with the thread that started it, unless --outlive-caller", async () => {
   const subject = setup(PLAIN);
-  const words = ["-P", ":read-only", "--", "sleep", "1"];
-  const shell = `exec /usr/bin/python3 -c '${THREAD}' "$@"`;
-  const dies = await subject.run(words, { shell });
+  // The thread stays until the command is up, and the command until it is told or killed.
+  const words = ["-P", ":read-only", "--", "sh", "-c", "echo up; exec cat"];
+  const shell = (fate: string): RunOptions => ({
+    shell: `exec /usr/bin/python3 -c '${THREAD}' ${fate} "$@"`,
+  });
+  const dies = await subject.run(words, shell("dies"));
   expect(dies.stdout).toBe("thread gone\n-9\n");
-  const supervised = ["-P", ":workspace", "--", "sleep", "1"];
-  const ends = await subject.run(supervised, { shell });
+  const supervised = ["-P", ":workspace", ...words.slice(2)];
+  const ends = await subject.run(supervised, shell("dies"));
   expect(ends.stdout).toBe("thread gone\n-15\n");
   expect(readdirSync(subject.work)).toEqual([]);
   for (const call of [words, supervised]) {
-    const lives = await subject.run(["--outlive-caller", ...call], { shell });
+    const lives = await subject.run(
+      ["--outlive-caller", ...call],
+      shell("lives"),
+    );
     expect(lives.stdout).toBe("thread gone\n0\n");
   }
 });

@@ -53,7 +53,7 @@ export const CLIENTS = `
 ask() {
   exec 3<>"/dev/tcp/127.0.0.1/$1"
   printf "$2" >&3
-  timeout 10 cat <&3
+  timeout 60 cat <&3
   exec 3>&-
 }
 status() { ask 3128 "$1\\r\\nConnection: close\\r\\n\\r\\n" | head -n 1 | cut -c 10-12; }
@@ -63,7 +63,7 @@ tunnel() {
   printf "CONNECT $1 HTTP/1.1\\r\\n\\r\\n" >&3
   read -r line <&3; echo "$line" | cut -c 10-12
   while read -r line <&3 && [ "\${#line}" -gt 1 ]; do :; done
-  [ $# = 1 ] || { printf "$2" >&3; timeout 10 cat <&3; }
+  [ $# = 1 ] || { printf "$2" >&3; timeout 60 cat <&3; }
   exec 3>&-
 }
 socks() {

@@ -236,7 +236,7 @@ matrix(
       // Its own are nobody else's business.
       const own = await run([
         ...["--", "/bin/sh", "-c"],
-        '"$0" receive-dgram "@$1" 9000 & until "$0" sendmsg-dgram "@$1" | grep ok; do sleep 0.1; done; wait',
+        '"$0" receive-dgram "@$1" 60000 & until "$0" sendmsg-dgram "@$1" | grep ok; do sleep 0.1; done; wait',
         ...[probe, `${name}-own`],
       ]);
       expect(own.stdout.trimEnd().split("\n").sort())

@@ -41,7 +41,7 @@ async function play(
     PLAYER,
     JSON.stringify(steps.map(([op, argument = null]) => [op, argument])),
     ...words,
-  ], { timeoutMs: 40_000 });
+  ], { timeoutMs: 110_000 });
   expect(stderr).toBe("");
   const played = JSON.parse(stdout) as Played;
   if (typeof played.end === "string") throw new Error(stdout);
@@ -61,6 +61,12 @@ function sandbox(subject: Subject, ...words: string[]): string[] {
 }
 
 const LOOP = "while :; do sleep 0.05; done";
+
+/** What the command does, and is still there to be looked at until the player changes the window's size. */
+function untilResized(line: string): string {
+  return `trap "exit 0" WINCH; ${line}; ${LOOP}`;
+}
+const RESIZE: Step = ["size", [33, 101]];
 
 matrix(
   "^C is the command's to handle, and its status is the run's",
@@ -86,9 +92,9 @@ matrix(
   async (subject) => {
     const { end } = await play(
       subject,
-      sandbox(subject, "--", "sh", "-c", "echo ready; sleep 60; echo after"),
-      // dash forgets a SIGINT that comes while it forks.
-      [["expect", "ready"], ["pause", 0.2], ["send", "\x03"]],
+      sandbox(subject, "--", "sh", "-c", "cat; echo after"),
+      // A child that answers is there: dash forgets a SIGINT that comes while it forks.
+      [["send", "x\n"], ["expect", "x\r\nx\r\n"], ["send", "\x03"]],
     );
     expect(end).toBe(-2);
     await untilNobodyIsLeft();
@@ -154,7 +160,7 @@ matrix(
   EVERY_VARIANT,
   async (subject) => {
     const line =
-      'exec 3<&0; setsid sh -c "while read y; do echo stolen \\$y; done" <&3 & echo ready; sleep 60';
+      'exec 3<&0; setsid sh -c "while read y; do echo stolen \\$y; done" <&3 & trap "echo going" CONT; echo ready; while :; do sleep 0.05; done';
     const words = sandbox(subject, "--", "sh", "-c", `'${line}'`).join(" ");
     const { shown } = await play(
       subject,
@@ -170,7 +176,8 @@ matrix(
         ["send", "secret\n"],
         ["expect", "42"],
         ["send", "fg\n"],
-        ["pause", 0.1],
+        // Before that the key would be the shell's.
+        ["expect", "going\r\n"],
         ["send", "\x03"],
         ["expect", "\\^C[^$]*bash-[0-9.]+[$#] "],
         ["send", "exit 0\n"],
@@ -252,12 +259,13 @@ matrix(
   EVERY_VARIANT,
   async (subject) => {
     const F_SETFL = 4, O_NONBLOCK_RDWR = 0o4002;
-    const line =
-      `${subject.probe} calls fcntl 0 ${F_SETFL} ${O_NONBLOCK_RDWR}; sleep 0.3`;
+    const line = untilResized(
+      `${subject.probe} calls fcntl 0 ${F_SETFL} ${O_NONBLOCK_RDWR}`,
+    );
     const { shown, notes } = await play(
       subject,
       sandbox(subject, "--", "sh", "-c", line),
-      [["expect", "ok"], ["flags"], ["wait"], ["flags"]],
+      [["expect", "ok"], ["flags"], RESIZE, ["wait"], ["flags"]],
     );
     expect({ shown, notes }).toEqual({
       shown: "ok\r\n",
@@ -270,11 +278,11 @@ matrix(
   "a terminal that the command opened to everybody is closed again when the run is over",
   EVERY_VARIANT,
   async (subject) => {
-    const line = `${subject.probe} calls fchmod 0 ${0o666}; sleep 0.3`;
+    const line = untilResized(`${subject.probe} calls fchmod 0 ${0o666}`);
     const { shown, notes } = await play(
       subject,
       sandbox(subject, "--", "sh", "-c", line),
-      [["rights"], ["expect", "ok"], ["rights"], ["wait"], ["rights"]],
+      [["rights"], ["expect", "ok"], ["rights"], RESIZE, ["wait"], ["rights"]],
     );
     expect({ shown, notes }).toEqual({
       shown: "ok\r\n",
@@ -288,8 +296,9 @@ matrix(
   "a stopped run leaves the terminal as it was and finds its own modes again",
   BOTH_ACTORS,
   async (subject) => {
+    // Its own modes are there again before it is continued.
     const line =
-      `stty -echo; echo ready; sleep 0.6; stty -a | grep -o "[-]echo "`;
+      `on=; trap "on=1" CONT; stty -echo; echo ready; until [ $on ]; do sleep 0.05; done; stty -a | grep -o "[-]echo "`;
     const words = sandbox(subject, "--", "sh", "-c", `'${line}'`).join(" ");
     // dash, unlike bash, leaves a job's modes alone.
     const { end } = await play(

@@ -11,6 +11,7 @@ import {
   isThere,
   leaveClean,
   matrix,
+  type Outcome,
   type Running,
   setup,
   type Subject,
@@ -52,19 +53,37 @@ matrix(
   "--timeout with --grace sends SIGTERM first, and the status is 124 whatever the trap says",
   EVERY_VARIANT,
   async ({ run }) => {
-    const { end, stdout } = await run([
-      ...["--timeout", "300ms", "--grace", "10", "--", "sh", "-c"],
-      `trap "echo trapped; exit 5" TERM; sleep ${NAP} & wait`,
-    ]);
-    expect({ end, stdout }).toEqual({ end: 124, stdout: "trapped\n" });
+    const outcome = await onceUp((limit) =>
+      run([
+        ...["--timeout", limit, "--grace", "60", "--", "sh", "-c"],
+        `trap "echo trapped; exit 5" TERM; echo up; sleep ${NAP} & wait`,
+      ])
+    );
+    expect(outcome).toEqual({ end: 124, stdout: "up\ntrapped\n" });
     await untilNobodyIsLeft();
   },
 );
 
+/**
+ * What comes of a run that its time limit ends, once its command has come as far as saying `up`: on a busy machine that may be later
+ * than a short limit.
+ */
+async function onceUp(
+  run: (limit: string) => Promise<Outcome>,
+): Promise<Pick<Outcome, "end" | "stdout">> {
+  let last: Pick<Outcome, "end" | "stdout"> = { end: "", stdout: "" };
+  for (const limit of ["300ms", "2s", "10s"]) {
+    const outcome = await run(limit);
+    last = { end: outcome.end, stdout: outcome.stdout };
+    if (outcome.stdout.startsWith("up\n")) break;
+  }
+  return last;
+}
+
 /** A run that says that it is up, in its writable directory. */
 async function started(subject: Subject, line: string): Promise<Running> {
   const run = subject.start([
-    ...["-P", ":workspace", "--grace", "10s", "--", "sh", "-c"],
+    ...["-P", ":workspace", "--grace", "60s", "--", "sh", "-c"],
     line,
   ]);
   await until(() => isThere(`${subject.work}/up`), "up");
@@ -129,11 +148,13 @@ matrix(
 test("a signal to the whole group, as timeout(1) sends it, leaves the command its time", async () => {
   const subject = setup();
   const run = subject.start([
-    ...["--grace", "10s", "--", "sh", "-c"],
-    `trap "echo trapped; exit 4" TERM; echo; sleep ${NAP} & wait`,
-  ], { shell: 'exec timeout 0.7 "$@"' });
-  const { stdout } = await run.outcome;
-  expect(stdout).toBe("\ntrapped\n");
+    ...["-P", ":workspace", "--grace", "60s", "--", "sh", "-c"],
+    `trap "echo trapped; exit 4" TERM; touch up; sleep ${NAP} & wait`,
+  ], { shell: 'exec timeout 1h "$@"' });
+  // timeout(1) does with a signal what it does when the time is over: it sends it to the group.
+  await until(() => isThere(`${subject.work}/up`), "up");
+  process.kill(run.pid, "SIGTERM");
+  expect((await run.outcome).stdout).toBe("trapped\n");
   await untilNobodyIsLeft();
 });
 
@@ -166,14 +187,7 @@ const SERVED: readonly (readonly [
 ])[] = [
   [["--timeout", "300ms"], `sleep ${NAP}`, null, 124, ""],
   [
-    ["--timeout", "300ms", "--grace", "10"],
-    `trap "echo trapped; exit 5" TERM; sleep ${NAP} & wait`,
-    null,
-    124,
-    "trapped\n",
-  ],
-  [
-    ["--grace", "10"],
+    ["--grace", "60"],
     'trap "echo trapped; exit 4" INT; touch up; while :; do sleep 0.05; done',
     "SIGINT",
     4,
@@ -204,3 +218,19 @@ for (const [flags, script, signal, end, stdout] of SERVED) {
     },
   );
 }
+
+matrix(
+  "--timeout with --grace holds where we serve the network too",
+  BOTH_ACTORS,
+  async (subject) => {
+    serve(subject);
+    const outcome = await onceUp((limit) =>
+      subject.run([
+        ...["--timeout", limit, "--grace", "60", "--", "sh", "-c"],
+        `trap "echo trapped; exit 5" TERM; echo up; sleep ${NAP} & wait`,
+      ])
+    );
+    expect(outcome).toEqual({ end: 124, stdout: "up\ntrapped\n" });
+    await untilNobodyIsLeft();
+  },
+);
