@@ -18,6 +18,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -411,6 +412,9 @@ function fetchFile(url: string, to: string, digest: string): boolean {
 function readGiven(variable: string, path: string): Uint8Array {
   if (!existsSync(path)) {
     throw new Error(`Cannot read ${variable} "${path}": there is no such file`);
+  }
+  if (!statSync(path).isFile()) {
+    throw new Error(`Cannot read ${variable} "${path}": it is no regular file`);
   }
   return readFileSync(path);
 }

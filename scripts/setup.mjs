@@ -52,7 +52,7 @@ const COMPILER = [
 ];
 
 /** What only the tests use: programs that are run inside the sandbox, and the system's bubblewrap. */
-const TEST_PROGRAMS = [
+export const TEST_PROGRAMS = [
   ["bwrap", () => existsSync("/usr/bin/bwrap"), "bubblewrap"],
   ["gcc", () => isInPath("gcc"), "gcc"],
   ["libc.a", () => isLibrary("libc.a"), "libc6-dev"],
@@ -66,6 +66,7 @@ const TEST_PROGRAMS = [
   ["setpriv", () => isInPath("setpriv"), "util-linux"],
   ["ps", () => isInPath("ps"), "procps"],
   ["strace", () => isInPath("strace"), "strace"],
+  ["setcap", () => existsSync("/usr/sbin/setcap"), "libcap2-bin"],
   ["curl", () => isInPath("curl"), "curl"],
   ["openssl", () => isInPath("openssl"), "openssl"],
   ["ssh", () => isInPath("ssh"), "openssh-client"],
@@ -196,15 +197,14 @@ function installModules(missing) {
 }
 
 function installPackages(needs) {
-  const things = needs.map(([what]) => what).join(", ");
+  const things = [...new Set(needs.map(([what]) => what))].join(", ");
   const packages = [...new Set(needs.map(([, , name]) => name))];
   const command = `apt-get install -y --no-install-recommends ${
     packages.join(" ")
   }`;
-  const instead =
-    needs.some(([, , name]) => name === "musl-tools" || name === "gcc")
-      ? "; or set BWRAP_BINARY=FILE to a static bwrap, which needs no compiler"
-      : "";
+  const instead = needs.every((need) => COMPILER.includes(need))
+    ? "; or set BWRAP_BINARY=FILE to a static bwrap, which needs no compiler"
+    : "";
   if (!isInPath("apt-get")) {
     stop(
       `Missing: ${things}. This is not Debian: install them with this system's package manager (Debian's names: ${

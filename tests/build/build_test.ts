@@ -30,6 +30,7 @@ import {
 } from "../../scripts/bwrap_edits.ts";
 import { bwrapRefusal, readBwrapSource } from "../../scripts/build_bwrap.ts";
 import { outDir, repositoryRoot } from "../../scripts/build_files.ts";
+import { TEST_PROGRAMS } from "../../scripts/setup.mjs";
 
 const COPIED = [
   "entry.ts",
@@ -133,6 +134,16 @@ const REFUSED: readonly (readonly [Record<string, string>, string, string])[] =
       { BWRAP_BINARY: "/nowhere/bwrap" },
       `Cannot read BWRAP_BINARY "/nowhere/bwrap": there is no such file`,
       "no file",
+    ],
+    [
+      { BWRAP_BINARY: "/etc" },
+      `Cannot read BWRAP_BINARY "/etc": it is no regular file`,
+      "a folder",
+    ],
+    [
+      { BWRAP_TARBALL: "/dev/zero" },
+      `Cannot read BWRAP_TARBALL "/dev/zero": it is no regular file`,
+      "a device",
     ],
     [
       { BWRAP_BINARY: "/bin/sh" },
@@ -277,12 +288,58 @@ test("with BWRAP_BINARY set-up asks for no compiler", () => {
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
 });
 
+test("set-up for the tests names what is missing once, and offers no BWRAP_BINARY where that would not be enough", () => {
+  const { status, stderr } = setupWithPrograms(
+    join(folder, "no-test-programs"),
+    ["node"],
+    undefined,
+    {},
+    ["--tests"],
+  );
+  expect(status).toBe(125);
+  const [, list = ""] = /^setup: Missing: ([^.]*)\. /.exec(
+    stderr.replace("libc.a", "libc_a"),
+  ) ?? [];
+  const named = list.split(", ");
+  expect(named).toContain("gcc");
+  expect(named).toContain("make");
+  expect(named).toEqual([...new Set(named)]);
+  expect(stderr).not.toContain("BWRAP_BINARY");
+});
+
+/** What every Debian has, and what a test makes itself or does without. */
+const NOT_INSTALLED = new Set([
+  ..."bash dash echo env flock mv pwd sh sleep touch true".split(" "), // Essential: yes
+  ..."bwrap.real codex x".split(" "), // made or made up
+  "sshd", // used where it is; dropbear otherwise
+]);
+
+test("every program that a test starts by its path is one that set-up installs", () => {
+  const installed = new Set(TEST_PROGRAMS.map(([name]) => String(name)));
+  const started = [...new Bun.Glob("tests/**/*.{ts,py}").scanSync({
+    cwd: repositoryRoot,
+  })].flatMap((file) =>
+    [
+      ...readFileSync(join(repositoryRoot, file), "utf8").matchAll(
+        /["'`](?:\/usr)?\/s?bin\/([a-z0-9][a-z0-9.-]*)["'`]/g,
+      ),
+    ].map(([, name]) => name!)
+  );
+  expect(started).toContain("setcap");
+  expect(
+    [...new Set(started)].filter((name) =>
+      !installed.has(name) && !NOT_INSTALLED.has(name)
+    ),
+  ).toEqual([]);
+});
+
 /** Runs set-up where PATH holds only these programs. */
 function setupWithPrograms(
   out: string,
   programs: readonly string[],
   uid?: number,
   environment: Record<string, string> = {},
+  flags: readonly string[] = [],
 ): { status: number; stderr: string } {
   const path = `${out}-path`;
   mkdirSync(path);
@@ -290,10 +347,13 @@ function setupWithPrograms(
   const as = uid === undefined || process.getuid!() !== 0
     ? []
     : [Bun.which("setpriv")!, `--reuid=${uid}`, "--clear-groups"];
-  const done = Bun.spawnSync([...as, Bun.which("node")!, readableSetup()], {
-    env: { PATH: path, CODEX_BUILD_DIR: out, ...environment },
-    stdin: "ignore",
-  });
+  const done = Bun.spawnSync(
+    [...as, Bun.which("node")!, readableSetup(), ...flags],
+    {
+      env: { PATH: path, CODEX_BUILD_DIR: out, ...environment },
+      stdin: "ignore",
+    },
+  );
   return { status: done.exitCode, stderr: done.stderr.toString() };
 }
 
