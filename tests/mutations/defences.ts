@@ -16,6 +16,7 @@ import { PROXY_LIMITS } from "./proxy_limits.ts";
 import { PROXY_POLICY } from "./proxy_policy.ts";
 import { PROXY_RUN } from "./proxy_run.ts";
 import { PROXY_WIRE } from "./proxy_wire.ts";
+import { STAGE_STEPS } from "./stages.ts";
 
 const ESCAPES = "sandbox/escape_test.ts";
 const CONFINEMENT = "sandbox/confinement_test.ts";
@@ -908,6 +909,7 @@ export const DEFENCES: readonly Defence[] = [
   ...KEPT,
   ...KEPT_CHECKS,
   ...PROJECTS,
+  ...STAGE_STEPS,
   ...LANDLOCK,
   ...HOST,
   ...PROXY_POLICY,
