@@ -139,7 +139,7 @@ test("the loser of a race is closed", async () => {
     closed,
   );
   expect((await dialer.dial(target("a.test"))).ok).toBe(true);
-  await comesToHold(() => closed.length > 0);
+  await comesToHold(() => closed.length > 0, 4_000);
   expect(closed.length).toBe(1);
 });
 

@@ -383,7 +383,7 @@ if (LAUNCHERS.includes("system")) {
       [`${dir}/codex-linux-sandbox`, "--relay", "3"],
       {
         stdio: ["ignore", "ignore", "ignore", orders, listening.fd],
-        timeout: 60_000,
+        timeout: 20_000,
         killSignal: "SIGKILL",
       },
     );

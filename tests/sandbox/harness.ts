@@ -109,9 +109,9 @@ export interface Subject {
 
 const ROOT_FOLDER = "/var/tmp";
 /** A busy machine is slow, and nothing that waits for ever ends within these (`tests/patience.ts`). Only a failure takes as long. */
-const RUN_TIMEOUT_MS = 90_000;
-const UNTIL_TIMEOUT_MS = 60_000;
-const NOBODY_TIMEOUT_MS = 60_000;
+const RUN_TIMEOUT_MS = 60_000;
+const UNTIL_TIMEOUT_MS = 30_000;
+const NOBODY_TIMEOUT_MS = 20_000;
 const OTHER_USER = 65_534;
 const MARK = `CODEX_LIVE_TEST=${process.pid}-${Date.now()}`;
 const SAFE_PATH =
