@@ -44,3 +44,11 @@ export async function comesToHold(
   }
   return true;
 }
+
+/** What `work` costs this process's cores, in milliseconds: whatever else the machine does meanwhile. */
+export function coreTimeMs(work: () => void): number {
+  const before = process.cpuUsage();
+  work();
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1_000;
+}

@@ -4,6 +4,7 @@ import { type ByteString, fromText } from "../../src/bytes.ts";
 import { compileGlob, globPrefix, isGlob } from "../../src/policy/glob.ts";
 import { abs } from "../../src/policy/path.ts";
 import { matchesPath } from "./matches_path.ts";
+import { coreTimeMs } from "../patience.ts";
 
 function matches(pattern: string, path: string): boolean {
   const glob = compileGlob(fromText(pattern));
@@ -127,9 +128,10 @@ test("a name that is not UTF-8 is compared by its bytes", () => {
 
 test("many stars against a long name end soon", () => {
   const pattern = `/w/${"*a".repeat(100)}*b`;
-  const started = performance.now();
-  expect(matches(pattern, `/w/${"a".repeat(5_000)}`)).toBe(false);
-  expect(performance.now() - started).toBeLessThan(500);
+  const costMs = coreTimeMs(() => {
+    expect(matches(pattern, `/w/${"a".repeat(5_000)}`)).toBe(false);
+  });
+  expect(costMs).toBeLessThan(500);
 });
 
 /** The definition, written for reading only: what does the pattern's first element leave of the path? */
