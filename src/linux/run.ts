@@ -55,8 +55,11 @@ const CHILD_TIMEOUT_MS = 30_000;
 /** How long a sandbox whose first process is dead may take to go. */
 const END_TIMEOUT_MS = 10_000;
 
-/** How long a command that was sent SIGSTOP may take to stop. */
+/** How long a command that was sent SIGSTOP may take to stop, counted in looks: a busy machine lets neither it nor us go on. */
 const STOPPED_TIMEOUT_MS = 200;
+
+/** One look costs no more of that, however long we did not run meanwhile. */
+const STOPPED_LOOK_MS = 2;
 
 /** Where signals that come to us are written, one byte each. */
 export interface SignalPipe {
@@ -266,8 +269,11 @@ function stopAll(run: Run): ReadonlySet<number> {
   const stopped = new Set<number>();
   const init = childPidOf(run.said.text);
   if (init === null || isAtEnd(run.sync)) return stopped;
-  const deadline = performance.now() + STOPPED_TIMEOUT_MS;
-  while (performance.now() < deadline) {
+  for (
+    let leftMs = STOPPED_TIMEOUT_MS;
+    leftMs > 0;
+    leftMs -= STOPPED_LOOK_MS
+  ) {
     const going = treeOf(init).filter(isGoing);
     if (going.length === 0) break;
     for (const pid of going) {

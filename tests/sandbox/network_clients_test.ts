@@ -483,7 +483,7 @@ function freePort(): Promise<number> {
 }
 
 async function listening(port: number): Promise<void> {
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < 2_000; i++) {
     try {
       (await Bun.connect({
         hostname: "127.0.0.1",

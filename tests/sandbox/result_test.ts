@@ -191,9 +191,12 @@ type Refusal = readonly [
   shell: string,
   message: string,
 ];
+/** No other run of this file makes it. */
+const TMP_RESULT = `/tmp/codex-result-${process.pid}`;
+
 const REFUSED: readonly Refusal[] = [
   ["result", () => {}, '"$@"', "the command can write there too"],
-  ["/tmp/codex-result", () => {}, '"$@"', "the command can write there too"],
+  [TMP_RESULT, () => {}, '"$@"', "the command can write there too"],
   [
     "out/result",
     ({ work }) => {
@@ -225,19 +228,24 @@ const REFUSED: readonly Refusal[] = [
   ["fd:9", () => {}, '"$@" 9</dev/null', "it is not open for writing"],
 ];
 for (const [target, prepare, shell, message] of REFUSED) {
-  test(`a result in ${target} is refused, and nothing starts: ${message}`, async () => {
-    const subject = setup();
-    prepare(subject);
-    const { end, stdout, stderr } = await subject.run([
-      ...["-P", ":workspace"],
-      ...["--result-json", target.replace("HOME", subject.home)],
-      ...["--", "echo", "started"],
-    ], { shell });
-    expect({ end, stdout }).toEqual({ end: 125, stdout: "" });
-    expect(stderr).toContain(message);
-    expect(stderr.split("\n")).toHaveLength(2);
-    expect(isThere("/tmp/codex-result")).toBe(false);
-  });
+  test(
+    `a result in ${
+      target === TMP_RESULT ? "/tmp" : target
+    } is refused, and nothing starts: ${message}`,
+    async () => {
+      const subject = setup();
+      prepare(subject);
+      const { end, stdout, stderr } = await subject.run([
+        ...["-P", ":workspace"],
+        ...["--result-json", target.replace("HOME", subject.home)],
+        ...["--", "echo", "started"],
+      ], { shell });
+      expect({ end, stdout }).toEqual({ end: 125, stdout: "" });
+      expect(stderr).toContain(message);
+      expect(stderr.split("\n")).toHaveLength(2);
+      expect(isThere(TMP_RESULT)).toBe(false);
+    },
+  );
 }
 
 test("a result's descriptor that --pass-fd hands over is refused", async () => {

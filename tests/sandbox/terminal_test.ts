@@ -196,21 +196,22 @@ matrix(
     const line =
       `trap "echo stopping" TSTP; trap "echo continued; exit 6" CONT; echo ready; ${LOOP}`;
     const words = sandbox(subject, "--", "sh", "-c", `'${line}'`).join(" ");
-    const { end } = await play(
+    const { end, shown } = await play(
       subject,
       ["/bin/bash", "--norc", "--noprofile", "-i"],
       [
         ["send", `${words}\n`],
         ["expect", "\nready"],
         ["send", "\x1a"],
-        ["expect", "stopping"],
         ["expect", "Stopped"],
         ["send", "fg\n"],
         ["expect", "continued"],
         ["send", "exit $?\n"],
       ],
     );
-    expect(end).toBe(6);
+    // Where the machine is too busy to run it before the run is stopped, it runs afterwards.
+    expect({ end, said: shown.match(/(?:stopping|continued)\r$/gm) })
+      .toEqual({ end: 6, said: ["stopping\r", "continued\r"] });
   },
 );
 
