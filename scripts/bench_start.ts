@@ -31,8 +31,7 @@ import { outDir } from "./build_files.ts";
 export const METADATA_NAMES = [".git", ".codex", ".agents"] as const;
 
 type Plan = {
-  readonly launcher: { readonly kind: string; readonly path?: string };
-  readonly supervisor: readonly unknown[];
+  readonly launcher: { readonly path?: string };
   readonly bwrapArguments: readonly string[];
 };
 
@@ -75,14 +74,14 @@ export function startRows(
 
 /** What the picture shows, from the floor up. */
 export function startBars(peers: readonly Peer[]): readonly Bar[] {
-  const bare = (kind: string, profile: string): Bar => ({
+  const bare = (kind: string): Bar => ({
     label: `bubblewrap alone, ${kind}`,
-    row: `bare ${kind} bwrap, mounts of ${profile}`,
+    row: `bare ${kind} bwrap, mounts of default profile`,
     isOurs: false,
   });
   return [
-    bare("bundled", "default profile, bundled bwrap"),
-    bare("system's", "default profile"),
+    bare("bundled"),
+    bare("system's"),
     { label: "codex, default profile", row: "default profile", isOurs: true },
     {
       label: "codex, :workspace",
@@ -145,110 +144,129 @@ function plannedRows(
       budget: null,
     },
   ];
-  /** A bare row with the mounts of a plan, and the row of ours that is divided by it. */
-  const pair = (
+  const system = systemBwrap(codex, folder, env);
+  const upstream = Bun.which("gcc") === null
+    ? null
+    : buildUpstreamBwrap(outDir, folder);
+  const ours = (
     name: string,
     flags: readonly string[],
     cwd: string,
-    budget: (plan: Plan) => number | null,
-  ): void => {
-    const plan = explain([codex, "sandbox", ...flags], cwd, env);
-    const bwrap = plan.launcher.kind === "system"
-      ? plan.launcher.path!
-      : bundled;
-    const kind = plan.launcher.kind === "system"
-      ? "system's bwrap"
-      : "bundled bwrap";
-    const bare = `bare ${kind}, mounts of ${name}`;
-    rows.push(
-      {
-        name: bare,
-        argv: [bwrap, ...bareArguments(plan.bwrapArguments)],
+    against: StartRow,
+    budget: number | null,
+  ): StartRow => ({
+    name,
+    argv: [codex, "sandbox", ...flags, "--", "true"],
+    cwd,
+    against: against.name,
+    budget,
+  });
+  /** A profile's starts by each bubblewrap, and what they are divided by; the first of it is what people have. */
+  const bySystemAndBundled = (
+    name: string,
+    flags: readonly string[],
+    cwd: string,
+    { budget, verified }: {
+      readonly budget: number;
+      readonly verified: number;
+    },
+  ): StartRow => {
+    const bareOf = (kind: string, file: string, launcher: string): StartRow => {
+      const plan = explain(
+        [codex, "sandbox", ...flags, "--launcher", launcher],
+        cwd,
+        env,
+      );
+      return {
+        name: `bare ${kind} bwrap, mounts of ${name}`,
+        argv: [file, ...bareArguments(plan.bwrapArguments)],
         cwd,
         against: null,
         budget: null,
-      },
-      {
-        name,
-        argv: [codex, "sandbox", ...flags, "--", "true"],
+      };
+    };
+    const edited = bareOf("bundled", bundled, "bundled");
+    const have = system === null
+      ? edited
+      : bareOf("system's", system, "system");
+    if (system !== null) {
+      rows.push(
+        have,
+        ours(
+          `${name}, system's bwrap`,
+          [...flags, "--launcher", "system"],
+          cwd,
+          have,
+          verified,
+        ),
+      );
+    }
+    rows.push(edited);
+    // Ours is quicker than what people have: by its own measure the better bubblewrap would count against us.
+    const unedited = upstream === null ? have : {
+      ...edited,
+      name: `bare upstream's bwrap ${upstream.version}, mounts of ${name}`,
+      argv: [upstream.file, ...edited.argv.slice(1)],
+    };
+    if (upstream !== null) rows.push(unedited);
+    const chosen = [...flags, "--launcher", "bundled"];
+    rows.push(
+      ours(name, chosen, cwd, unedited, budget),
+      ours(
+        `${name}, by the bundled bwrap's measure`,
+        chosen,
         cwd,
-        against: bare,
-        budget: budget(plan),
-      },
+        edited,
+        null,
+      ),
     );
+    return have;
   };
-  const workspaceBudget = (plan: Plan): number =>
-    plan.supervisor.length === 0 ? 2.5 : 3.5;
-  pair("default profile", [], plain, () => 2.5);
-  const [, , bareDefault] = rows;
-  rows.push({
-    ...bareDefault!,
-    name: "bare bundled bwrap by path, same mounts",
-    argv: [bundled, ...bareDefault!.argv.slice(1)],
-    against: bareDefault!.name,
+  const bareDefault = bySystemAndBundled("default profile", [], plain, {
+    budget: 2.5,
+    verified: 2.5,
   });
-  pair(
-    "default profile, bundled bwrap",
-    ["--launcher", "bundled"],
-    plain,
-    () => null,
+  rows.push(
+    ours(
+      "default profile, planned anew",
+      ["--stage", "one-start"],
+      plain,
+      bareDefault,
+      null,
+    ),
+    ours(
+      "default profile, inner stage",
+      ["--stage", "inner"],
+      plain,
+      bareDefault,
+      null,
+    ),
   );
-  rows.push({
-    name: "default profile, planned anew",
-    argv: [codex, "sandbox", "--stage", "one-start", "--", "true"],
-    cwd: plain,
-    against: bareDefault!.name,
-    budget: null,
-  }, {
-    name: "default profile, inner stage",
-    argv: [codex, "sandbox", "--stage", "inner", "--", "true"],
-    cwd: plain,
-    against: bareDefault!.name,
-    budget: null,
-  });
-  pair(
+  const bareWorkspace = bySystemAndBundled(
     ":workspace, all names there",
     ["-P", ":workspace"],
     repo,
-    workspaceBudget,
+    { budget: 2.5, verified: 3.5 },
   );
-  pair(
-    ":workspace, all names there, bundled",
-    ["-P", ":workspace", "--launcher", "bundled"],
-    repo,
-    workspaceBudget,
-  );
-  // Ours is quicker than what people have: by its own measure the better bubblewrap would count against us.
-  const [own, kept] = rows.slice(-2) as [StartRow, StartRow];
-  if (Bun.which("gcc") !== null) {
-    const { file, version } = buildUpstreamBwrap(outDir, folder);
-    const upstream: StartRow = {
-      ...own,
-      name: `bare upstream's bwrap ${version}, same mounts`,
-      argv: [file, ...own.argv.slice(1)],
-    };
-    rows.splice(-1, 1, upstream, { ...kept, against: upstream.name }, {
-      ...kept,
-      name: `${kept.name}, by the bundled bwrap's measure`,
-      budget: null,
-    });
+  for (
+    const launcher of system === null ? ["bundled"] : ["bundled", "system"]
+  ) {
+    rows.push(ours(
+      `:workspace, placeholders${
+        launcher === "system" ? ", system's bwrap" : ""
+      }`,
+      ["-P", ":workspace", "--launcher", launcher],
+      plain,
+      bareWorkspace,
+      3.5,
+    ));
   }
-  const repoBare = rows.find(({ name }) =>
-    name.endsWith("mounts of :workspace, all names there")
-  )!;
-  rows.push({
-    name: ":workspace, placeholders",
-    argv: [codex, "sandbox", "-P", ":workspace", "--", "true"],
-    cwd: plain,
-    against: repoBare.name,
-    budget: 3.5,
-  });
   rows.push(...peers.flatMap(({ name, argv, codex: theirs }): StartRow[] => [
     {
       name,
       argv: [...argv, "true"],
       cwd: plain,
-      against: bareDefault!.name,
+      against: bareDefault.name,
       budget: null,
     },
     {
@@ -274,6 +292,20 @@ function chosenRows(
   return rows.filter((row) =>
     asked.includes(row) || asked.some(({ against }) => against === row.name)
   );
+}
+
+/** The system's bubblewrap where ours trusts one, else `null`. */
+function systemBwrap(
+  codex: string,
+  cwd: string,
+  env: Record<string, string>,
+): string | null {
+  const argv = [codex, "sandbox", "--launcher", "system"];
+  try {
+    return explain(argv, cwd, env).launcher.path ?? null;
+  } catch {
+    return null;
+  }
 }
 
 function explain(

@@ -1,16 +1,22 @@
 /**
  * Which bwrap makes the sandbox: the system's where it is trusted and can do what the plan needs, else the bundled one.
  *
+ * For uid 0 it is the other way round: the device nodes belong to it on the host as well, and only our build binds them read-only.
+ *
  * Effects: looks for candidates on PATH and tries them out.
  *
  * @module
  */
 import { toText } from "../bytes.ts";
-import { type Failure, launchFailure } from "../failure.ts";
+import { describe, type Failure, launchFailure } from "../failure.ts";
 import { variable } from "../host/origin.ts";
 import { type ProbedFacts, probePath } from "../host/probe.ts";
 import type { StateHome } from "../host/state_folder.ts";
-import { type BundledBwrap, loadBundledBwrap } from "../linux/bundled_bwrap.ts";
+import {
+  type BundledBwrap,
+  DIGEST_MISMATCH,
+  loadBundledBwrap,
+} from "../linux/bundled_bwrap.ts";
 import {
   type BwrapAbility,
   bwrapCandidates,
@@ -39,7 +45,17 @@ interface Chosen {
   readonly file: BwrapFile;
   readonly launcher: Launcher;
   readonly ability: BwrapAbility;
+  /** What it lacks, `null` for nothing. */
+  readonly warning: string | null;
 }
+
+/** Whether a failure says something about this host, and not about this file or about what this one run is short of. */
+export function isOfTheHost(failure: Failure): boolean {
+  const text = describe(failure);
+  return !text.startsWith(DIGEST_MISMATCH) && !SHORTAGE.test(text);
+}
+
+const SHORTAGE = /\b(?:EMFILE|ENFILE|ENOMEM|EAGAIN|EFBIG)\b/;
 
 export function chooseBwrap(
   request: RunRequest,
@@ -53,6 +69,18 @@ export function chooseBwrap(
     const linear = linearBwrap(draft.size, cache, request.user);
     if (linear !== null) return ok(linear);
   }
+  if (request.launcher === "auto" && ownsDevices(request)) {
+    const guarded = bundledBwrap(request, draft, new Set([GUARDED_DEVICES]));
+    if (guarded.ok || !isOfTheHost(guarded.error)) return guarded;
+    const system = systemBwrap(request, facts, draft, cache, reasons);
+    return system?.ok !== true ? guarded : ok({
+      ...system.value,
+      warning:
+        `root can change the modes of the host's device nodes: only the bundled bubblewrap binds them read-only (${
+          describe(guarded.error)
+        })`,
+    });
+  }
   if (request.launcher !== "bundled") {
     const system = systemBwrap(request, facts, draft, cache, reasons);
     if (system !== null) return system;
@@ -64,9 +92,22 @@ export function chooseBwrap(
       );
     }
   }
+  return bundledBwrap(request, draft, reasons);
+}
+
+/** @param reasons why it is this one */
+function bundledBwrap(
+  request: RunRequest,
+  draft: Draft,
+  reasons: ReadonlySet<string>,
+): Result<Chosen, Failure> {
+  const cache = stateHomeOf(request);
   const bundled = unobserved(loadBundledBwrap);
   if (!bundled.ok) {
-    const why = reasons.size === 0 ? "" : ` (${[...reasons].join("; ")})`;
+    // That it had to be this one is no reason for its failure.
+    const why = reasons.size === 0 || reasons.has(GUARDED_DEVICES)
+      ? ""
+      : ` (${[...reasons].join("; ")})`;
     return launchFailure(`${bundled.error.message}${why}`);
   }
   const ability = abilityOf(bundled.value.file, cache, request.user);
@@ -94,6 +135,14 @@ export function chooseBwrap(
     ? "--launcher bundled"
     : [...reasons].join("; ");
   return ok(asChosen(bundled.value, ability.value, reason));
+}
+
+const GUARDED_DEVICES =
+  "uid 0 owns the host's device nodes, and only the bundled bwrap binds them read-only";
+
+/** An owner changes a node's mode without a capability: it could close the host's `/dev/null` to everybody. */
+function ownsDevices({ euid, user }: RunRequest): boolean {
+  return euid === 0 && user === null;
 }
 
 /** The bundled bwrap, where it works here and its time does not grow with the square of the plan's many mounts. */
@@ -200,6 +249,7 @@ function systemBwrap(
         reason,
       },
       ability: ability.value,
+      warning: null,
     });
   }
   if (reasons.size === 0) reasons.add("no bwrap on PATH");
@@ -215,6 +265,7 @@ function asChosen(
     file,
     launcher: { kind: "bundled", version, sha256, reason },
     ability,
+    warning: null,
   };
 }
 

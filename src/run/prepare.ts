@@ -16,7 +16,6 @@ import { gatherFacts } from "../host/gather.ts";
 import { homeOf, variable } from "../host/origin.ts";
 import type { ProbedFacts } from "../host/probe.ts";
 import { openStateFolder, stateFolderOf } from "../host/state_folder.ts";
-import { DIGEST_MISMATCH } from "../linux/bundled_bwrap.ts";
 import { callerSoftLimit } from "../linux/process_state.ts";
 import type { DirectPlan } from "../linux/plan.ts";
 import { completePlan } from "../linux/planner.ts";
@@ -26,7 +25,7 @@ import { validatePolicy } from "../policy/refusals.ts";
 import { fail, ok, type Result } from "../result.ts";
 import { close, stat } from "../sys/calls.ts";
 import { unobserved } from "../sys/observed.ts";
-import { chooseBwrap } from "./choose_bwrap.ts";
+import { chooseBwrap, isOfTheHost } from "./choose_bwrap.ts";
 import { checkDescriptors } from "./descriptors.ts";
 import { draftRun, type RunDraft } from "./draft.ts";
 import { environmentChanges } from "./environment.ts";
@@ -66,10 +65,10 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
   if (request.backend === "landlock") return alone(null);
   const chosen = chooseBwrap(request, facts, draft.draft);
   if (!chosen.ok) {
-    const failure = describe(chosen.error);
-    const isOfTheHost = !failure.startsWith(DIGEST_MISMATCH) &&
-      !SHORTAGE.test(failure);
-    return mayFallBack(request) && isOfTheHost ? alone(failure) : chosen;
+    // What the caller is short of for this one run says nothing about the host: a lower rung would be the limit's choice.
+    return mayFallBack(request) && isOfTheHost(chosen.error)
+      ? alone(describe(chosen.error))
+      : chosen;
   }
   request.mark("bubblewrap");
   const plan = completePlan(
@@ -78,22 +77,22 @@ export function prepareRun(request: RunRequest): Result<Prepared, Failure> {
     chosen.value.ability,
   );
   if (!plan.ok) return fail({ kind: "plan", error: plan.error });
+  const { warning } = chosen.value;
   if (request.teller !== null && !request.explains) {
     const opened = request.teller.open(request.policy, facts);
     if (!opened.ok) return opened;
   }
   return ok({
     kind: "sandbox",
-    plan: plan.value,
+    plan: warning === null
+      ? plan.value
+      : { ...plan.value, warnings: [...plan.value.warnings, warning] },
     bwrap: chosen.value.file,
     innerWords: draft.innerWords(),
     facts,
     startedMs,
   });
 }
-
-/** What the caller is short of for this one run says nothing about the host: a lower rung would be the limit's choice. */
-const SHORTAGE = /\b(?:EMFILE|ENFILE|ENOMEM|EAGAIN)\b/;
 
 /** Whoever names a way of bubblewrap's wants bubblewrap. */
 function mayFallBack({ backend, launcher, stage }: RunRequest): boolean {

@@ -38,6 +38,7 @@ const PLACES = "src/linux/placeholders.ts";
 const WAITING = "src/linux/watcher_program.ts";
 const VERIFY = "src/linux/verify_mounts.ts";
 const TRUST = "src/linux/bwrap_choice.ts";
+const CHOOSE = "src/run/choose_bwrap.ts";
 
 const NAMESPACES: readonly Defence[] = [
   live(
@@ -655,10 +656,24 @@ const LIFE_STEPS: readonly Defence[] = [
   ),
   live(
     "a run that is short of descriptors takes no lower rung",
-    "src/run/prepare.ts",
-    "      !SHORTAGE.test(failure);",
-    "      true;",
-    ["sandbox/mistakes_test.ts", "ten open files"],
+    CHOOSE,
+    " && !SHORTAGE.test(text);",
+    ";",
+    ["sandbox/mistakes_test.ts", "(ten open files|files of no length)"],
+  ),
+  live(
+    "uid 0 gets the bubblewrap that binds device nodes read-only",
+    CHOOSE,
+    "return euid === 0 && user === null;",
+    "return false;",
+    [LAUNCHER, "changes the mode of a device node|uid 0 gets the bundled"],
+  ),
+  live(
+    "a damaged bundled bubblewrap is not replaced by the system's",
+    CHOOSE,
+    "if (guarded.ok || !isOfTheHost(guarded.error)) return guarded;",
+    "if (guarded.ok) return guarded;",
+    [LAUNCHER, "not replaced by the system's for uid 0"],
   ),
   live(
     "a record without its name is removed when its writer is dead",

@@ -36,6 +36,7 @@ import {
   PLAIN,
   setup,
   type Subject,
+  type Variant,
 } from "./harness.ts";
 
 /** Folders of root outside of /var/tmp, which everybody can write: a trusted bwrap can't lie there. */
@@ -47,6 +48,17 @@ afterAll(async () => {
 });
 
 const isRoot = ACTORS.includes("root");
+
+/** Of uid 0 the system's is not even asked: it is looked for as another user, whoever runs the tests. */
+const USER: Variant = { ...PLAIN, actor: "user" };
+
+const MEMFD_SETTING = "/proc/sys/vm/memfd_noexec";
+const hasMemfdSetting = isThere(MEMFD_SETTING);
+if (!hasMemfdSetting) notProved("forbidden memfds", "needs Linux 6.3");
+
+const GUARDED =
+  "uid 0 owns the host's device nodes, and only the bundled bwrap binds them read-only";
+
 const SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** A folder in which a bwrap would be trusted. */
@@ -196,7 +208,11 @@ for (const { why, says, make, needsRoot } of UNTRUSTED) {
     writeFileSync(mark, "");
     chmodSync(mark, 0o666);
     const folder = make(subject, `echo ran >> ${mark}`);
-    expect(await launcherOf(subject, folder)).toMatch(says);
+    expect(await launcherOf(subject, folder, ["--launcher", "system"]))
+      .toMatch(says);
+    expect(await launcherOf(subject, folder)).toMatch(
+      subject.uid === 0 ? GUARDED : says,
+    );
     const { end, stdout } = await run(["--", "/bin/echo", "ran"], {
       env: { PATH: folder },
     });
@@ -235,14 +251,55 @@ if (!isSystem) notProved("the system's bwrap", "/usr/bin/bwrap is not there");
 test.skipIf(!isSystem)(
   "the system's own bwrap is trusted and preferred",
   async () => {
-    expect(await launcherOf(setup(), SYSTEM_PATH)).toMatch(
+    expect(await launcherOf(setup(USER), SYSTEM_PATH)).toMatch(
       /^\/usr\/bin\/bwrap /,
     );
   },
 );
 
+test.skipIf(!isSystem || !isRoot)(
+  "uid 0 gets the bundled bwrap, but where it has no use for what only that one does",
+  async () => {
+    const subject = setup({ ...PLAIN, actor: "root" });
+    expect(await launcherOf(subject, SYSTEM_PATH)).toContain(
+      `bundled bubblewrap `,
+    );
+    expect(await launcherOf(subject, SYSTEM_PATH)).toContain(GUARDED);
+    const system = /^\/usr\/bin\/bwrap /;
+    chownSync(subject.work, 65_534, 65_534);
+    for (const flags of [["--user", "65534"], ["--launcher", "system"]]) {
+      expect(await launcherOf(subject, SYSTEM_PATH, flags)).toMatch(system);
+    }
+  },
+);
+
+/** The change of mode is one to what the node has already: nothing changes where it gets through. */
+const CHANGES_NODES = `import os, stat
+for n in ("null", "zero", "full", "random", "urandom", "tty"):
+    try: os.chmod("/dev/" + n, stat.S_IMODE(os.stat("/dev/" + n).st_mode)); print(n, "changed")
+    except OSError as e: print(n, e.strerror)
+`;
+
+matrix(
+  "nobody changes the mode of a device node",
+  BOTH_ACTORS,
+  async ({ run, uid }) => {
+    const { stdout } = await run([
+      "--",
+      "/usr/bin/python3",
+      "-c",
+      CHANGES_NODES,
+    ]);
+    const why = uid === 0 ? "Read-only file system" : "Operation not permitted";
+    expect(stdout).toBe(
+      ["null", "zero", "full", "random", "urandom", "tty"]
+        .map((name) => `${name} ${why}\n`).join(""),
+    );
+  },
+);
+
 test("without a bwrap on PATH the bundled one is run", async () => {
-  expect(await launcherOf(setup(), "/nowhere")).toMatch(
+  expect(await launcherOf(setup(USER), "/nowhere")).toMatch(
     /^bundled .*no bwrap on PATH/,
   );
 });
@@ -276,7 +333,7 @@ for (const [why, line, says] of UNFIT) {
   test.skipIf(!isRoot || !isSystem)(
     `a trusted bwrap ${why} is passed over for the bundled one`,
     async () => {
-      const subject = setup();
+      const subject = setup(USER);
       const folder = trustedFolder();
       fakeBwrap(`${folder}/bwrap`, line);
       const said = await launcherOf(subject, folder, ["-P", ":workspace"]);
@@ -317,7 +374,7 @@ test.skipIf(!isRoot || !isSystem)(
 test.skipIf(!isRoot)(
   "a bwrap that hangs is given up after its time, with all that it started",
   async () => {
-    const subject = setup();
+    const subject = setup(USER);
     const folder = trustedFolder();
     fakeBwrap(`${folder}/bwrap`, "sleep 60; exit 0");
     const { end, stdout } = await subject.run(["--", "/bin/echo", "ran"], {
@@ -424,7 +481,7 @@ for (
   ] as const
 ) {
   test(`nothing is run in place of a bundled bwrap that can't be found: ${what}`, async () => {
-    const subject = setup();
+    const subject = setup(USER);
     const copy = `${subject.dir}/damaged`;
     copyFileSync(subject.codex, copy);
     chmodSync(copy, 0o755);
@@ -441,6 +498,60 @@ for (
     });
   });
 }
+
+test.skipIf(!isRoot)(
+  "a damaged bundled bwrap is not replaced by the system's for uid 0 either",
+  async () => {
+    const subject = setup({ ...PLAIN, actor: "root" });
+    const copy = `${subject.dir}/damaged`;
+    copyFileSync(subject.codex, copy);
+    truncateSync(copy, statSync(copy).size - 1);
+    expect(
+      await subject.outside([copy, "sandbox", "--", "/bin/echo", "ran"]),
+    ).toEqual({
+      end: 125,
+      stdout: "",
+      stderr:
+        "codex: bundled bubblewrap digest mismatch: the end of this executable is damaged; install codex again\n",
+    });
+  },
+);
+
+/** The setting is the PID namespace's own (proc_sys_vm(5)): the host's stays as it is. */
+const FORBIDS_MEMFDS =
+  `exec unshare -pf --mount-proc --kill-child sh -c 'echo 2 > /proc/sys/vm/memfd_noexec && exec "$@"' sh "$@"`;
+
+const NO_MEMFD =
+  `Cannot run the bundled bubblewrap: this host forbids executable memfds (vm.memfd_noexec is 2); install the distribution's bubblewrap or run "sysctl vm.memfd_noexec=1" as root`;
+
+test.skipIf(!isRoot || !isSystem || !hasMemfdSetting)(
+  "where executable memfds are forbidden the system's bwrap is used, or one line says what to do",
+  async () => {
+    const before = readFileSync(MEMFD_SETTING, "utf8");
+    const { run } = setup({ ...PLAIN, actor: "root" });
+    const words = ["--", "/bin/echo", "ran"];
+    expect(await run(words, { shell: FORBIDS_MEMFDS })).toEqual({
+      end: 0,
+      stdout: "ran\n",
+      stderr:
+        `codex: warning: root can change the modes of the host's device nodes: only the bundled bubblewrap binds them read-only (${NO_MEMFD})\n`,
+    });
+    expect(
+      await run(["-P", ":read-only", "-C", "/", "--user", "65534", ...words], {
+        shell: FORBIDS_MEMFDS,
+      }),
+    ).toEqual({ end: 0, stdout: "ran\n", stderr: "" });
+    const refused = await run(["--launcher", "bundled", ...words], {
+      shell: FORBIDS_MEMFDS,
+    });
+    expect(refused).toEqual({
+      end: 125,
+      stdout: "",
+      stderr: `codex: ${NO_MEMFD}\n`,
+    });
+    expect(readFileSync(MEMFD_SETTING, "utf8")).toBe(before);
+  },
+);
 
 test("a bundled bwrap with one bit changed is not run", async () => {
   const subject = setup();
