@@ -187,6 +187,7 @@ function changeFor(request: WhyRequest, verdict: Verdict): string | null {
     case "metadata":
     case "git_pointer":
     case "nested_repository":
+    case "shut_directory":
       return add(decider.path, "write");
     case "platform":
     case "no_entry":

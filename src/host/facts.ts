@@ -97,6 +97,8 @@ export interface PathFacts {
 export interface Repositories {
   /** Canonical directories with a `.git` in them, of whatever kind; writable roots themselves are left out. */
   readonly found: readonly AbsPath[];
+  /** Directories that only their mode keeps us from looking into, and the command could open up: they stay as they are. */
+  readonly shut: readonly AbsPath[];
   /** Where the search was given up and why, `null` when it saw everything. */
   readonly cut: { readonly at: AbsPath; readonly why: string } | null;
 }

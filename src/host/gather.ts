@@ -69,6 +69,7 @@ export function gatherFacts(
     ...(repositories === null ? {} : { repositories }),
     ...(folding === null ? {} : { foldingDevices: folding }),
   };
+  for (const path of repositories?.shut ?? []) probePath(paths, path);
   for (const repository of repositories?.found ?? []) {
     for (const path of repositoryQuestions(repository)) probePath(paths, path);
   }

@@ -42,6 +42,8 @@ export const SEARCH_LIMITS: SearchLimits = {
 export interface RepositoryReader {
   /** lstat(2), which starts no automounter. */
   readonly kindOf: (path: AbsPath) => PathKind;
+  /** Whether the command could change its mode. */
+  readonly isOurs: (path: AbsPath) => boolean;
   /**
    * Visits each name in a directory until `enough` says so, which is asked now and then.
    *
@@ -86,13 +88,15 @@ export function findRepositories(
     entries: 0,
     directories: 0,
     found: new Set(),
+    shut: new Set(),
     cut: null,
   };
   for (const root of roots) {
     for (const path of submodulesOf(search, root, root)) look(search, path);
   }
   for (const root of roots) walk(search, root);
-  return { found: [...search.found].sort(), cut: search.cut };
+  const { found, shut, cut } = search;
+  return { found: [...found].sort(), shut: [...shut].sort(), cut };
 }
 
 interface Search {
@@ -102,6 +106,7 @@ interface Search {
   readonly isClosed: (directory: AbsPath) => boolean;
   readonly deadline: number;
   readonly found: Set<AbsPath>;
+  readonly shut: Set<AbsPath>;
   entries: number;
   directories: number;
   cut: { readonly at: AbsPath; readonly why: string } | null;
@@ -113,7 +118,7 @@ function isOver(search: Search, at: AbsPath): boolean {
   const { limits } = search;
   const why = search.entries > limits.entries
     ? `more than ${limits.entries} names`
-    : search.found.size >= limits.repositories
+    : search.found.size + search.shut.size >= limits.repositories
     ? `more than ${limits.repositories} repositories`
     : isLate(search, search.deadline)
     ? `more than ${limits.timeMs} ms of looking`
@@ -138,7 +143,9 @@ function walk(search: Search, root: AbsPath): void {
       continue;
     }
     const seen = namesIn(search, path);
-    if (path !== root && seen.hasGit) {
+    if (!seen.readable) shutIn(search, path);
+    // What can't be listed may be entered by name all the same.
+    if (path !== root && (seen.hasGit || !seen.readable)) {
       look(search, path);
       for (const module of submodulesOf(search, path, root)) {
         look(search, module);
@@ -154,9 +161,24 @@ function look(search: Search, path: AbsPath): void {
   search.directories++;
   const git = childOf(path, ".git");
   const kind = search.reader.kindOf(git);
+  if (kind === "unreadable") shutIn(search, git);
   if (kind === "missing" || kind === "unreadable") return;
   if (kind === "directory" && !hasHead(search, git)) return;
   search.found.add(path);
+}
+
+/**
+ * Notes the directory whose mode keeps us from `path`, if the command could open it up again: one run could shut it, the next one open
+ * it and write the repositories that nobody has seen there. The search goes on, or a single such directory would end it for all.
+ */
+function shutIn(search: Search, path: AbsPath): void {
+  const { reader, roots, shut } = search;
+  let at = path;
+  while (!roots.has(at) && reader.kindOf(at) === "unreadable") {
+    at = parentOf(at);
+  }
+  if (roots.has(at)) search.cut ??= { at, why: "it can't be read" };
+  else if (reader.kindOf(at) === "directory" && reader.isOurs(at)) shut.add(at);
 }
 
 function hasHead({ reader }: Search, git: AbsPath): boolean {
@@ -170,7 +192,11 @@ const DOT = 0x2e;
 function namesIn(
   search: Search,
   path: AbsPath,
-): { readonly hasGit: boolean; readonly directories: readonly ByteString[] } {
+): {
+  readonly readable: boolean;
+  readonly hasGit: boolean;
+  readonly directories: readonly ByteString[];
+} {
   const directories: ByteString[] = [];
   let hasGit = false;
   search.directories++;
@@ -187,8 +213,7 @@ function namesIn(
     if (name === ".git") hasGit = true;
     else if (kind === "directory" || kind === null) directories.push(name);
   }, () => isOver(search, path));
-  if (!readable) search.cut ??= { at: path, why: "it can't be read" };
-  return { hasGit, directories };
+  return { readable, hasGit, directories };
 }
 
 /** Submodules that `.gitmodules` or `.git/modules` of a repository name, as far as they lie inside `root`, no link on the way. */
@@ -217,9 +242,10 @@ function* submodulesOf(
 /** Whether a walk from `root` would come to `path`: no link on the way, nothing closed. */
 function isOpen(search: Search, path: AbsPath, root: AbsPath): boolean {
   for (let at = path; at !== root; at = parentOf(at)) {
-    if (search.isClosed(at) || search.reader.kindOf(at) !== "directory") {
-      return false;
-    }
+    if (search.isClosed(at)) return false;
+    const kind = search.reader.kindOf(at);
+    if (kind === "unreadable") shutIn(search, at);
+    if (kind !== "directory") return false;
   }
   return true;
 }

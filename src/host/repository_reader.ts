@@ -69,13 +69,13 @@ export function kernelRepositoryReader(euid: number): RepositoryReader {
         ? "missing"
         : "unreadable";
     },
+    isOurs(path): boolean {
+      const stat = lstat(path);
+      return stat.ok && stat.value.uid === euid;
+    },
     read(directory, visit, enough): boolean {
       const fd = open(directory, abi.O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-      if (!fd.ok) {
-        // What is gone, or belongs to somebody else, holds nothing that the command could write.
-        const stat = lstat(directory);
-        return !stat.ok || stat.value.uid !== euid;
-      }
+      if (!fd.ok) return false;
       const done = visitDirectory(fd.value, buffer, (start, end, type) => {
         visit(buffer, start, end, ENTRY_KINDS[type] ?? null);
       }, enough);

@@ -96,9 +96,12 @@ function userLines({ user }: Plan): string[] {
 
 function repositoryLines({ repositories }: SandboxPlan): string[] {
   if (repositories === null) return [];
-  const { found, cut } = repositories;
+  const { found, shut, cut } = repositories;
   return section("repositories inside writable directories", [
     ...found.map((path) => `read-only metadata  ${toText(path)}`),
+    ...shut.map((path) =>
+      `read-only           ${toText(path)}: its mode forbids to look into it`
+    ),
     ...(cut === null ? [] : [
       `the search ended at ${
         toText(cut.at)

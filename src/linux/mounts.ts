@@ -283,6 +283,8 @@ function reasonOf(point: MountPoint): string {
       return "a git directory that a .git file leads to";
     case "nested_repository":
       return "metadata of a repository inside a writable directory";
+    case "shut_directory":
+      return "its mode forbids to look for repositories in it";
     case "own":
       return decider.access === "hidden"
         ? "our state folder is hidden"

@@ -36,6 +36,8 @@ export function describeDecider(decider: Decider): string {
       return `"${at}" belongs to the repository "${
         toText(decider.repository)
       }" inside a writable directory`;
+    case "shut_directory":
+      return `the mode of "${at}" forbids to look for repositories in it`;
     case "own":
       return decider.access === "hidden"
         ? `"${at}" holds the sandbox's own state, which is hidden`

@@ -41,6 +41,8 @@ export type Decider =
     readonly path: AbsPath;
     readonly repository: AbsPath;
   }
+  /** A directory inside a writable one whose mode forbids to look for repositories in it. */
+  | { readonly kind: "shut_directory"; readonly path: AbsPath }
   | {
     readonly kind: "own";
     readonly path: AbsPath;

@@ -320,6 +320,7 @@ function pinnable(
   const { decider } = draft;
   // The next run looks for it again and finds it wherever it is; pins would forbid renames in all of the tree.
   if (decider.kind === "nested_repository" && !literal) return [];
+  if (decider.kind === "shut_directory" && !literal) return [];
   if (decider.kind !== "glob" || literal) return above;
   if (decider.match.via !== undefined) return above;
   const { pattern } = decider.glob;

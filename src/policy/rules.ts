@@ -368,7 +368,7 @@ function addCaps(facts: PathFacts, rules: Rules & Growing): void {
 }
 
 /**
- * What exists of them in a repository inside a writable directory. Best effort: what is missing there may be made, as a whole new
+ * What exists of them in a repository inside a writable directory, and the directories in which nobody could look for one. Best effort: what is missing there may be made, as a whole new
  * repository may be, and a link in the way is no reason to refuse a run.
  */
 function addNested(facts: PathFacts, rules: Rules & Growing): void {
@@ -382,6 +382,10 @@ function addNested(facts: PathFacts, rules: Rules & Growing): void {
       if (rules.caps.has(path)) continue;
       rules.caps.set(path, { kind: "nested_repository", path, repository });
     }
+  }
+  for (const path of facts.repositories?.shut ?? []) {
+    if (rules.caps.has(path)) continue;
+    rules.caps.set(path, { kind: "shut_directory", path });
   }
 }
 

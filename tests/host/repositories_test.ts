@@ -36,7 +36,11 @@ function search(
     readonly limits?: Partial<typeof SEARCH_LIMITS>;
     readonly reader?: Partial<RepositoryReader>;
   } = {},
-): { readonly found: readonly string[]; readonly cut: string | null } {
+): {
+  readonly found: readonly string[];
+  readonly shut: readonly string[];
+  readonly cut: string | null;
+} {
   const base = realpathSync(mkdtempSync(`${tmpdir()}/codex-repositories-`));
   folders.push(base);
   for (const spec of paths) {
@@ -52,7 +56,7 @@ function search(
   }
   const below = (path: AbsPath): string => path.slice(base.length + 1);
   const still = { ...kernelRepositoryReader(0), now: (): number => 0 };
-  const { found, cut } = findRepositories(
+  const { found, shut, cut } = findRepositories(
     [abs(base)],
     (path) => closed.includes(below(path)),
     { ...still, ...reader },
@@ -60,6 +64,7 @@ function search(
   );
   return {
     found: found.map(below),
+    shut: shut.map(below),
     cut: cut === null ? null : `${below(cut.at)}: ${cut.why}`,
   };
 }
@@ -88,7 +93,7 @@ const FINDS: readonly (readonly [
 ];
 for (const [paths, found, why] of FINDS) {
   test(`the walk finds ${JSON.stringify(found)} in ${JSON.stringify(paths)}: ${why}`, () => {
-    expect(search(paths)).toEqual({ found, cut: null });
+    expect(search(paths)).toEqual({ found, shut: [], cut: null });
   });
 }
 
@@ -180,7 +185,81 @@ test("a closed directory is not entered, nor looked for by name", () => {
     "a/c/.git/HEAD",
     "d/.git/HEAD",
   ];
-  expect(search(paths, { closed: ["a"] })).toEqual({ found: ["d"], cut: null });
+  expect(search(paths, { closed: ["a"] })).toEqual({
+    found: ["d"],
+    shut: [],
+    cut: null,
+  });
+});
+
+/** A reader to which the modes of `modes` apply as to an ordinary user; 4 is listing, 1 is entering. */
+function readerUnder(
+  modes: Readonly<Record<string, number>>,
+  strangers: readonly string[],
+): Partial<RepositoryReader> {
+  const kernel = kernelRepositoryReader(process.geteuid?.() ?? 0);
+  const ending = (path: string): string | undefined =>
+    Object.keys(modes).find((name) => path.endsWith(`/${name}`));
+  const mayEnter = (path: string): boolean => {
+    const above = path.slice(0, path.lastIndexOf("/"));
+    if (above === "") return true;
+    const name = ending(above);
+    return mayEnter(above) && (name === undefined || (modes[name]! & 1) !== 0);
+  };
+  return {
+    kindOf: (path) => mayEnter(path) ? kernel.kindOf(path) : "unreadable",
+    isOurs: (path) => !strangers.some((name) => path.endsWith(`/${name}`)),
+    read: (path, visit, enough) => {
+      const name = ending(path);
+      const mayList = name === undefined || (modes[name]! & 4) !== 0;
+      return mayEnter(path) && mayList && kernel.read(path, visit, enough);
+    },
+  };
+}
+
+const SHUT: readonly (readonly [
+  paths: readonly string[],
+  modes: Readonly<Record<string, number>>,
+  strangers: readonly string[],
+  found: readonly string[],
+  shut: readonly string[],
+  why: string,
+])[] = [
+  [
+    ["a/", "b/.git/HEAD", "c/.git/HEAD"],
+    { a: 0 },
+    [],
+    ["b", "c"],
+    ["a"],
+    "one shut directory does not end the search",
+  ],
+  [["a/", "b/.git/HEAD"], { a: 0 }, ["a"], ["b"], [], "a stranger's stays so"],
+  [["a/b/.git/HEAD"], { a: 1 }, [], [], ["a"], "entered, not listed"],
+  [["a/.git/HEAD"], { a: 1 }, [], ["a"], ["a"], "whose .git has a name"],
+  [["a/b/.git/HEAD"], { a: 4 }, [], [], ["a"], "listed, not entered"],
+  [["a/.git/HEAD"], { a: 4 }, [], [], ["a"], "with the .git itself in it"],
+  [["a/b/c/"], { b: 0 }, [], [], ["a/b"], "a deeper one"],
+  [
+    [".gitmodules: path = a/b/m\n", "a/b/m/.git: gitdir: x"],
+    { a: 0 },
+    [],
+    [],
+    ["a"],
+    "the topmost on the way to a submodule",
+  ],
+];
+for (const [paths, modes, strangers, found, shut, why] of SHUT) {
+  test(`the search finds ${JSON.stringify(found)} and shut ${JSON.stringify(shut)}: ${why}`, () => {
+    const reader = readerUnder(modes, strangers);
+    expect(search(paths, { reader })).toEqual({ found, shut, cut: null });
+  });
+}
+
+test("a shut directory that is named by .gitmodules counts when the walk ends at once", () => {
+  const paths = [".gitmodules: path = a/m\n", "a/m/.git: gitdir: x"];
+  const limits = { timeMs: -1, leastDirectories: 0, leastEntries: 0 };
+  const reader = readerUnder({ a: 0 }, []);
+  expect(search(paths, { reader, limits }).shut).toEqual(["a"]);
 });
 
 const CUTS: readonly (readonly [
@@ -218,6 +297,7 @@ test("a huge directory is left when the time is over", () => {
   const name = new Uint8Array([0x61]);
   const { cut } = findRepositories([abs("/huge")], () => false, {
     kindOf: () => "missing",
+    isOurs: () => true,
     text: () => null,
     now: () => now,
     read: (_, visit, enough) => {

@@ -24,6 +24,7 @@ const SUPERVISOR = "src/linux/supervisor.ts";
 const MEMORY: Notice = ["sys/files_test.ts"];
 const PROBED: Notice = ["host/probe_test.ts"];
 const LOADED: Notice = ["config/load_test.ts"];
+const SEARCHED: Notice = ["host/repositories_test.ts"];
 const FOLDERS: Notice = ["host/state_folder_test.ts"];
 const WATCHED: Notice = ["linux/watcher_test.ts"];
 const LIFE = "sandbox/life_test.ts";
@@ -125,6 +126,20 @@ const READING_STEPS: readonly Defence[] = [
     `  if ((about.value.mode & abi.S_IFMT) !== abi.S_IFREG) {`,
     `  if (false) {`,
     LOADED,
+  ),
+  pure(
+    "a directory that can't be looked into for repositories stays shut",
+    "src/host/repositories.ts",
+    `    if (!seen.readable) shutIn(search, path);`,
+    ``,
+    SEARCHED,
+  ),
+  pure(
+    "a submodule behind a shut directory shuts that",
+    "src/host/repositories.ts",
+    `    if (kind === "unreadable") shutIn(search, at);`,
+    ``,
+    SEARCHED,
   ),
 ];
 

@@ -41,6 +41,7 @@ type Row = readonly [
     readonly own?: readonly string[];
     readonly hidden?: readonly string[];
     readonly repositories?: readonly string[];
+    readonly shut?: readonly string[];
     readonly tree?: Tree;
   },
 ];
@@ -445,6 +446,24 @@ const ROWS: readonly Row[] = [
       },
     },
   ],
+  ...([
+    ["write", "/w/s/f", "EROFS", "nor is anything in it written"],
+    ["create", "/w/s/new", "EROFS", "nor made"],
+    ["write", "/w/s", "EROFS", "what nobody could look into stays shut"],
+    [["rename", "/w/z"], "/w/s", "EBUSY", "nor can it be moved"],
+    [["rename", "/w/z"], "/w/p", null, "what lies above it can"],
+  ] as const).map(([what, path, errno, why]): Row => [
+    [R, W],
+    what,
+    path,
+    errno,
+    why,
+    {
+      repositories: [],
+      shut: ["/w/s", "/w/p/s"],
+      tree: { "/w/s/f": "file", "/w/p/s/f": "file" },
+    },
+  ]),
   // Globs.
   [[R, W], "read", "/w/x.env", "EACCES", "a match is hidden", {
     globs: ["/w/**/*.env"],
@@ -834,6 +853,7 @@ for (const [lines, what, path, errno, why, extra = {}] of ROWS) {
       own,
       matches,
       repositories: extra.repositories ?? null,
+      shut: extra.shut ?? [],
     });
     expect(validatePolicy(policy, facts)).toEqual({
       ok: true,

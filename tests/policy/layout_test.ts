@@ -35,7 +35,7 @@ function protectedMetadata(
 ): readonly MountPoint[] {
   return carveOuts(layout, root).filter(({ decider }) =>
     decider.kind === "metadata" || decider.kind === "git_pointer" ||
-    decider.kind === "nested_repository"
+    decider.kind === "nested_repository" || decider.kind === "shut_directory"
   );
 }
 

@@ -120,6 +120,18 @@ const MUTANTS = [ // the rule that is lost, file, text, what stands there instea
     "",
   ],
   [
+    "a directory that nobody could look into stays shut",
+    "rules.ts",
+    `rules.caps.set(path, { kind: "shut_directory", path });`,
+    "",
+  ],
+  [
+    "what lies above it may be moved",
+    "layout.ts",
+    `if (decider.kind === "shut_directory" && !literal) return [];`,
+    "",
+  ],
+  [
     "a repository inside may be moved",
     "layout.ts",
     `if (decider.kind === "nested_repository" && !literal) return [];`,

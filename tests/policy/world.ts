@@ -56,6 +56,7 @@ export function factsOf(
     own = NO_OWN_PATHS,
     matches = [],
     repositories = null,
+    shut = [],
     sockets,
   }: {
     readonly asked?: readonly string[];
@@ -65,6 +66,8 @@ export function factsOf(
     readonly matches?: readonly GlobMatch[];
     /** What a search inside the writable directories found. */
     readonly repositories?: readonly string[] | null;
+    /** Directories that the search could not look into. Counts beside `repositories`. */
+    readonly shut?: readonly string[];
   } = {},
 ): PathFacts {
   const nodes = nodesOf(tree);
@@ -76,9 +79,12 @@ export function factsOf(
     gitPointers,
     globMatches: matches,
     own,
-    ...(repositories === null ? {} : { repositories: { found, cut: null } }),
+    ...(repositories === null
+      ? {}
+      : { repositories: { found, shut: shut.map(abs), cut: null } }),
     ...(sockets === undefined ? {} : { sockets }),
   };
+  for (const path of shut) ask(nodes, paths, abs(path));
   for (const path of found.flatMap(repositoryQuestions)) {
     ask(nodes, paths, path);
   }

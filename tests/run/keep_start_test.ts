@@ -144,7 +144,11 @@ const NOT_KEPT: readonly (readonly [what: string, difference: Difference])[] = [
   }],
   ["rests on a search that was cut", {
     plan: {
-      repositories: { found: [], cut: { at: abs("/w"), why: "time" } },
+      repositories: {
+        found: [],
+        shut: [],
+        cut: { at: abs("/w"), why: "time" },
+      },
     },
   }],
   ["has many mounts", {

@@ -322,6 +322,36 @@ matrix(
 );
 
 matrix(
+  "a directory that one run shuts neither hides repositories from the next one nor can be opened there",
+  EVERY_VARIANT.filter(({ actor }) => actor === "user"),
+  async (subject) => {
+    const { run, work } = subject;
+    const files = plantRepositories(subject);
+    const shut = await run([
+      ...WORKSPACE,
+      "mkdir 0; chmod 0 0; chmod 300 tree; chmod 0 deep; echo shut",
+    ]);
+    expect(shut.stdout).toBe("shut\n");
+    // Three times: a kept start has to notice as much.
+    for (let time = 0; time < 3; time++) {
+      const { end, stdout } = await run([
+        ...WORKSPACE,
+        `chmod 700 0 tree deep 2>/dev/null; mv deep x 2>/dev/null; for f in ${
+          files.join(" ")
+        }; do (echo evil > $f) 2>/dev/null && echo wrote $f; done; (: > 0/x) 2>/dev/null; echo looked`,
+      ]);
+      expect({ end, stdout }).toEqual({ end: 0, stdout: "looked\n" });
+    }
+    for (const folder of ["0", "tree", "deep"]) {
+      chmodSync(`${work}/${folder}`, 0o700);
+    }
+    for (const file of files) {
+      expect(readFileSync(`${work}/${file}`, "utf8")).not.toContain("evil");
+    }
+  },
+);
+
+matrix(
   'nested_repositories = "write" leaves them to the command',
   BOTH_ACTORS,
   async (subject) => {
