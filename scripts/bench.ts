@@ -136,7 +136,8 @@ function measured(codex: string, words: Words): BenchResult {
       )
     );
     if (parts.length === 0 || starts.length > 0) {
-      add(startRows(codex, { ...place, peers, parts: starts }));
+      const chosen = starts.includes("start") ? [] : starts;
+      add(startRows(codex, { ...place, peers, parts: chosen }));
     }
     if (isAsked("config")) add(configRows(codex, place));
     if (isAsked("masks")) {
@@ -149,6 +150,12 @@ function measured(codex: string, words: Words): BenchResult {
       add(networkRows(codex, { ...place, peers, parts: network }));
     }
     const othersShare = sharesOf(before, processorTicks());
+    if (rows.length === 0 && !isAsked("claims")) {
+      const asked = parts.map((part) => `"${part}"`).join(", ");
+      throw new Error(
+        `Cannot measure --row ${asked}: no row has that in its name; a table is start, config, masks, network or claims`,
+      );
+    }
     const result: BenchResult = {
       command: commandText(words),
       date: `${new Date().toISOString().slice(0, 16).replace("T", " ")} UTC`,

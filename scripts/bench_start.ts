@@ -49,6 +49,7 @@ export function startRows(
   const plain = join(folder, "plain");
   const [running, refused] = tried(peers, plain, env);
   const rows = chosenRows(plannedRows(codex, folder, env, running), parts);
+  if (rows.length === 0) return [];
   const times = measure(rows, rounds, env);
   return [
     ...rows.map((row) =>

@@ -240,7 +240,7 @@ function placeBwrap(
       return installed;
     }
     throw new Error(
-      `Cannot get the source of bubblewrap ${version}: neither Debian's pool nor "${readBwrapSource().tarball}" answered with it; set BWRAP_TARBALL=FILE or BWRAP_BINARY=FILE (a static bwrap ${version})`,
+      `${noSource()} or BWRAP_BINARY=FILE (a static bwrap ${version})`,
     );
   }
   compile(tarball, { file, stage, note });
@@ -287,9 +287,7 @@ export function buildUpstreamBwrap(
 ): { readonly file: string; readonly version: string } {
   const { version } = readBwrapSource();
   const tarball = findTarball(readBwrapChoice(), { outDir, note: () => {} });
-  if (tarball === null) {
-    throw new Error(`Cannot get the source of bubblewrap ${version}`);
-  }
+  if (tarball === null) throw new Error(noSource());
   const file = join(folder, "upstream-bwrap");
   run(
     ["gcc", ...UPSTREAM_FLAGS, ...C_FILES, "-o", file],
@@ -297,6 +295,11 @@ export function buildUpstreamBwrap(
     unpack(tarball, folder),
   );
   return { file, version };
+}
+
+function noSource(): string {
+  const { version, tarball } = readBwrapSource();
+  return `Cannot get the source of bubblewrap ${version}: neither Debian's pool nor "${tarball}" answered with it; set BWRAP_TARBALL=FILE`;
 }
 
 /** The source with our headers beside it. */
@@ -346,7 +349,7 @@ function findTarball(
       source.tarball,
     ]
   ) {
-    note(`fetching bubblewrap ${source.version}`);
+    note(`fetching bubblewrap ${source.version} from ${url}`);
     const partial = `${kept}.${process.pid}.partial`;
     try {
       if (!fetchFile(url, partial, source.sha256)) continue;

@@ -1,14 +1,11 @@
 /**
- * Writes docs/codex.1 from the table of flags, or tells that it is out of date.
- *
- * Usage: bun scripts/man_page.ts [--check]
+ * Writes docs/codex.1 from the table of flags. `tests/docs/man_page_test.ts` tells when it is out of date.
  *
  * @module
  */
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import process from "node:process";
 import { manPage } from "../src/cli/help.ts";
 
 const REPOSITORY = join(import.meta.dirname!, "..");
@@ -20,13 +17,4 @@ export function currentManPage(): string {
   return manPage((JSON.parse(text) as { readonly version: string }).version);
 }
 
-if (import.meta.main) {
-  const page = currentManPage();
-  if (process.argv[2] !== "--check") writeFileSync(PAGE, page);
-  else if (readFileSync(PAGE, "utf8") !== page) {
-    process.stderr.write(
-      'man_page: "docs/codex.1" is out of date, run: bun scripts/man_page.ts\n',
-    );
-    process.exitCode = 1;
-  }
-}
+if (import.meta.main) writeFileSync(PAGE, currentManPage());

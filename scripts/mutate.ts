@@ -80,6 +80,12 @@ async function main(): Promise<void> {
     jobs: { type: "string", default: String(JOBS) },
   });
   const jobs = wholeNumber(import.meta.path, "--jobs", values.jobs);
+  if (values.pure && values.live) {
+    misused(
+      import.meta.path,
+      "Cannot use --pure beside --live: no step is both",
+    );
+  }
   const chosen = DEFENCES.filter(({ kind, step, file }) =>
     !(values.pure && kind === "live") &&
     !(values.live && kind === "pure") &&

@@ -60,7 +60,8 @@ async function main(): Promise<void> {
   );
   if (parts.length === 0) {
     const names = PARTS.map(([name]) => name).join(", ");
-    misused(import.meta.path, `No part has these words, there are: ${names}`);
+    const words = positionals.map((word) => `"${word}"`).join(" and ");
+    misused(import.meta.path, `No part has ${words}, there are: ${names}`);
   }
   const scale = values.quick ? QUICK : minutes / WHOLE_MINUTES;
   const rows: string[] = [];

@@ -21,7 +21,7 @@ import {
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { outDir } from "./build_files.ts";
-import { scriptWords, wholeNumber } from "./script_words.ts";
+import { misused, scriptWords, wholeNumber } from "./script_words.ts";
 
 const LOAD_PROGRAM = `${import.meta.dirname}/bench_network_load.ts`;
 const LOTS = 4;
@@ -36,10 +36,13 @@ type Held = { readonly files: number; readonly bytes: number };
 if (import.meta.main) process.exitCode = await main();
 
 async function main(): Promise<number> {
-  const { values } = scriptWords(import.meta.path, {
+  const { values, positionals: [surplus] } = scriptWords(import.meta.path, {
     codex: { type: "string", default: join(outDir, "codex") },
     requests: { type: "string", default: "100000" },
   });
+  if (surplus !== undefined) {
+    misused(import.meta.path, `Unknown word "${surplus}"`);
+  }
   const requests = wholeNumber(
     import.meta.path,
     "--requests",
@@ -52,7 +55,12 @@ async function main(): Promise<number> {
     { stdio: ["ignore", "ignore", "inherit"] },
   );
   try {
-    while (!existsSync(portFile)) await Bun.sleep(10);
+    while (!existsSync(portFile)) {
+      if (origin.exitCode !== null) {
+        throw new Error(`The origin ended with ${origin.exitCode}`);
+      }
+      await Bun.sleep(10);
+    }
     return await soak(resolve(values.codex), {
       folder,
       port: readFileSync(portFile, "utf8"),
