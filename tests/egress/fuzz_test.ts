@@ -71,10 +71,10 @@ const TOKENS = [
   "http://",
 ].map((text) => Buffer.from(text, "latin1"));
 
-/** Mutations of the corpus, {@linkcode RUNS} of them where nobody asks for more. */
-function fuzz(room: string, seed: number, check: Check): void {
+/** Mutations of the corpus, {@linkcode RUNS} of them where nobody asks for more. @returns the inputs tried */
+function fuzz(room: string, seed: number, check: Check): number {
   const reads = READERS[room];
-  inputs({
+  return inputs({
     room,
     seed,
     runs: RUNS,
@@ -90,7 +90,8 @@ function holds(condition: boolean, what: string): void {
 test(
   "a request that is accepted is forwarded as one unambiguous request for the judged host",
   () => {
-    fuzz("http", 11, (bytes) => {
+    let forwarded = 0;
+    const tried = fuzz("http", 11, (bytes) => {
       const end = findHeadEnd(bytes, 0);
       if (!end.ok || end.value === null) return;
       const head = parseRequestHead(bytes.toString("latin1", 0, end.value));
@@ -104,6 +105,7 @@ test(
         "the host is not in normal form",
       );
       if (request.value.kind !== "forward") return;
+      forwarded++;
       const sent = request.value.head;
       holds(
         // deno-lint-ignore no-control-regex
@@ -145,6 +147,7 @@ test(
         "rewriting twice is not rewriting once",
       );
     });
+    expect(forwarded).toBeGreaterThan(tried / 20);
   },
   FUZZ_TIMEOUT_MS,
 );
@@ -211,7 +214,8 @@ test(
 test(
   "SOCKS messages are read alike however they are cut, and name one host",
   () => {
-    fuzz("socks", 15, (bytes, random) => {
+    let connected = 0;
+    const tried = fuzz("socks", 15, (bytes, random) => {
       const cut = random(bytes.length + 1);
       const whole = readSocksRequest(bytes);
       const early = readSocksRequest(bytes.subarray(0, cut));
@@ -221,6 +225,7 @@ test(
         "a cut changes the request",
       );
       if (whole.kind === "connect") {
+        connected++;
         const again = parseHost(formatHost(whole.endpoint.host));
         holds(
           again.ok && sameHost(again.value, whole.endpoint.host),
@@ -238,6 +243,7 @@ test(
         "a cut changes the greeting",
       );
     });
+    expect(connected).toBeGreaterThan(tried / 50);
   },
   FUZZ_TIMEOUT_MS,
 );
@@ -256,7 +262,8 @@ test("a ClientHello is read alike however it is cut", () => {
 test(
   "a host is its own normal form, and the runtime's URL parser reads no other",
   () => {
-    fuzz("hosts", 17, (bytes) => {
+    let compared = 0;
+    const tried = fuzz("hosts", 17, (bytes) => {
       const text = bytes.toString("utf8");
       const host = parseHost(text);
       if (!host.ok) return;
@@ -281,21 +288,26 @@ test(
         theirs.replace(/^\[|\]$/g, "") === normal,
         `the URL parser reads ${theirs}`,
       );
+      compared++;
     });
+    expect(compared).toBeGreaterThan(tried / 20);
   },
   FUZZ_TIMEOUT_MS,
 );
 
 test("a pattern means the same as its normal form", () => {
-  fuzz("hosts", 18, (bytes) => {
+  let accepted = 0;
+  const tried = fuzz("hosts", 18, (bytes) => {
     const pattern = parsePattern(bytes.toString("utf8"));
     if (!pattern.ok) return;
+    accepted++;
     const again = parsePattern(formatPattern(pattern.value));
     holds(
       again.ok && JSON.stringify(again.value) === JSON.stringify(pattern.value),
       formatPattern(pattern.value),
     );
   });
+  expect(accepted).toBeGreaterThan(tried / 20);
 }, FUZZ_TIMEOUT_MS);
 
 test("the corpus is there", () => {

@@ -126,16 +126,20 @@ test("a right's kernel is the one of the version that brought it", () => {
     .toEqual(["5.13", "5.19", "6.2"]);
 });
 
-test("the bits are those of this machine's header, as far as it goes", () => {
-  const header = "/usr/include/linux/landlock.h";
-  if (!existsSync(header)) return; // the table above stands for itself
-  const text = readFileSync(header, "utf8");
-  for (
-    const [, name, bit] of text.matchAll(
-      /^#define LANDLOCK_ACCESS_FS_(\w+)\s+\(1ULL << (\d+)\)/gm,
-    )
-  ) {
-    expect([name, fileBits([name as "EXECUTE"])])
-      .toEqual([name, 1 << Number(bit)]);
-  }
-});
+const HEADER = "/usr/include/linux/landlock.h";
+test.if(existsSync(HEADER))(
+  "the bits are those of this machine's header, as far as it goes",
+  () => {
+    const defined = [
+      ...readFileSync(HEADER, "utf8").matchAll(
+        /^#define LANDLOCK_ACCESS_FS_(\w+)\s+\(1ULL << (\d+)\)/gm,
+      ),
+    ];
+    // The first version has thirteen.
+    expect(defined.length).toBeGreaterThanOrEqual(13);
+    for (const [, name, bit] of defined) {
+      expect([name, fileBits([name as "EXECUTE"])])
+        .toEqual([name, 1 << Number(bit)]);
+    }
+  },
+);

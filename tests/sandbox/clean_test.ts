@@ -18,6 +18,7 @@ import {
   isOurExecutable,
   leaveClean,
   matrix,
+  notProved,
   ourProcesses,
   type Outcome,
   PLAIN,
@@ -251,7 +252,9 @@ matrix(
 
 test("a registry that belongs to somebody else is not looked at", async () => {
   const subject = setup(PLAIN);
-  if (subject.uid !== 0) return;
+  if (subject.uid !== 0) {
+    return notProved("a registry of somebody else's", "needs root");
+  }
   const target = `${subject.work}/.git`;
   mkdirSync(target);
   register({ ...subject }, target, { [deadPid()]: "synthetic\n" });
