@@ -190,7 +190,7 @@ function launcherLine(plan: SandboxPlan): string {
     : `bundled bubblewrap ${launcher.version}, sha256 ${launcher.sha256} (${launcher.reason})`;
 }
 
-/** A glob hides what is there when the run starts (spec §9 number 10). */
+/** A glob hides what is there when the run starts. */
 function coverLine({ pattern, files, directories }: GlobCover): string {
   const counted = [
     ...(files > 0 || directories === 0 ? [count(files, "file", "files")] : []),

@@ -306,7 +306,7 @@ function reasonOf(point: MountPoint): string {
   }
 }
 
-/** What of a fresh `/proc` stays out of reach. Each was an escape before (spec §9 number 2, 7). */
+/** What of a fresh `/proc` stays out of reach. Each has been a way out of other sandboxes. */
 function procSteps(request: MountRequest, root: MountPoint): MountStep[] {
   const readOnly = (path: string, reason: string): MountStep[] =>
     request.exists(path as AbsPath)

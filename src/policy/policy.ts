@@ -62,7 +62,7 @@ export type FileSystemProfile =
 /** The network bit of the wire format. What the managed proxy allows is {@linkcode NetworkPolicy}. */
 export type NetworkAccess = "restricted" | "enabled";
 
-/** A permission profile as it travels on the wire (`spec` §4.1): symbols still symbolic. */
+/** A permission profile as it travels on the wire: symbols still symbolic. */
 export type PermissionProfile =
   | {
     readonly kind: "managed";

@@ -1,5 +1,5 @@
 /**
- * The 84 facts of the reference about config and policy (`spec` §7), each as listed or as our rule with its reason.
+ * The 84 facts of the reference about config and policy, each as listed or as our rule with its reason.
  *
  * Rows that need a kernel or the option parser are in tests/sandbox/fact_rows.ts; one test here sees that none is lost.
  *
@@ -87,7 +87,7 @@ function shell(lines: string, ...caller: readonly string[]): readonly string[] {
 }
 
 const WIDENS =
-  "a project may narrow, hardly widen: `design.md`; refused by file and key, status 125";
+  "a project may narrow, hardly widen: docs/decisions.md; refused by file and key, status 125";
 
 const ROWS: readonly Row[] = [
   { number: 1, given: "no config", world: {}, runs: READ_ONLY },
@@ -493,7 +493,7 @@ const ROWS: readonly Row[] = [
       return [profile.kind === "managed" && profile.network, policy.network];
     },
     expected: ["restricted", "proxied"],
-    ours: "any domains entry is enough for the managed proxy: issue 5.1",
+    ours: "any domains entry is enough for the managed proxy: docs/profiles.md",
   },
   {
     number: 71,

@@ -19,6 +19,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { notProved } from "../sandbox/harness.ts";
 
 export const REPOSITORY = join(import.meta.dirname!, "../..");
 
@@ -75,8 +76,13 @@ export function testMachines(machines: readonly Machine[]): void {
         writeFileSync(join(home, ".codex/config.toml"), placed);
       }
       for (const { attribute, text } of consoles) {
-        if (!isRunnable(attribute)) continue;
-        for (const step of stepsOf(text)) {
+        if (!isRunnable(attribute)) {
+          notProved(`the commands of ${title}`, attribute);
+          continue;
+        }
+        const steps = stepsOf(text);
+        expect(steps.length).toBeGreaterThan(0);
+        for (const step of steps) {
           const { output, status } = perform(step.command, top);
           expect({ command: step.command, output, status }).toEqual({
             ...step,

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { fromText } from "../../src/bytes.ts";
+import { type ByteString, fromText } from "../../src/bytes.ts";
 import {
   type GlobMatch,
   MISSING,
@@ -38,7 +38,6 @@ import {
   questions,
   repositoryQuestions,
 } from "../../src/policy/questions.ts";
-import type { ByteString } from "../../src/bytes.ts";
 
 /**
  * Nodes by path: `dir`, `file`, `file: TEXT`, `exe`, `-> TARGET`, `locked` (lstat fails), `socket`, `fifo`, `device`, `hard` (two links),

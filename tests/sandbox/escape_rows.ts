@@ -46,7 +46,7 @@ export interface Escape {
   /** Calls in order, or a line of a shell that says something only when it got through. */
   readonly how: readonly Call[] | string;
   readonly answer: string;
-  /** What it would give, or what it is like: `weak N` is spec §9, `class N` the table of known holes. */
+  /** What it would give, or what it is like. */
   readonly why: string;
   /** Numbers or files of one architecture. */
   readonly only?: "x64";
@@ -312,7 +312,7 @@ const FILES = group("files", [
     tries: "O_PATH, then open it again through /proc/self/fd",
     how: "exec 9<{outside}/file; {probe} calls openat -100 s:/proc/self/fd/9 1",
     answer: "EROFS",
-    why: "weak 6: a descriptor opened for one thing, used for another",
+    why: "a descriptor opened for one thing, used for another",
   },
   {
     id: "outside-dev-fd",
@@ -331,28 +331,28 @@ const FILES = group("files", [
       O_WRONLY,
     ]],
     answer: "EROFS",
-    why: "class 20: another spelling of a path",
+    why: "another spelling of a path",
   },
   {
     id: "outside-self-root",
     tries: "/proc/self/root in front",
     how: [["openat", AT, "s:/proc/self/root{outside}/file", O_WRONLY]],
     answer: "EROFS",
-    why: "class 20: what fooled lists of paths",
+    why: "what fooled lists of paths",
   },
   {
     id: "outside-thread-root",
     tries: "/proc/thread-self/root in front",
     how: [["openat", AT, "s:/proc/thread-self/root{outside}/file", O_WRONLY]],
     answer: "EROFS",
-    why: "class 20",
+    why: "another way to spell the path",
   },
   {
     id: "outside-self-cwd",
     tries: "/proc/self/cwd/.. in front",
     how: [["openat", AT, "s:/proc/self/cwd/../outside/file", O_WRONLY]],
     answer: "EROFS",
-    why: "class 20",
+    why: "another way to spell the path",
   },
   {
     id: "outside-by-link",
@@ -360,7 +360,7 @@ const FILES = group("files", [
     how:
       "ln -s {outside} way; {probe} calls openat -100 s:{work}/way/file 1; rm way",
     answer: "EROFS",
-    why: "class 4: links followed while writing",
+    why: "links followed while writing",
   },
   {
     id: "outside-rename-in",
@@ -388,7 +388,7 @@ const FILES = group("files", [
     tries: "give it a second name in the workspace",
     how: [["linkat", AT, FILE, AT, "s:{work}/second", 0]],
     answer: "EXDEV",
-    why: "class 24: writes through links",
+    why: "writes through links",
   },
   {
     id: "outside-hardlink-fd",
@@ -396,7 +396,7 @@ const FILES = group("files", [
     how:
       "exec 9<{outside}/file; {probe} calls linkat -100 s:/proc/self/fd/9 -100 s:{work}/second 0x400",
     answer: "EXDEV",
-    why: "class 24",
+    why: "a second name would lead past the mount",
   },
   {
     id: "outside-hardlink-empty",
@@ -410,7 +410,8 @@ const FILES = group("files", [
       AT_EMPTY_PATH,
     ]],
     answer: "EXDEV|ENOENT",
-    why: "class 24; before Linux 6.10 a capability is asked first",
+    why:
+      "a second name would lead past the mount; before Linux 6.10 a capability is asked first",
   },
   ...([
     ["fchmodat2", 452, ["AT", FILE, 0o777, 0], "EROFS|ENOSYS"],
@@ -672,7 +673,7 @@ const FILES = group("files", [
     tries: "read it by /proc/self/root",
     how: [["openat", AT, "s:/proc/self/root{work}/secret", 0]],
     answer: "EACCES",
-    why: "class 20",
+    why: "another way to spell the path",
   },
   {
     id: "secret-case",
@@ -700,7 +701,7 @@ const FILES = group("files", [
     tries: "write into the mask",
     how: [["openat", AT, "s:{work}/vault/new", O_WRONLY | O_CREAT, 0o600]],
     answer: "EACCES|EROFS",
-    why: "class 26: a write that gets lost must fail",
+    why: "a write that gets lost must fail",
   },
   {
     id: "vault-chmod",
@@ -775,7 +776,7 @@ const FILES = group("files", [
       0,
     ]],
     answer: "EBUSY",
-    why: "weak 24: a kept descriptor",
+    why: "a kept descriptor",
   },
   {
     id: "deep-secret-read",
@@ -803,7 +804,7 @@ const FILES = group("files", [
     tries: "give its file a second name",
     how: [["linkat", AT, "s:{work}/locked/file", AT, "s:{work}/second", 0]],
     answer: "EXDEV",
-    why: "class 24",
+    why: "a second name would lead past the mount",
   },
   {
     id: "locked-rename-out",
@@ -817,14 +818,14 @@ const FILES = group("files", [
     tries: "read a file that a glob denies",
     how: [["openat", AT, "s:{work}/x.env", 0]],
     answer: "EACCES",
-    why: "class 22",
+    why: "what a pattern denies is denied everywhere",
   },
   {
     id: "env-deep-read",
     tries: "read a deeper and hidden one",
     how: [["openat", AT, "s:{work}/open/.hidden.env", 0]],
     answer: "EACCES",
-    why: "class 22: hidden files match too",
+    why: "hidden files match too",
   },
   {
     id: "env-link",
@@ -859,7 +860,7 @@ const FILES = group("files", [
     tries: "a folder whose name starts like the workspace's",
     how: [["openat", AT, "s:{work}-evil/file", O_WRONLY]],
     answer: "EROFS",
-    why: "class 6: a prefix without a separator",
+    why: "a prefix without a separator",
   },
   {
     id: "handle-make",
@@ -913,7 +914,7 @@ const METADATA = group("files", [
     tries: `make .codex as ${path}`,
     how: [["mkdirat", AT, `s:${path.replace("NAME", ".codex")}`, 0o755]],
     answer: "EEXIST",
-    why: "class 3: a protected name that is missing at the start",
+    why: "a protected name that is missing at the start",
   })),
   ...METADATA_SPELLINGS.map(([id, path]): Row => ({
     id: `git-write-${id}`,
@@ -925,7 +926,7 @@ const METADATA = group("files", [
       O_WRONLY,
     ]],
     answer: "EROFS",
-    why: "class 20: every spelling is the same mount",
+    why: "every spelling is the same mount",
   })),
   {
     id: "git-hook",
@@ -938,7 +939,7 @@ const METADATA = group("files", [
       0o755,
     ]],
     answer: "EROFS",
-    why: "class 7: it runs on the host with the next commit",
+    why: "it runs on the host with the next commit",
   },
   {
     id: "git-hook-dirfd",
@@ -958,7 +959,7 @@ const METADATA = group("files", [
     tries: "move a file over .git/config",
     how: [["renameat2", AT, "s:{work}/plain", AT, "s:{work}/.git/config", 0]],
     answer: "EXDEV|EROFS",
-    why: "class 7",
+    why: "git runs what stands there",
   },
   {
     id: "git-rename",
@@ -992,7 +993,7 @@ const METADATA = group("files", [
     tries: "unmount .git",
     how: [["umount2", "s:{work}/.git", MNT_DETACH]],
     answer: "EPERM",
-    why: "weak 1",
+    why: "with a capability masks could be undone",
   },
   {
     id: "codex-config",
@@ -1005,7 +1006,7 @@ const METADATA = group("files", [
       0o600,
     ]],
     answer: "EROFS",
-    why: "class 2: config in the repository",
+    why: "config in the repository",
   },
   {
     id: "codex-file",
@@ -1018,35 +1019,35 @@ const METADATA = group("files", [
       0o600,
     ]],
     answer: "EEXIST",
-    why: "class 3",
+    why: "what is missing must not be made either",
   },
   {
     id: "codex-symlink",
     tries: "make .codex a link",
     how: [["symlinkat", "s:/tmp", AT, "s:{work}/.codex"]],
     answer: "EEXIST",
-    why: "class 3",
+    why: "what is missing must not be made either",
   },
   {
     id: "codex-link",
     tries: "link a file there",
     how: [["linkat", AT, "s:{work}/plain", AT, "s:{work}/.codex", 0]],
     answer: "EEXIST|EXDEV",
-    why: "class 3",
+    why: "what is missing must not be made either",
   },
   {
     id: "codex-node",
     tries: "make .codex a pipe",
     how: [["mknodat", AT, "s:{work}/.codex", S_IFIFO | 0o600, 0]],
     answer: "EEXIST",
-    why: "class 3: a reader would hang",
+    why: "a reader would hang",
   },
   {
     id: "codex-rename-onto",
     tries: "move a folder there",
     how: [["renameat2", AT, "s:{work}/open", AT, "s:{work}/.codex", 0]],
     answer: "EBUSY|EEXIST",
-    why: "class 3",
+    why: "what is missing must not be made either",
   },
   {
     id: "agents-rmdir",
@@ -1098,35 +1099,35 @@ const MOUNTS = group("mounts", [
     tries: "unmount the mask of a file",
     how: [["umount2", "s:{work}/secret", 0]],
     answer: "EPERM",
-    why: "weak 1: as uid 0 it worked in the reference",
+    why: "as uid 0 it worked in the reference",
   },
   {
     id: "umount-dir-mask",
     tries: "unmount the mask of a folder, lazily",
     how: [["umount2", "s:{work}/vault", MNT_DETACH]],
     answer: "EPERM",
-    why: "weak 1",
+    why: "with a capability masks could be undone",
   },
   {
     id: "umount-pin",
     tries: "unmount a pin",
     how: [["umount2", "s:{work}/a", MNT_DETACH]],
     answer: "EPERM",
-    why: "weak 1",
+    why: "with a capability masks could be undone",
   },
   {
     id: "umount-init",
     tries: "unmount the cover of process 1",
     how: [["umount2", "s:/proc/1", MNT_DETACH]],
     answer: "EPERM",
-    why: "weak 7",
+    why: "code in process 1 would outlive the run",
   },
   {
     id: "umount-root",
     tries: "unmount the root",
     how: [["umount2", "s:/", MNT_DETACH]],
     answer: "EPERM",
-    why: "weak 24",
+    why: "in a namespace of its own a command leaves our mounts",
   },
   {
     id: "umount-expire",
@@ -1140,14 +1141,14 @@ const MOUNTS = group("mounts", [
     tries: "remount the root writable",
     how: [["mount", 0, "s:/", 0, 0x1020, 0]],
     answer: "EPERM",
-    why: "weak 1: wrote outside in the reference",
+    why: "wrote outside in the reference",
   },
   {
     id: "remount-git",
     tries: "remount .git writable",
     how: [["mount", 0, "s:{work}/.git", 0, 0x1020, 0]],
     answer: "EPERM",
-    why: "weak 1",
+    why: "with a capability masks could be undone",
   },
   {
     id: "bind-over",
@@ -1196,7 +1197,7 @@ const MOUNTS = group("mounts", [
     tries: "the control groups",
     how: [["mount", "s:x", "s:{work}/open", "s:cgroup2", 0, 0]],
     answer: "EPERM",
-    why: "weak 27: release_agent",
+    why: "release_agent",
   },
   {
     id: "mount-overlay",
@@ -1409,7 +1410,7 @@ const MOUNTS = group("mounts", [
     tries: "another root",
     how: [["pivot_root", "s:{work}/open", "s:{work}/open"]],
     answer: "EPERM",
-    why: "weak 24",
+    why: "in a namespace of its own a command leaves our mounts",
   },
   {
     id: "chroot",
@@ -1476,7 +1477,7 @@ const MOUNTS = group("mounts", [
     tries: `a new ${what} namespace`,
     how: [["unshare", flag ?? 0]],
     answer: String(answer),
-    why: "weak 24: in a nested one masks can be left behind",
+    why: "in a nested one masks can be left behind",
   })),
   {
     id: "clone3-user",
@@ -1490,7 +1491,7 @@ const MOUNTS = group("mounts", [
     tries: "user and mount namespace at once by clone3",
     how: [["clone3", cloneArgs(0x10020000n), 88]],
     answer: "ENOSYS",
-    why: "weak 24",
+    why: "in a namespace of its own a command leaves our mounts",
   },
   {
     id: "clone3-cgroup",
@@ -1498,7 +1499,7 @@ const MOUNTS = group("mounts", [
     how: [["clone3", cloneArgs(0x200000000n), 88]],
     answer: "ENOSYS",
     why:
-      "weak 27: a read-only mount is not asked; the descriptor in it is 0, a wrong one",
+      "a read-only mount is not asked; the descriptor in it is 0, a wrong one",
   },
 ]);
 
@@ -1599,14 +1600,14 @@ const PROCESSES = group("processes", [
     tries: "seize it",
     how: [["ptrace", 0x4206, "{pid}", 0, 0]],
     answer: "EPERM",
-    why: "class 23",
+    why: "what /proc shows of other processes",
   },
   {
     id: "ptrace-init",
     tries: "seize process 1",
     how: [["ptrace", 0x4206, 1, 0, 0]],
     answer: "EPERM",
-    why: "weak 7: injected code outlived the run",
+    why: "injected code outlived the run",
   },
   {
     id: "ptrace-parent",
@@ -1620,14 +1621,14 @@ const PROCESSES = group("processes", [
     tries: "write process 1's memory",
     how: [["process_vm_writev", 1, "z:16", 0, "z:16", 0, 0]],
     answer: "EPERM",
-    why: "weak 7",
+    why: "code in process 1 would outlive the run",
   },
   {
     id: "vm-read-host",
     tries: "read the host process's memory",
     how: [["process_vm_readv", "{pid}", "z:16", 0, "z:16", 0, 0]],
     answer: "EPERM",
-    why: "class 23",
+    why: "what /proc shows of other processes",
   },
   {
     id: "madvise-init",
@@ -1679,22 +1680,22 @@ const PROCESSES = group("processes", [
     how: [["openat", AT, `s:/proc/1/${name}`, 0]],
     answer: "EACCES",
     why: name === "cmdline"
-      ? "weak 28: it held the whole policy"
-      : "class 23: process 1 is bubblewrap's",
+      ? "it held the whole policy"
+      : "process 1 is bubblewrap's",
   })),
   {
     id: "init-fd",
     tries: "list /proc/1/fd",
     how: [["openat", AT, "s:/proc/1/fd", O_DIRECTORY]],
     answer: "EACCES",
-    why: "class 23",
+    why: "what /proc shows of other processes",
   },
   {
     id: "init-task-mem",
     tries: "open /proc/1/task/1/mem for writing",
     how: [["openat", AT, "s:/proc/1/task/1/mem", O_RDWR]],
     answer: "EACCES",
-    why: "weak 7",
+    why: "code in process 1 would outlive the run",
   },
   {
     id: "init-ns",
@@ -1715,7 +1716,7 @@ const PROCESSES = group("processes", [
     tries: "/proc of the host's process",
     how: [["openat", AT, "s:/proc/{pid}/environ", 0]],
     answer: "ENOENT",
-    why: "class 23",
+    why: "what /proc shows of other processes",
   },
   {
     id: "nice-user",
@@ -1730,7 +1731,7 @@ const PROCESSES = group("processes", [
     how:
       "({probe} calls prctl 36 1 0 0 0 >/dev/null; setsid sh -c '(setsid sleep 86397 &)' </dev/null >/dev/null 2>&1 &)",
     answer: "",
-    why: "weak 16: looked for after the run",
+    why: "looked for after the run",
   },
   {
     id: "alarm-clock",
@@ -1745,7 +1746,7 @@ const PROCESSES = group("processes", [
     how:
       "(setsid sh -c 'trap \"\" HUP TERM INT; exec sleep 86397' </dev/null >/dev/null 2>&1 &)",
     answer: "",
-    why: "weak 16: looked for after the run",
+    why: "looked for after the run",
   },
 ]);
 
@@ -1755,7 +1756,7 @@ const TERMINALS = group("terminals", [
     tries: "/dev/tty",
     how: [["openat", AT, "s:/dev/tty", O_RDWR]],
     answer: "ENXIO",
-    why: "weak 20: no controlling terminal",
+    why: "no controlling terminal",
   },
   {
     id: "sti",
@@ -1769,7 +1770,7 @@ const TERMINALS = group("terminals", [
     tries: "the same with high bits",
     how: [["ioctl", 0, "0x100005412", "s:x"]],
     answer: "EPERM",
-    why: "class 16: the kernel drops them",
+    why: "the kernel drops them",
   },
   {
     id: "sti-reopened",
@@ -1885,7 +1886,7 @@ const TERMINALS = group("terminals", [
     tries: "the same with high bits in the command",
     how: [["ioctl", 0, "0x10000540a", 0]],
     answer: "EPERM",
-    why: "class 16: the kernel drops them",
+    why: "the kernel drops them",
   },
   {
     id: "master-of-slave",
@@ -1924,7 +1925,7 @@ const DESCRIPTORS = [
       tries: "what the caller had open beside 0 to 2",
       how: "ls -l /proc/self/fd | grep -c outside",
       answer: "0",
-      why: "weak 6: a folder's descriptor read a denied file",
+      why: "a folder's descriptor read a denied file",
     },
     {
       id: "inherited-numbers",
@@ -1932,7 +1933,7 @@ const DESCRIPTORS = [
       how:
         "n=3; while [ $n -lt 60 ]; do [ -e /proc/self/fd/$n ] && echo $n; n=$((n+1)); done",
       answer: "",
-      why: "weak 6",
+      why: "what the caller had open",
     },
     {
       id: "memfd-exec",
@@ -1940,7 +1941,7 @@ const DESCRIPTORS = [
       how: "{probe} self-exec-memfd caps | grep -E 'Eff|Prm|New|Sec' | sort",
       answer:
         "CapEff 0000000000000000 CapPrm 0000000000000000 NoNewPrivs 1 Seccomp 2",
-      why: "class 20: nothing on disk is executed",
+      why: "nothing on disk is executed",
     },
     {
       id: "setuid",
@@ -1948,7 +1949,7 @@ const DESCRIPTORS = [
       actor: "user",
       how: "{outside}/setuid creds",
       answer: "{uid} {uid} {uid} {uid} {uid} {uid}",
-      why: "class 19: no_new_privs",
+      why: "no_new_privs",
     },
     {
       id: "setuid-loader",
@@ -1956,14 +1957,14 @@ const DESCRIPTORS = [
       actor: "user",
       how: "cp {outside}/setuid s && chmod 4755 s && ./s creds; rm -f s",
       answer: "{uid} {uid} {uid} {uid} {uid} {uid}",
-      why: "class 19",
+      why: "a setuid file is a way up",
     },
     {
       id: "file-caps",
       tries: "a program with file capabilities",
       how: "{outside}/capable caps | grep -E 'Eff|Prm' | sort",
       answer: "CapEff 0000000000000000 CapPrm 0000000000000000",
-      why: "class 17",
+      why: "uid 0 inside has no capability",
     },
     {
       id: "setuid-plant",
@@ -2005,28 +2006,28 @@ const DESCRIPTORS = [
         int(0x200000, 0x200000, 0, 0, 0, 0),
       ]],
       answer: "EPERM",
-      why: "class 17",
+      why: "uid 0 inside has no capability",
     },
     {
       id: "ambient",
       tries: "raise an ambient capability",
       how: [["prctl", 47, 2, 21, 0, 0]],
       answer: "EPERM",
-      why: "class 17",
+      why: "uid 0 inside has no capability",
     },
     {
       id: "no-new-privs-off",
       tries: "switch no_new_privs off",
       how: [["prctl", 38, 0, 0, 0, 0]],
       answer: "EINVAL",
-      why: "class 21: no way to turn it off",
+      why: "no way to turn it off",
     },
     {
       id: "seccomp-strict-off",
       tries: "switch the filter off",
       how: [["prctl", 22, 0, 0, 0, 0]],
       answer: "EINVAL",
-      why: "class 21",
+      why: "nothing inside switches the sandbox off",
     },
     {
       id: "pair-send-path",
@@ -2038,7 +2039,7 @@ const DESCRIPTORS = [
         0,
       ]],
       answer: "EISCONN|EOPNOTSUPP",
-      why: "weak 3: the address lies behind a pointer",
+      why: "the address lies behind a pointer",
     },
     {
       id: "pair-seq-send-path",
@@ -2050,7 +2051,7 @@ const DESCRIPTORS = [
         0x4000,
       ]],
       answer: "ENOTCONN|EPIPE|ECONNRESET",
-      why: "weak 3",
+      why: "its sendmsg would reach the host's sockets",
     },
     {
       id: "pair-reconnect",
@@ -2176,49 +2177,49 @@ const IPC = group("ipc", [
     tries: "the host's shared memory by key",
     how: [["shmget", "{key}", 0, 0]],
     answer: "ENOENT",
-    why: "weak 22",
+    why: "objects of the host's own",
   },
   {
     id: "shm-id",
     tries: "the host's shared memory by number",
     how: [["shmat", "{shm}", 0, 0]],
     answer: "EINVAL|EIDRM",
-    why: "weak 22",
+    why: "objects of the host's own",
   },
   {
     id: "shm-remove",
     tries: "remove it",
     how: [["shmctl", "{shm}", 0, 0]],
     answer: "EINVAL|EIDRM",
-    why: "weak 22",
+    why: "objects of the host's own",
   },
   {
     id: "sem-key",
     tries: "the host's semaphores by key",
     how: [["semget", "{key}", 0, 0]],
     answer: "ENOENT",
-    why: "weak 22",
+    why: "objects of the host's own",
   },
   {
     id: "sem-remove",
     tries: "remove them by number",
     how: [["semctl", "{sem}", 0, 0, 0]],
     answer: "EINVAL|EIDRM",
-    why: "weak 22",
+    why: "objects of the host's own",
   },
   {
     id: "msg-key",
     tries: "the host's message queue by key",
     how: [["msgget", "{key}", 0]],
     answer: "ENOENT",
-    why: "weak 22",
+    why: "objects of the host's own",
   },
   {
     id: "msg-send",
     tries: "send to it by number",
     how: [["msgsnd", "{msg}", long(1, 0), 4, 0o4000]],
     answer: "EINVAL|EIDRM",
-    why: "weak 22",
+    why: "objects of the host's own",
   },
   {
     id: "posix-queue",
@@ -2239,28 +2240,28 @@ const IPC = group("ipc", [
     tries: "a stream socket to a path",
     how: [["socket", 1, 1, 0], ["connect", "@1", "un:{outside}/stream", 110]],
     answer: "socket:EPERM",
-    why: "class 14: daemons",
+    why: "daemons",
   },
   {
     id: "unix-dgram",
     tries: "a datagram socket to a path",
     how: [["socket", 1, 2, 0], ["sendmsg", "@1", "msg:{outside}/dgram", 0]],
     answer: "socket:EPERM",
-    why: "weak 3: reached the host in the reference",
+    why: "reached the host in the reference",
   },
   {
     id: "unix-raw",
     tries: "a raw socket of AF_UNIX, which is a datagram one",
     how: [["socket", 1, 3, 0], ["sendmsg", "@1", "msg:{outside}/dgram", 0]],
     answer: "socket:EPERM",
-    why: "weak 3: another spelling",
+    why: "another spelling",
   },
   {
     id: "unix-seqpacket",
     tries: "a seqpacket socket",
     how: [["socket", 1, 5, 0]],
     answer: "EPERM",
-    why: "weak 3",
+    why: "its sendmsg would reach the host's sockets",
   },
   {
     id: "unix-flags",
@@ -2281,7 +2282,7 @@ const IPC = group("ipc", [
     tries: "an abstract socket of the host",
     how: [["socket", 1, 1, 0], ["connect", "@1", "un:@{name}", "{namelen}"]],
     answer: "socket:EPERM",
-    why: "class 15",
+    why: "no network namespace bounds it",
   },
   {
     id: "pair-dgram",
@@ -2293,56 +2294,56 @@ const IPC = group("ipc", [
       0,
     ]],
     answer: "socketpair:EPERM",
-    why: "weak 3: a pair reaches the host as well",
+    why: "a pair reaches the host as well",
   },
   {
     id: "pair-raw",
     tries: "a pair of raw sockets",
     how: [["socketpair", 1, 3, 0, "pair:0"]],
     answer: "EPERM",
-    why: "weak 3",
+    why: "its sendmsg would reach the host's sockets",
   },
   {
     id: "pair-flags",
     tries: "a datagram pair with flags in its type",
     how: [["socketpair", 1, 0o2004002, 0, "pair:0"]],
     answer: "EPERM",
-    why: "weak 3",
+    why: "its sendmsg would reach the host's sockets",
   },
   {
     id: "keyring-session",
     tries: "the session's keyring",
     how: [["keyctl", 0, -3, 0]],
     answer: "EPERM",
-    why: "weak 21: shared with the host",
+    why: "shared with the host",
   },
   {
     id: "keyring-add",
     tries: "add a key to nowhere",
     how: [["add_key", "s:user", "s:d", "s:x", 1, 0]],
     answer: "EPERM",
-    why: "weak 21",
+    why: "the session's keyring is the host's",
   },
   {
     id: "keyring-request",
     tries: "ask for a key",
     how: [["request_key", "s:user", "s:nothing", 0, 0]],
     answer: "EPERM",
-    why: "weak 21: it can start a program of the host",
+    why: "it can start a program of the host",
   },
 ]);
 
 const OPEN_FOR_WRITING: readonly (readonly [path: string, why: string])[] = [
-  ["/proc/sysrq-trigger", "weak 27: the kernel's emergency keys"],
-  ["/proc/sys/kernel/core_pattern", "weak 2: a program of root's on the host"],
-  ["/proc/sys/kernel/modprobe", "weak 27: likewise"],
-  ["/proc/sys/kernel/hostname", "weak 2"],
-  ["/proc/sys/vm/drop_caches", "weak 2"],
-  ["/proc/sys/fs/binfmt_misc/register", "weak 27: an interpreter for others"],
-  ["/sys/kernel/uevent_helper", "weak 27"],
-  ["/sys/fs/cgroup/cgroup.procs", "weak 27: out of the caller's limits"],
-  ["/sys/fs/cgroup/cpu/release_agent", "weak 27: a program of root's"],
-  ["/sys/fs/cgroup/cpu/tasks", "weak 27"],
+  ["/proc/sysrq-trigger", "the kernel's emergency keys"],
+  ["/proc/sys/kernel/core_pattern", "a program of root's on the host"],
+  ["/proc/sys/kernel/modprobe", "likewise"],
+  ["/proc/sys/kernel/hostname", "a setting of the whole host"],
+  ["/proc/sys/vm/drop_caches", "a setting of the whole host"],
+  ["/proc/sys/fs/binfmt_misc/register", "an interpreter for others"],
+  ["/sys/kernel/uevent_helper", "the kernel would run a program of root's"],
+  ["/sys/fs/cgroup/cgroup.procs", "out of the caller's limits"],
+  ["/sys/fs/cgroup/cpu/release_agent", "a program of root's"],
+  ["/sys/fs/cgroup/cpu/tasks", "out of the caller's limits"],
   ["/sys/kernel/debug/tracing/trace_marker", "tracing of the host"],
   ["/sys/power/state", "the machine's sleep"],
   ["/sys/firmware/efi/efivars", "the firmware's variables"],
@@ -2387,7 +2388,7 @@ const KERNEL = group("kernel", [
       "find /proc -path '/proc/[0-9]*' -prune -o -path /proc/self -prune -o -path /proc/thread-self -prune -o -type f -print 2>/dev/null | xargs {probe} open-write | grep '\tok$' | if [ {uid} = 0 ]; then cat; else grep -v ^/proc/pressure/; fi",
     answer: "",
     why:
-      "weak 2, and what nobody has thought of; a user's own triggers of /proc/pressure cost nobody anything",
+      "a setting of the whole host, and what nobody has thought of; a user's own triggers of /proc/pressure cost nobody anything",
   },
   {
     id: "proc-read-only",
@@ -2418,14 +2419,14 @@ const KERNEL = group("kernel", [
     how:
       "find /sys -type f -perm -u+w -print 2>/dev/null | head -400 | xargs {probe} open-write | grep '\tok$'",
     answer: "",
-    why: "weak 27",
+    why: "the kernel would run a program of root's",
   },
   {
     id: "uid-map",
     tries: "map another user",
     how: "echo '0 0 1' > /proc/self/uid_map && echo did",
     answer: "",
-    why: "class 17",
+    why: "uid 0 inside has no capability",
   },
   {
     id: "devices",
@@ -2464,14 +2465,14 @@ const KERNEL = group("kernel", [
     tries: "make a device node of the memory",
     how: [["mknodat", AT, "s:{work}/mem", S_IFCHR | 0o666, 0x101]],
     answer: "EPERM",
-    why: "class 17",
+    why: "uid 0 inside has no capability",
   },
   {
     id: "mknod-tmp",
     tries: "make a device node in the private /dev",
     how: [["mknodat", AT, "s:/dev/mem", S_IFCHR | 0o666, 0x101]],
     answer: "EPERM",
-    why: "class 17",
+    why: "uid 0 inside has no capability",
   },
   {
     id: "mknod-regular",
@@ -2499,7 +2500,7 @@ const KERNEL = group("kernel", [
     tries: "io_uring",
     how: [["io_uring_setup", 1, 0]],
     answer: "EPERM",
-    why: "weak 23: work in a ring passes the filter by",
+    why: "work in a ring passes the filter by",
   },
   {
     id: "perf",
@@ -2513,21 +2514,21 @@ const KERNEL = group("kernel", [
     tries: "load another kernel",
     how: [["kexec_load", 0, 0, 0, 0xffff]],
     answer: "EPERM",
-    why: "class 17",
+    why: "uid 0 inside has no capability",
   },
   {
     id: "init-module",
     tries: "load a module",
     how: [["init_module", 0, 0, "s:"]],
     answer: "EPERM",
-    why: "class 17",
+    why: "uid 0 inside has no capability",
   },
   {
     id: "finit-module",
     tries: "load a module by descriptor",
     how: [["finit_module", -1, "s:", 0]],
     answer: "EPERM",
-    why: "class 17",
+    why: "uid 0 inside has no capability",
   },
   {
     id: "reboot",
@@ -2562,21 +2563,21 @@ const KERNEL = group("kernel", [
     tries: "switch quotas on on nothing",
     how: [["quotactl", "0x80000200", "s:/nothing", 0, 0]],
     answer: "EPERM|ENOSYS|ENOENT|ENOTBLK",
-    why: "class 17",
+    why: "uid 0 inside has no capability",
   },
   {
     id: "hostname",
     tries: "another host name",
     how: [["sethostname", "s:x", 1]],
     answer: "EPERM",
-    why: "weak 2",
+    why: "a setting of the whole host",
   },
   {
     id: "domainname",
     tries: "another domain name",
     how: [["setdomainname", "s:x", 1]],
     answer: "EPERM",
-    why: "weak 2",
+    why: "a setting of the whole host",
   },
   {
     id: "adjtimex",
@@ -2605,7 +2606,7 @@ const KERNEL = group("kernel", [
     tries: "the ports of the machine",
     how: [["iopl", 3]],
     answer: "EPERM|ENOSYS",
-    why: "class 17",
+    why: "uid 0 inside has no capability",
   },
   {
     id: "ioperm",
@@ -2613,7 +2614,7 @@ const KERNEL = group("kernel", [
     tries: "one port",
     how: [["ioperm", 0x80, 1, 1]],
     answer: "EPERM|ENOSYS",
-    why: "class 17",
+    why: "uid 0 inside has no capability",
   },
   {
     id: "int80",
@@ -2636,7 +2637,7 @@ const KERNEL = group("kernel", [
     tries: "a call number with high bits",
     how: [["ioctl", -1, "0x100005412", 0]],
     answer: "EPERM",
-    why: "class 16",
+    why: "the kernel drops them",
   },
 ]);
 
@@ -2685,35 +2686,35 @@ const NETWORK = [
       tries: "a raw socket",
       how: [["socket", 2, 3, 1]],
       answer: "EPERM",
-      why: "class 12",
+      why: "the namespace bounds it, no variable does",
     },
     {
       id: "inet-packet",
       tries: "the old spelling of AF_PACKET",
       how: [["socket", 2, 10, 0x300]],
       answer: "EPERM",
-      why: "class 12",
+      why: "the namespace bounds it, no variable does",
     },
     {
       id: "tcp-host",
       tries: "the host's loopback by TCP",
       how: [["socket", 2, 1, 0], ["connect", "@1", "in:127.0.0.1:{tcp}", 16]],
       answer: "ECONNREFUSED",
-      why: "class 13",
+      why: "the host's loopback is another one",
     },
     {
       id: "tcp-host-zero",
       tries: "the same by 0.0.0.0",
       how: [["socket", 2, 1, 0], ["connect", "@1", "in:0.0.0.0:{tcp}", 16]],
       answer: "ECONNREFUSED",
-      why: "class 13: another spelling",
+      why: "another spelling",
     },
     {
       id: "tcp-host-other",
       tries: "the same by 127.1.2.3",
       how: [["socket", 2, 1, 0], ["connect", "@1", "in:127.1.2.3:{tcp}", 16]],
       answer: "ECONNREFUSED",
-      why: "class 13",
+      why: "the host's loopback is another one",
     },
     {
       id: "tcp-fastopen",
@@ -2728,7 +2729,7 @@ const NETWORK = [
         16,
       ]],
       answer: "ECONNREFUSED|EOPNOTSUPP|EINPROGRESS",
-      why: "class 12",
+      why: "the namespace bounds it, no variable does",
     },
     {
       id: "udp-host",
@@ -2750,7 +2751,7 @@ const NETWORK = [
       tries: "an address of the internet",
       how: [["socket", 2, 1, 0], ["connect", "@1", "in:192.0.2.1:80", 16]],
       answer: "ENETUNREACH",
-      why: "class 12",
+      why: "the namespace bounds it, no variable does",
     },
     {
       id: "udp-outside",
@@ -2765,7 +2766,7 @@ const NETWORK = [
         16,
       ]],
       answer: "ENETUNREACH",
-      why: "class 11: DNS as a channel",
+      why: "DNS as a channel",
     },
     {
       id: "metadata-service",
@@ -2777,7 +2778,7 @@ const NETWORK = [
         16,
       ]],
       answer: "ENETUNREACH",
-      why: "class 11",
+      why: "a name leads nowhere without the network",
     },
     {
       id: "multicast",
@@ -2792,7 +2793,7 @@ const NETWORK = [
         16,
       ]],
       answer: "ENETUNREACH",
-      why: "class 12",
+      why: "the namespace bounds it, no variable does",
     },
     {
       id: "ping-socket",
@@ -2807,7 +2808,7 @@ const NETWORK = [
         16,
       ]],
       answer: "ENETUNREACH|socket:EACCES",
-      why: "class 12",
+      why: "the namespace bounds it, no variable does",
     },
     {
       id: "device-up",
@@ -2833,7 +2834,7 @@ const NETWORK = [
       tries: "the name of a host",
       how: "getent hosts example.com && echo did",
       answer: "",
-      why: "class 11",
+      why: "a name leads nowhere without the network",
     },
     {
       id: "net-namespace",
@@ -2910,28 +2911,28 @@ const NETWORK = [
       tries: "with the network enabled, io_uring",
       how: [["io_uring_setup", 1, 0]],
       answer: "EPERM",
-      why: "weak 23: allowed in the reference",
+      why: "allowed in the reference",
     },
     {
       id: "host-keyring",
       tries: "with the network enabled, the keyring",
       how: [["keyctl", 0, -3, 0]],
       answer: "EPERM",
-      why: "weak 21",
+      why: "the session's keyring is the host's",
     },
     {
       id: "host-sti",
       tries: "with the network enabled, TIOCSTI",
       how: [["ioctl", -1, 0x5412, 0]],
       answer: "EPERM",
-      why: "weak 19",
+      why: "typing into the terminal",
     },
     {
       id: "host-ptrace",
       tries: "with the network enabled, ptrace",
       how: [["ptrace", 16, 0, 0, 0]],
       answer: "EPERM",
-      why: "weak 7",
+      why: "code in process 1 would outlive the run",
     },
     {
       id: "host-outside-write",
@@ -2945,21 +2946,21 @@ const NETWORK = [
       tries: "with the network enabled, unmount a mask",
       how: [["umount2", "s:{work}/.git", MNT_DETACH]],
       answer: "EPERM",
-      why: "weak 1",
+      why: "with a capability masks could be undone",
     },
     {
       id: "host-proc",
       tries: "with the network enabled, /proc of the host's process",
       how: [["openat", AT, "s:/proc/{pid}/environ", 0]],
       answer: "ENOENT",
-      why: "class 23",
+      why: "what /proc shows of other processes",
     },
     {
       id: "host-shm",
       tries: "with the network enabled, the host's shared memory",
       how: [["shmat", "{shm}", 0, 0]],
       answer: "EINVAL|EIDRM",
-      why: "weak 22",
+      why: "objects of the host's own",
     },
   ], "network"),
 ];
@@ -2970,7 +2971,7 @@ const OWN = group("our own files", [
     tries: "write config.toml in CODEX_HOME",
     how: [["openat", AT, "s:{home}/config.toml", O_WRONLY]],
     answer: "EROFS",
-    why: "class 21: the next run's policy",
+    why: "the next run's policy",
   },
   {
     id: "home-create",
@@ -2983,21 +2984,21 @@ const OWN = group("our own files", [
       0o600,
     ]],
     answer: "EROFS",
-    why: "class 21",
+    why: "nothing inside switches the sandbox off",
   },
   {
     id: "home-rename",
     tries: "move CODEX_HOME away",
     how: [["renameat2", AT, "s:{home}", AT, "s:{home}-2", 0]],
     answer: "EROFS|EBUSY|EACCES",
-    why: "class 21",
+    why: "nothing inside switches the sandbox off",
   },
   {
     id: "state-list",
     tries: "list our state folder",
     how: [["openat", AT, "s:{home}/sandbox", O_DIRECTORY]],
     answer: "EACCES",
-    why: "weak 13: records and locks",
+    why: "records and locks",
   },
   {
     id: "state-record",
@@ -3010,7 +3011,7 @@ const OWN = group("our own files", [
       0o600,
     ]],
     answer: "EACCES|ENOENT|EROFS",
-    why: "weak 13: a planted record would delete files",
+    why: "a planted record would delete files",
   },
   {
     id: "state-lock",
@@ -3024,21 +3025,21 @@ const OWN = group("our own files", [
     tries: "read the cache of abilities",
     how: [["openat", AT, "s:{home}/sandbox/cache", 0]],
     answer: "EACCES|ENOENT",
-    why: "class 21",
+    why: "nothing inside switches the sandbox off",
   },
   {
     id: "own-binary",
     tries: "change our executable's mode",
     how: [["fchmodat", AT, "s:{codex}", 0o755]],
     answer: "EROFS",
-    why: "class 21: the next run would run it; a write says ETXTBSY first",
+    why: "the next run would run it; a write says ETXTBSY first",
   },
   {
     id: "own-binary-unlink",
     tries: "remove it",
     how: [["unlinkat", AT, "s:{codex}", 0]],
     answer: "EROFS|EBUSY",
-    why: "class 21",
+    why: "nothing inside switches the sandbox off",
   },
   {
     id: "own-binary-inside",
@@ -3060,7 +3061,7 @@ const OWN = group("our own files", [
     tries: "make a folder beside /etc/codex",
     how: [["mkdirat", AT, "s:/etc/{name}", 0o755]],
     answer: "EROFS",
-    why: "class 21: requirements that root owns",
+    why: "requirements that root owns",
   },
   {
     id: "nested-run",
@@ -3068,7 +3069,7 @@ const OWN = group("our own files", [
     how:
       "{codex} sandbox -P :danger-full-access -- {probe} calls openat -100 s:{outside}/file 1",
     answer: "EROFS",
-    why: "class 21: full access inside is what is there already",
+    why: "full access inside is what is there already",
   },
   {
     id: "nested-helper",

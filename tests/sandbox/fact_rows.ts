@@ -1,7 +1,7 @@
 /**
  * The facts of the reference about config and policy that only the built executable can show, each as listed or as our rule.
  *
- * The other rows of `spec` §7 stand in tests/config/facts_test.ts; together they are all 84, none twice.
+ * The other rows stand in tests/config/facts_test.ts; together they are all 84, none twice.
  *
  * @module
  */
@@ -71,7 +71,7 @@ const READ_ALL = {
 };
 
 const STATUSES =
-  "`design.md`, exit status: 126 and 127 tell the two cases apart, as every shell does";
+  "docs/decisions.md, exit status: 126 and 127 tell the two cases apart, as every shell does";
 
 /** Sorted by number. */
 export const FACT_ROWS: readonly FactRow[] = [
@@ -91,7 +91,7 @@ export const FACT_ROWS: readonly FactRow[] = [
       },
       { words: shell("touch f && echo f", "--full-auto"), end: 0, stdout: "f" },
     ],
-    ours: "--full-auto serves legacy configs: issue 3",
+    ours: "--full-auto serves legacy configs: docs/profiles.md",
   },
   {
     number: 23,
@@ -308,7 +308,7 @@ export const FACT_ROWS: readonly FactRow[] = [
       end: 0,
       stdout: "new g",
     }],
-    ours: "a write grant on a regular file works: issue 3.3",
+    ours: "a write grant on a regular file works: docs/differences.md",
   },
   {
     number: 60,
@@ -331,7 +331,7 @@ export const FACT_ROWS: readonly FactRow[] = [
       end: 0,
       stdout: "hidden hidden",
     }],
-    ours: "a glob that matches a directory hides it: issue 3.3",
+    ours: "a glob that matches a directory hides it: docs/differences.md",
   },
   {
     number: 63,
@@ -345,7 +345,7 @@ export const FACT_ROWS: readonly FactRow[] = [
       end: 0,
       stdout: "hidden t no",
     }],
-    ours: "read below deny reopens reading: issue 3.3",
+    ours: "read below deny reopens reading: docs/decisions.md",
   },
   {
     number: 66,

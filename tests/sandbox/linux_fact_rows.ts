@@ -1,5 +1,5 @@
 /**
- * The 65 facts about the reference's Linux sandbox (`spec` part 2, §8), each as listed or as our rule, claimed once.
+ * The 65 facts about the reference's Linux sandbox, each as listed or as our rule, claimed once.
  *
  * A fact stands here with its calls, or names the test that shows it. {@linkcode LINUX_FACTS} is run by `linux_facts_test.ts` as root
  * and as a user, with both bubblewraps, with one start and the inner stage.

@@ -1,5 +1,5 @@
 /**
- * The 48 facts about the reference's managed network (`spec` part 3, §6), each as listed or as our rule, claimed once.
+ * The 48 facts about the reference's managed network, each as listed or as our rule, claimed once.
  *
  * A fact stands here with what a command does inside, or names the test that shows it. {@linkcode NETWORK_FACTS} is run by
  * `network_facts_test.ts`. The same facts are shown of the proxy by itself, with more cases each, in `tests/egress/facts_test.ts`.
