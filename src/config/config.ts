@@ -62,6 +62,8 @@ export interface Layer {
   readonly text: string | null;
   /** Session layer: how a key was really spelled, by its dotted form: `default_permissions` → `-P "ci"`. */
   readonly spellings?: ReadonlyMap<string, string>;
+  /** Session layer: each `-c` by itself, in order; `table` is all of them, one over the other. */
+  readonly words?: readonly TomlTable[];
   /** Managed layer: whether root owns its file. */
   readonly isOwnedByRoot?: boolean;
   /** Project layers: whether it lies in the project root; those below may only narrow. */

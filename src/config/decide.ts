@@ -37,7 +37,7 @@ import {
   requirementsOf,
 } from "./requirements.ts";
 import { type Choice, choose, DEFAULT_ORIGIN } from "./selection.ts";
-import { lookup, ownTable } from "./values.ts";
+import { lookup, ownTable, PROXY_FEATURE } from "./values.ts";
 import { type AbsPath, isInside, ROOT, toAbsPath } from "../policy/path.ts";
 import { fail, ok, type Result } from "../result.ts";
 
@@ -187,7 +187,7 @@ function runConfigOf(
 }
 
 function featuresOf(table: TomlTable): Features {
-  const proxy = lookup(table, ["features", "network_proxy"]);
+  const proxy = lookup(table, PROXY_FEATURE);
   return {
     useLegacyLandlock:
       lookup(table, ["features", "use_legacy_landlock"]) === true,

@@ -9,14 +9,22 @@ import type { ByteString } from "../bytes.ts";
 import type { AbsPath } from "../policy/path.ts";
 import { nearest as nearestWord } from "../nearest.ts";
 import type { Layer, TomlTable } from "./config.ts";
-import { type Fault, originOf } from "./layers.ts";
+import { type Fault, originOf, tablesOf } from "./layers.ts";
 import {
   namesHosts,
   type NetworkFeature,
   plainDomain,
   withPlainDomains,
 } from "./network_settings.ts";
-import { isTable, keyText, lookup, newTable, own, ownTable } from "./values.ts";
+import {
+  isTable,
+  keyText,
+  lookup,
+  newTable,
+  own,
+  ownTable,
+  PROXY_FEATURE,
+} from "./values.ts";
 import type { Origin } from "../policy/policy.ts";
 import { fail, ok, type Result } from "../result.ts";
 
@@ -155,14 +163,16 @@ function builtInTable(name: string): TomlTable | null {
 export function featureOf(
   { layers, table }: Pick<ProfileContext, "layers" | "table">,
 ): NetworkFeature {
-  const path = ["features", "network_proxy"];
-  const value = lookup(table, path);
+  const value = lookup(table, PROXY_FEATURE);
   return {
     value,
-    isNamingHosts: value !== undefined && layers.some((layer) => {
-      const said = lookup(layer.table, path);
-      return isTable(said) && namesHosts(said);
-    }),
+    isNamingHosts: value !== undefined &&
+      layers.some((layer) =>
+        tablesOf(layer).some((word) => {
+          const said = lookup(word, PROXY_FEATURE);
+          return isTable(said) && namesHosts(said);
+        })
+      ),
   };
 }
 
@@ -172,7 +182,7 @@ export function featureOrigin(
   path: readonly string[],
 ): Origin | null {
   if (path[0] === "enabled") return null;
-  const key = asWritten(table, ["features", "network_proxy", ...path]);
+  const key = asWritten(table, [...PROXY_FEATURE, ...path]);
   return lookup(table, key) === undefined ? null : originOf(layers, key);
 }
 

@@ -10,15 +10,28 @@ import type { ConfigError, Finding, Layer, TomlTable } from "./config.ts";
 import { pathOfKey } from "./override.ts";
 import { positionOf } from "./toml.ts";
 import type { Origin } from "../policy/policy.ts";
-import { keyText, lookup, mergeTables, newTable } from "./values.ts";
+import {
+  keyText,
+  lookup,
+  mergeTables,
+  newTable,
+  withKeptProxyTable,
+} from "./values.ts";
 
 /** Lowest first; a single layer is handed back as it is. */
 export function mergeLayers(layers: readonly Layer[]): TomlTable {
   let merged: TomlTable | null = null;
   for (const { table } of layers) {
-    merged = merged === null ? table : mergeTables(merged, table);
+    merged = merged === null
+      ? table
+      : mergeTables(merged, withKeptProxyTable(merged, table));
   }
   return merged ?? newTable();
+}
+
+/** Everything that a layer says, also what later words of the same command line replace. */
+export function tablesOf(layer: Layer): readonly TomlTable[] {
+  return layer.words ?? [layer.table];
 }
 
 /** The layer whose value counts for `path`, `null` when no layer has it. */

@@ -6,29 +6,46 @@
  * @module
  */
 import { nearest as nearestWord } from "../nearest.ts";
-import type { Layer, TomlTable } from "./config.ts";
+import type { Layer, TomlTable, TomlValue } from "./config.ts";
 import type { Chain } from "./inheritance.ts";
-import { type Fault, originIn } from "./layers.ts";
+import { type Fault, originIn, tablesOf } from "./layers.ts";
 import { asksForLess } from "./network_settings.ts";
 import { networkProfileKeys } from "./schema.ts";
-import { isTable, keyText, lookup } from "./values.ts";
+import { isTable, keyText, lookup, own } from "./values.ts";
 
 /** What is wrong, `null` when nothing is. @param chain of a profile that gives the host's network */
 export function openedByMistake(
   chain: Chain,
   layers: readonly Layer[],
 ): Fault | null {
-  for (const { name } of chain) {
+  for (const name of everNamed(chain, layers)) {
     const path = ["permissions", name, "network"];
     for (const layer of layers) {
-      const table = lookup(layer.table, path);
-      if (!isTable(table)) continue;
-      const fault = takenBack(layer, path, table) ??
-        misspelled(layer, path, table);
-      if (fault !== null) return fault;
+      for (const word of tablesOf(layer)) {
+        const table = lookup(word, path);
+        if (!isTable(table)) continue;
+        const fault = takenBack(layer, path, table) ??
+          misspelled(layer, path, table);
+        if (fault !== null) return fault;
+      }
     }
   }
   return null;
+}
+
+/** The profiles of the chain, and every parent that some layer gives one of them: another `extends` takes nothing back. */
+function everNamed(chain: Chain, layers: readonly Layer[]): Set<string> {
+  const names = new Set(chain.map(({ name }) => name));
+  // The set grows while it is walked.
+  for (const name of names) {
+    for (const layer of layers) {
+      for (const word of tablesOf(layer)) {
+        const parent = lookup(word, ["permissions", name, "extends"]);
+        if (typeof parent === "string") names.add(parent);
+      }
+    }
+  }
+  return names;
 }
 
 /** A layer or a parent asks for a managed network, and what lies above says no more of it. */
@@ -38,7 +55,10 @@ function takenBack(
   table: TomlTable,
 ): Fault | null {
   if (!asksForLess(table)) return null;
-  const key = [...path, table["managed"] === true ? "managed" : "mode"];
+  const said = ["managed", "mode", "domains", "mitm"].find((key) =>
+    key === "managed" ? table[key] === true : own(table, key) !== undefined
+  );
+  const key = [...path, said ?? "domains"];
   return {
     severity: "error",
     origin: originIn(layer, key),
@@ -48,7 +68,7 @@ function takenBack(
   };
 }
 
-/** A key that was to name hosts: ignored, it would leave every host. */
+/** A key that was to limit the network: ignored, it would leave every host. */
 function misspelled(
   layer: Layer,
   path: readonly string[],
@@ -57,22 +77,43 @@ function misspelled(
   const known = networkProfileKeys();
   for (const key of Object.keys(table)) {
     if (known.includes(key)) continue;
-    const meant = nearestWord(key, known);
-    const wasNearest = meant !== null && LIMITS.includes(meant);
-    if (!wasNearest && !/domain|host/i.test(key)) continue;
+    const meant = meantLimit(key, table[key]!, nearestWord(key, known));
+    if (meant === null) continue;
     return {
       severity: "error",
       origin: originIn(layer, [...path, key]),
       at: "key",
       message: `Cannot give the host's network beside the unknown key ${
         keyText([...path, key])
-      }: it may be meant to limit it; write "${
-        wasNearest ? meant : "domains"
-      }", or remove the key`,
+      }: it may be meant to limit it; write "${meant}", or remove the key`,
     };
   }
   return null;
 }
 
-/** Keys that make a network managed. */
-const LIMITS: readonly string[] = ["domains", "managed", "mode"];
+/** The limit that an unknown key stands for; `null` when ignoring it opens nothing. @param nearest known key, or `null` */
+function meantLimit(
+  key: string,
+  value: TomlValue,
+  nearest: string | null,
+): string | null {
+  if (nearest === "managed" && value === true) return nearest;
+  if (nearest === "mode" && value === "limited") return nearest;
+  if (nearest === "domains" || HOST_WORDS.test(key)) return "domains";
+  return nearest === null && listsWords(value) ? "domains" : null;
+}
+
+/** What other programs call their list of hosts. */
+const HOST_WORDS =
+  /domain|host|^(?:allow|allowed|deny|denied|block|blocked|permit|permitted)$|(?:allow|deny|block|white|black|permit)(?:ed)?[_-]?list/i;
+
+/** A list of texts, or a table of verdicts: what names of hosts are written in. */
+function listsWords(value: TomlValue): boolean {
+  if (Array.isArray(value)) {
+    return value.length > 0 && value.every((it) => typeof it === "string");
+  }
+  if (!isTable(value)) return false;
+  const verdicts = Object.values(value);
+  return verdicts.length > 0 &&
+    verdicts.every((it) => it === "allow" || it === "deny");
+}

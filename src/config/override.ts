@@ -9,9 +9,20 @@
 import { nearest as nearestWord } from "../nearest.ts";
 import type { AbsPath } from "../policy/path.ts";
 import { fail, ok, type Result } from "../result.ts";
-import type { ConfigError, ConfigRequest, Layer, TomlValue } from "./config.ts";
+import type {
+  ConfigError,
+  ConfigRequest,
+  Layer,
+  TomlTable,
+  TomlValue,
+} from "./config.ts";
 import type { TomlParser } from "./toml.ts";
-import { isTable, keyText, newTable } from "./values.ts";
+import {
+  keyText,
+  mergeTables,
+  newTable,
+  withKeptProxyTable,
+} from "./values.ts";
 
 /** One `-c`, understood. */
 export interface Override {
@@ -27,7 +38,8 @@ const FEATURE_NAMES: readonly string[] = [
 
 /**
  * The session layer of a command line: overrides in order, then feature switches, then `-P` as `default_permissions`; `null` when
- * nothing was given. Later words win; a value in the way of a table is replaced by it.
+ * nothing was given. Each is laid over the ones before as a layer over a layer: later words win, tables grow, a value in the way of a
+ * table is replaced by it.
  */
 export function sessionLayer(
   request: ConfigRequest,
@@ -38,12 +50,12 @@ export function sessionLayer(
     permissionProfile === null;
   if (isSilent) return ok(null);
   const spellings = new Map<string, string>();
-  const table = newTable();
+  const words: TomlTable[] = [];
   for (const raw of overrides) {
     const override = parseOverride(raw, parse);
     if (!override.ok) return override;
     const { path, value } = override.value;
-    assign(table, path, value);
+    words.push(wordTable(path, value));
     spellings.set(keyText(path), `-c ${keyText(path)}`);
   }
   for (const { feature, isEnabled } of features) {
@@ -51,11 +63,11 @@ export function sessionLayer(
     if (!FEATURE_NAMES.includes(feature)) {
       return fail(refusal(flag, unknownFeature(feature)));
     }
-    assignFeature(table, feature, isEnabled);
+    words.push(wordTable(["features", feature], isEnabled));
     spellings.set(`features.${feature}`, flag);
   }
   if (permissionProfile !== null) {
-    table.default_permissions = permissionProfile;
+    words.push(wordTable(["default_permissions"], permissionProfile));
     const spelling = `-P ${JSON.stringify(permissionProfile)}`;
     spellings.set("default_permissions", spelling);
   }
@@ -63,9 +75,12 @@ export function sessionLayer(
     kind: "session",
     file: null,
     base: cwd,
-    table,
+    table: words.reduce((table, word) =>
+      mergeTables(table, withKeptProxyTable(table, word))
+    ),
     text: null,
     spellings,
+    words,
   });
 }
 
@@ -132,39 +147,15 @@ export function pathOfKey(text: string): readonly string[] | null {
   return key === null ? null : key.parts.map((part) => part.text);
 }
 
-/** Sets `value` at `path`; tables replace what is in their way. */
-function assign(
-  table: { [key: string]: TomlValue },
-  path: readonly string[],
-  value: TomlValue,
-): void {
-  let at = table;
-  for (const part of path.slice(0, -1)) {
-    const next = Object.hasOwn(at, part) ? at[part] : undefined;
-    // Tables of the parser are not ours to fill: copied on the way.
-    const copy = newTable();
-    if (isTable(next)) Object.assign(copy, next);
-    at[part] = copy;
-    at = copy;
+/** The table that says nothing but `value` at `path`. */
+function wordTable(path: readonly string[], value: TomlValue): TomlTable {
+  let said = value;
+  for (const part of path.toReversed()) {
+    const table = newTable();
+    table[part] = said;
+    said = table;
   }
-  at[path.at(-1)!] = value;
-}
-
-/** `--disable network_proxy` keeps what a table says about the proxy and switches it. */
-function assignFeature(
-  table: { [key: string]: TomlValue },
-  feature: string,
-  isEnabled: boolean,
-): void {
-  const features = Object.hasOwn(table, "features") ? table.features : null;
-  const before = isTable(features ?? undefined) &&
-      Object.hasOwn(features as object, feature)
-    ? (features as { [key: string]: TomlValue })[feature]
-    : undefined;
-  const path = isTable(before)
-    ? ["features", feature, "enabled"]
-    : ["features", feature];
-  assign(table, path, isEnabled);
+  return said as TomlTable;
 }
 
 interface KeyPart {

@@ -62,6 +62,27 @@ export function mergeTables(low: TomlTable, high: TomlTable): TomlTable {
   return merged;
 }
 
+/** Where the switch of the managed proxy stands, or what is laid over each profile's network. */
+export const PROXY_FEATURE: readonly string[] = ["features", "network_proxy"];
+
+/**
+ * `high` as it is laid over `low`: a plain switch of the managed proxy becomes `enabled` of the table that it meets, so that it doesn't
+ * take the hosts away which that table names.
+ */
+export function withKeptProxyTable(low: TomlTable, high: TomlTable): TomlTable {
+  const features = ownTable(high, "features");
+  const word = features === undefined
+    ? undefined
+    : own(features, "network_proxy");
+  if (typeof word !== "boolean" || !isTable(lookup(low, PROXY_FEATURE))) {
+    return high;
+  }
+  return {
+    ...high,
+    features: { ...features, network_proxy: { enabled: word } },
+  };
+}
+
 /** A dotted key as one would type it: `permissions.p.filesystem."/opt/a.b"`. */
 export function keyText(path: readonly string[]): string {
   return path.map(keyPart).join(".");

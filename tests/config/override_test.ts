@@ -211,6 +211,25 @@ const LAYERS: readonly (readonly [Partial<ConfigRequest>, unknown, string])[] =
     ],
     [
       {
+        overrides: [
+          "features.network_proxy={domains={a='allow'}}",
+          "features.network_proxy=false",
+        ],
+      },
+      {
+        features: {
+          network_proxy: { domains: { a: "allow" }, enabled: false },
+        },
+      },
+      "so does -c that says no more than the switch",
+    ],
+    [
+      { overrides: ["a={b={c=1}}", "a={b={d=2}}"] },
+      { a: { b: { c: 1, d: 2 } } },
+      "a table is laid over a table, as a layer over a layer",
+    ],
+    [
+      {
         overrides: ["default_permissions=:workspace"],
         permissionProfile: ":read-only",
       },

@@ -559,6 +559,63 @@ const OPENED:
       "a switch in the place of a table that names hosts",
     ],
     [
+      "[permissions.p.network]\nenabled = true",
+      [
+        "features.network_proxy={domains={a='allow'}}",
+        "features.network_proxy=false",
+      ],
+      "none",
+      "a switch behind such a table on one command line",
+    ],
+    [
+      "[permissions.p.network]\nenabled = true",
+      [
+        "features.network_proxy={domains={a='allow'}}",
+        "features.network_proxy={enabled=false}",
+      ],
+      "none",
+      "another table behind it",
+    ],
+    [
+      "[permissions.p.network]\nenabled = true",
+      [
+        "features.network_proxy={mode='limited'}",
+        "features.network_proxy={mode='full',enabled=false}",
+      ],
+      "none",
+      "another value behind it",
+    ],
+    [
+      "",
+      [
+        "permissions.p.network={domains={a='allow'}}",
+        "permissions.p.network={enabled=true}",
+      ],
+      "proxied",
+      "a profile's table behind its hosts on one command line",
+    ],
+    [
+      "",
+      [
+        "permissions.p.network={managed=true}",
+        "permissions.p.network={managed=false,enabled=true}",
+      ],
+      "-c permissions.p.network.managed: Cannot make this managed network the host's",
+      "a later word takes back no earlier one",
+    ],
+    [
+      "[permissions]\nq.network.managed = true\np.extends = 'q'\np.network.enabled = true",
+      ["permissions.p.extends=:workspace"],
+      "q.network.managed",
+      "another parent",
+    ],
+    [
+      "[permissions]\nq.network.domains.a = 'allow'\np.extends = 'q'\np.network.enabled = true",
+      ["permissions.p.extends=:workspace"],
+      "q.network.domains",
+      "another parent in the place of one that names hosts",
+    ],
+    [
       "[permissions.p.network]\nenabled = true\ndomain = { a = 'allow' }",
       [],
       'unknown key permissions.p.network.domain: it may be meant to limit it; write "domains"',
@@ -576,6 +633,36 @@ const OPENED:
       'write "managed"',
       "a misspelled switch",
     ],
+    ...[
+      "allowlist = ['a']",
+      "deny = ['a']",
+      "sites = ['a']",
+      "remote = { a = 'allow' }",
+    ].map((line) =>
+      [
+        `[permissions.p.network]\nenabled = true\n${line}`,
+        [] as readonly string[],
+        'write "domains"',
+        "a list in other words",
+      ] as const
+    ),
+    ...[
+      "note = 'x'",
+      "managd = false",
+      "node = 1",
+      "modus = 'full'",
+      "ports = [443]",
+      "unix_socket = { '/run/docker.sock' = 'allow' }",
+      "allow_local_bindings = true",
+      "allow_upstrem_proxy = false",
+    ].map((line) =>
+      [
+        `[permissions.p.network]\nenabled = true\n${line}`,
+        [] as readonly string[],
+        "host",
+        "an unknown key that limits nothing is a warning",
+      ] as const
+    ),
     [
       "[permissions.p.network]\nenabled = true\nsocks_urls = 'x'",
       [],
@@ -609,6 +696,29 @@ test("--disable network_proxy beside managed means no network", () => {
     request: { features: [{ feature: "network_proxy", isEnabled: false }] },
   });
   expect(run.policy.network).toBe("none");
+});
+
+test("--enable network_proxy keeps the hosts of a file's table", () => {
+  const text = 'default_permissions = "p"\n' +
+    '[features.network_proxy]\nenabled = false\ndomains = { a = "allow" }\n' +
+    "[permissions.p.network]\nenabled = true\n";
+  const run = runs({
+    files: { [USER]: text },
+    request: { features: [{ feature: "network_proxy", isEnabled: true }] },
+  });
+  expect([run.policy.network, run.network.table.domains]).toEqual([
+    "proxied",
+    { a: "allow" },
+  ]);
+});
+
+test("an unknown network key is one warning of a run", () => {
+  const text = 'default_permissions = "p"\n[permissions.p.network]\n' +
+    "managed = true\nnote = 'x'\nlater = 1\n";
+  const { warnings } = runs({ files: { [USER]: text } });
+  expect(warnings).toEqual([
+    `${USER}: unknown key permissions.p.network.note is ignored (+1 more: codex config check)`,
+  ]);
 });
 
 test("[features.network_proxy] is laid over the profile's table", () => {
