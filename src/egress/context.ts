@@ -99,11 +99,19 @@ export function reportDone(
   });
 }
 
+/** What the proxy can't do for anybody. */
+export interface Unsupported {
+  readonly reason: "not_supported";
+  readonly rule: null;
+  readonly detail: string;
+  readonly remedy: null;
+}
+
 /** Reports a refusal. */
 export function reportDenied(
   context: ProxyContext,
   tally: Tally,
-  denial: Denial,
+  denial: Denial | Unsupported,
 ): void {
   context.onEvent({
     ...common(tally),

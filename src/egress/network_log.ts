@@ -1,7 +1,8 @@
 /**
  * `--network-log FILE`: one JSON line for each request, denied ones too.
  *
- * The file is opened once, before anything starts; lines of one turn of the event loop are one write.
+ * The file is opened once, before anything starts; lines of one turn of the event loop are one write. One run writes a bounded number of
+ * bytes: whoever asks without end must not fill the disk.
  *
  * @module
  */
@@ -11,17 +12,23 @@ import { fail, ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";
 import { O_NOFOLLOW, openAt2 } from "../sys/calls.ts";
 import type { ProxyEvent } from "./context.ts";
-import { formatLogLine } from "./report.ts";
+import { formatCutLine, formatLogLine } from "./report.ts";
+
+/** Bytes that one run writes, but for the line that says so: a choice of ours, some 250,000 requests. */
+export const MAX_LOG_BYTES = 64 * 1_048_576;
 
 /** An open log. */
 export interface NetworkLog {
   readonly write: (event: ProxyEvent) => void;
-  /** Writes what waits and closes. @returns a line for stderr when a write had failed */
+  /** Writes what waits and closes. @returns a line for stderr when a write had failed or the log was cut */
   readonly close: () => string | null;
 }
 
 /** Opens the log for appending, mode 0600. The path has no link in it. Links of both kinds, directories, pipes and devices are refused. */
-export function openNetworkLog(path: AbsPath): Result<NetworkLog, string> {
+export function openNetworkLog(
+  path: AbsPath,
+  maxBytes: number = MAX_LOG_BYTES,
+): Result<NetworkLog, string> {
   // O_NONBLOCK: a pipe without a reader must not hold the start; it is refused below. No link: what was looked at is what is opened.
   const opened = openAt2(
     abi.AT_FDCWD,
@@ -43,6 +50,9 @@ export function openNetworkLog(path: AbsPath): Result<NetworkLog, string> {
     return fail(why);
   }
   let waiting = "";
+  let left = maxBytes;
+  /** Requests of which the log says nothing. */
+  let leftOut = 0;
   let failure: string | null = null;
   let isScheduled = false;
   const flush = (): void => {
@@ -58,7 +68,17 @@ export function openNetworkLog(path: AbsPath): Result<NetworkLog, string> {
   };
   return ok({
     write(event): void {
-      waiting += `${formatLogLine(event)}\n`;
+      if (leftOut > 0) {
+        leftOut++;
+        return;
+      }
+      let line = `${formatLogLine(event)}\n`;
+      left -= line.length;
+      if (left < 0) {
+        leftOut = 1;
+        line = `${formatCutLine(event.time, maxBytes)}\n`;
+      }
+      waiting += line;
       if (isScheduled) return;
       isScheduled = true;
       setImmediate(flush);
@@ -66,11 +86,16 @@ export function openNetworkLog(path: AbsPath): Result<NetworkLog, string> {
     close(): string | null {
       if (waiting !== "") flush();
       closeSync(fd);
-      return failure === null
-        ? null
-        : `The network log is incomplete: ${failure}`;
+      const why = failure ?? (leftOut === 0 ? null : tooMany(leftOut));
+      return why === null ? null : `The network log is incomplete: ${why}`;
     },
   });
+}
+
+function tooMany(leftOut: number): string {
+  return `it ended at its limit, ${leftOut} request${
+    leftOut === 1 ? "" : "s"
+  } before the run`;
 }
 
 function errorCode(error: unknown): string {

@@ -7,6 +7,9 @@
  */
 import type { DenyReason } from "../policy/network.ts";
 
+/** Why something was refused: by the policy, or because the proxy can't do it at all. */
+export type RefusedFor = DenyReason | "not_supported";
+
 /** One finished request: what the proxy tells, and what a report and the log are made of. Sizes are bytes. */
 export interface ReportedEvent {
   /** Milliseconds since the epoch when it was asked. */
@@ -21,7 +24,7 @@ export interface ReportedEvent {
   readonly verdict: "allowed" | "denied" | "failed";
   /** The rule as written, or the reason's code, or what failed. */
   readonly rule: string | null;
-  readonly reason: string | null;
+  readonly reason: RefusedFor | null;
   readonly detail: string | null;
   readonly remedy: string | null;
   readonly bytesUp: number;
@@ -31,6 +34,9 @@ export interface ReportedEvent {
 
 /** Most lines of a report; the rest is a number. */
 export const MAX_REPORT_LINES = 50;
+
+/** Characters of a method or a reason in a line: a command may send a method of 64 kB. */
+const MAX_TEXT = 1_000;
 
 /** Refusals, gathered while a run lasts. */
 export interface BlockedReport {
@@ -87,17 +93,20 @@ function refusalLine({ event, count }: Refusal, table: string | null): string {
     ? ""
     : `; to allow: ${escaped(event.remedy)} in ${table}`;
   return `network: ${where} refused${times}: ${
-    shortReason(event.reason as DenyReason, event)
+    shortReason(event.reason, event)
   }${remedy}`;
 }
 
-function shortReason(reason: DenyReason, event: ReportedEvent): string {
+function shortReason(
+  reason: RefusedFor | null,
+  event: ReportedEvent,
+): string {
   switch (reason) {
     case "not_allowed":
     case "not_allowed_local":
       // No line of the list would help: it says what does.
       if (event.remedy === null && event.detail !== null) {
-        return escaped(event.detail);
+        return escaped(shortened(event.detail) ?? "");
       }
       return reason === "not_allowed"
         ? "not in the allow list"
@@ -106,34 +115,56 @@ function shortReason(reason: DenyReason, event: ReportedEvent): string {
       return `denied by "${escaped(event.rule ?? "")}"`;
     case "method_not_allowed":
       return `${
-        escaped(event.method ?? "the method")
+        escaped(shortened(event.method) ?? "the method")
       } is not allowed in limited mode; set mode = "full"`;
     case "mitm_required":
       return 'tunnels are not allowed in limited mode; set mode = "full"';
+    case "not_supported":
+    case null:
+      return escaped(shortened(event.detail) ?? "not supported");
   }
 }
 
 /** One line of the log, without its line end. ASCII. */
 export function formatLogLine(event: ReportedEvent): string {
-  const line = JSON.stringify({
+  return asciiJson({
     time: new Date(event.time).toISOString(),
     protocol: event.protocol,
-    method: event.method,
+    method: shortened(event.method),
     host: event.host,
     port: event.port,
     address: event.address,
     verdict: event.verdict,
     rule: event.rule,
     reason: event.reason,
-    detail: event.detail,
+    detail: shortened(event.detail),
     bytes_up: event.bytesUp,
     bytes_down: event.bytesDown,
     duration_ms: event.durationMs,
   });
-  return line.replace(
+}
+
+/** The last line of a log that reached its limit. @param time of the first request that is left out */
+export function formatCutLine(time: number, maxBytes: number): string {
+  return asciiJson({
+    time: new Date(time).toISOString(),
+    verdict: "cut",
+    detail:
+      `a run writes ${maxBytes} bytes at most: its further requests are not in this log`,
+  });
+}
+
+function asciiJson(value: object): string {
+  return JSON.stringify(value).replace(
     /[^ -~]/g,
     (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
+}
+
+function shortened(text: string | null): string | null {
+  return text === null || text.length <= MAX_TEXT
+    ? text
+    : `${text.slice(0, MAX_TEXT)}...`;
 }
 
 /** Printable ASCII: everything else as `\u{…}`, so that no terminal obeys it and no look-alike deceives. */

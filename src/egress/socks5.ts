@@ -50,11 +50,17 @@ export type SocksRequest =
   | { readonly kind: "more" }
   /** Not a SOCKS5 request: closed without a byte. */
   | { readonly kind: "foreign" }
-  /** Answered with `code` and closed. `what` is for the log. */
+  /** Answered with `code` and closed. */
   | {
     readonly kind: "refused";
     readonly code: ReplyCode;
     readonly what: string;
+  }
+  /** BIND, UDP ASSOCIATE or something else that is no CONNECT: answered `07`. `endpoint` is `null` where it can't be read. */
+  | {
+    readonly kind: "unsupported";
+    readonly command: string;
+    readonly endpoint: Endpoint | null;
   }
   | {
     readonly kind: "connect";
@@ -80,20 +86,17 @@ export function readSocksRequest(bytes: Buffer): SocksRequest {
   if (length === "more" || bytes.length < 4 + length + 2) {
     return { kind: "more" };
   }
-  if (bytes[1] !== 1) {
-    return refused(
-      REPLY.COMMAND_NOT_SUPPORTED,
-      bytes[1] === 3
-        ? "UDP ASSOCIATE is not supported"
-        : bytes[1] === 2
-        ? "BIND is not supported"
-        : `command ${bytes[1]} is unknown`,
-    );
-  }
   const used = 4 + length + 2;
   const text = hostText(type, bytes.subarray(4, 4 + length));
   const host = text === null ? null : parseHost(text);
   const port = bytes.readUInt16BE(used - 2);
+  if (bytes[1] !== 1) {
+    return {
+      kind: "unsupported",
+      command: commandName(bytes[1]!),
+      endpoint: host?.ok === true ? { host: host.value, port } : null,
+    };
+  }
   if (host === null || !host.ok || port === 0) {
     const why = host === null
       ? "it is not UTF-8"
@@ -146,6 +149,11 @@ export function replyOfErrno(errno: string): ReplyCode {
     default:
       return REPLY.GENERAL_FAILURE;
   }
+}
+
+function commandName(command: number): string {
+  if (command === 2) return "BIND";
+  return command === 3 ? "UDP ASSOCIATE" : `command ${command}`;
 }
 
 function refused(code: ReplyCode, what: string): SocksRequest {

@@ -39,6 +39,12 @@ import type { Endpoint } from "../policy/host.ts";
 /** Bytes that a client may send before its tunnel is open. */
 const MAX_EARLY_BYTES = 65_536;
 
+/** What a request names that can't be read. */
+const UNREADABLE: Endpoint = {
+  host: { kind: "name", name: "(unreadable)" },
+  port: 0,
+};
+
 /** Serves a client until its connection ends. @param onOver called once */
 export function serveSocks(
   context: ProxyContext,
@@ -66,6 +72,17 @@ export function serveSocks(
     send(client, socksReply(code));
     finish(client);
     if (client.isPeerDone) closeLink(client);
+  };
+
+  const onUnsupported = (command: string, endpoint: Endpoint): void => {
+    const tally = newTally("socks5", endpoint, command, null);
+    reportDenied(context, tally, {
+      reason: "not_supported",
+      rule: null,
+      detail: `SOCKS ${command} is not supported, only TCP connections are`,
+      remedy: null,
+    });
+    refuse(REPLY.COMMAND_NOT_SUPPORTED);
   };
 
   const onRequest = (endpoint: Endpoint): void => {
@@ -160,6 +177,8 @@ export function serveSocks(
         return closeLink(client);
       case "refused":
         return refuse(request.code);
+      case "unsupported":
+        return onUnsupported(request.command, request.endpoint ?? UNREADABLE);
       case "connect":
         input = input.subarray(request.used);
         return onRequest(request.endpoint);

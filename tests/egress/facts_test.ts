@@ -8,6 +8,7 @@
  */
 import { expect, test } from "bun:test";
 import { proxiedEnvironment } from "../../src/egress/environment.ts";
+import { createBlockedReport } from "../../src/egress/report.ts";
 import { planRoutes } from "../../src/egress/routes.ts";
 import { readUpstream } from "../../src/egress/upstream.ts";
 import { readNetworkTable } from "../../src/policy/network_table.ts";
@@ -367,6 +368,21 @@ for (const [number, command, address, port, code, why] of SOCKS) {
     expect(answer.slice(0, 4)).toBe(`\x05\0\x05${String.fromCharCode(code)}`);
   });
 }
+
+test("what SOCKS is asked for and can't do is told like every refusal", async () => {
+  await using proxy = startTestProxy({ domains: FACTS });
+  for (
+    const request of ["\x02\0\x01\x7f\0\0\x01\0\x50", "\x03\0\x01\0\0\0\0\0\0"]
+  ) {
+    await ask(proxy.socks, `\x05\x01\0\x05${request}`);
+  }
+  const report = createBlockedReport("[t]");
+  for (const event of proxy.events) report.add(event);
+  expect(report.lines()).toEqual([
+    "network: 127.0.0.1:80 refused: SOCKS BIND is not supported, only TCP connections are",
+    "network: 0.0.0.0:0 refused: SOCKS UDP ASSOCIATE is not supported, only TCP connections are",
+  ]);
+});
 
 test("fact 26: user and password alone is 05ff, SOCKS4 and HTTP are closed without a byte", async () => {
   await using proxy = startTestProxy({ domains: FACTS });

@@ -88,6 +88,17 @@ const LINES = [ // change, line, why
     'network: example.com:443 refused: \\u{1b}[31m is not allowed in limited mode; set mode = "full"',
     "no terminal code gets through",
   ],
+  [
+    {
+      method: "X".repeat(60_000),
+      reason: "method_not_allowed",
+      remedy: null,
+    },
+    `network: example.com:443 refused: ${
+      "X".repeat(1_000)
+    }... is not allowed in limited mode; set mode = "full"`,
+    "a method has an end",
+  ],
 ] as const;
 for (const [change, line, why] of LINES) {
   test(`a refusal is one line: ${why}`, () => {
@@ -168,6 +179,30 @@ test("the log is appended to, private, and never a link or a directory", () => {
   } finally {
     rmSync(dir, { recursive: true });
   }
+});
+
+test("one run fills a log up to its limit, and says so there and at its end", () => {
+  const dir = mkdtempSync(join(tmpdir(), "codex-log-"));
+  try {
+    const file = join(dir, "log");
+    const log = openNetworkLog(abs(file), 600);
+    if (!log.ok) throw new Error(log.error);
+    for (let i = 0; i < 100; i++) log.value.write(DENIED);
+    expect(log.value.close()).toBe(
+      "The network log is incomplete: it ended at its limit, 98 requests before the run",
+    );
+    expect(readFileSync(file, "utf8").trim().split("\n").slice(1)).toEqual([
+      formatLogLine(DENIED),
+      '{"time":"1970-01-01T00:00:00.000Z","verdict":"cut","detail":"a run writes 600 bytes at most: its further requests are not in this log"}',
+    ]);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
+
+test("a line of the log has an end, whatever a method is", () => {
+  const line = formatLogLine({ ...DENIED, method: "X".repeat(60_000) });
+  expect(line.length).toBeLessThan(1_500);
 });
 
 test("a full disk under the log does not end the run, and is told at its end", async () => {

@@ -273,10 +273,29 @@ const TOLD_STEPS: readonly Defence[] = [
   pure(
     "a log that is incomplete says so",
     LOG,
-    `      return failure === null
-        ? null`,
-    `      return failure !== ""
-        ? null`,
+    `      return why === null ?`,
+    `      return why !== "" ?`,
+    REPORTED,
+  ),
+  pure(
+    "one run fills a log up to a limit",
+    LOG,
+    `      if (left < 0) {`,
+    `      if (false) {`,
+    REPORTED,
+  ),
+  pure(
+    "a line of the log has an end",
+    REPORT,
+    `    method: shortened(event.method),`,
+    `    method: event.method,`,
+    REPORTED,
+  ),
+  pure(
+    "a line of a report has an end",
+    REPORT,
+    `escaped(shortened(event.method) ?? "the method")`,
+    `escaped(event.method ?? "the method")`,
     REPORTED,
   ),
   pure(
@@ -303,8 +322,8 @@ const TOLD_STEPS: readonly Defence[] = [
   pure(
     "a method in a report is printable ASCII",
     REPORT,
-    `escaped(event.method ?? "the method")`,
-    `(event.method ?? "the method")`,
+    `escaped(shortened(event.method) ?? "the method")`,
+    `(shortened(event.method) ?? "the method")`,
     REPORTED,
   ),
   pure(

@@ -599,6 +599,13 @@ const SOCKS_STEPS: readonly Defence[] = [
     MESSAGES,
   ),
   pure(
+    "what SOCKS can't do is told like every refusal",
+    "src/egress/socks_session.ts",
+    `    reportDenied(context, tally, {`,
+    `    String({`,
+    FACTS,
+  ),
+  pure(
     "port 0 is refused",
     SOCKS,
     `  if (host === null || !host.ok || port === 0) {`,
