@@ -14,6 +14,10 @@ const MAX_HELLO_BYTES = 65_536;
 /** Records of one ClientHello. They are read again with each packet, and one byte in each would hold up the whole run. */
 const MAX_RECORDS = 4_096;
 
+/** ContentTypes of TLS, change_cipher_spec to heartbeat. Some servers skip an alert before the ClientHello: it must not hide the name. */
+const FIRST_TYPE = 0x14;
+const LAST_TYPE = 0x18;
+
 export type HelloReading =
   | { readonly kind: "more" }
   /** Something else than TLS: nothing to judge. */
@@ -25,8 +29,9 @@ export type HelloReading =
 /** Reads the first bytes of a tunnel. `serverName` is latin-1 text as sent. */
 export function readHello(bytes: Buffer): HelloReading {
   if (bytes.length === 0) return { kind: "more" };
-  // ContentType handshake, then version 3.x.
-  if (bytes[0] !== 0x16 || (bytes.length > 1 && bytes[1] !== 3)) {
+  // ContentType, then version 3.x.
+  const isRecord = FIRST_TYPE <= bytes[0]! && bytes[0]! <= LAST_TYPE;
+  if (!isRecord || (bytes.length > 1 && bytes[1] !== 3)) {
     return { kind: "not_tls" };
   }
   const handshake = joinRecords(bytes);

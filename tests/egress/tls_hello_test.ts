@@ -101,6 +101,13 @@ const SHAPES = [ // bytes, kind, why
   [Buffer.from("GET / HTTP/1.1\r\n"), "not_tls", "HTTP"],
   [Buffer.from([0x16, 2]), "not_tls", "no TLS version"],
   [Buffer.from([0x16]), "more", "one byte"],
+  [
+    Buffer.concat([Buffer.from([0x15, 3, 1, 0, 2, 1, 90]), hello(sni("a.t"))]),
+    "malformed",
+    "an alert before it, which some servers skip",
+  ],
+  [Buffer.from([0x14, 3, 3, 0, 1, 1]), "malformed", "a change of ciphers"],
+  [Buffer.from([0x15, 1]), "not_tls", "no TLS version behind an alert"],
   [hello([]), "hello", "no extension"],
   [hello(sni("a.test")), "hello", "one name"],
   [

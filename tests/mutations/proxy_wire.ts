@@ -638,6 +638,13 @@ const HELLO_STEPS: readonly Defence[] = [
     HELLOS,
   ),
   pure(
+    "another record before a hello is closed",
+    HELLO,
+    `  const isRecord = FIRST_TYPE <= bytes[0]! && bytes[0]! <= LAST_TYPE;`,
+    `  const isRecord = bytes[0] === 0x16;`,
+    HELLOS,
+  ),
+  pure(
     "a hello has an end",
     HELLO,
     `  if (length !== null && length > MAX_HELLO_BYTES) return { kind: "malformed" };\n`,
