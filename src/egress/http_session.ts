@@ -33,6 +33,7 @@ import {
 } from "./http_head.ts";
 import { serveTunnel } from "./http_tunnel.ts";
 import { closeLink, type Link } from "./link.ts";
+import { READ_METHODS } from "../policy/network.ts";
 
 /** Serves a client until its connection ends. @param onOver called once */
 export function serveHttp(
@@ -173,7 +174,7 @@ function serveRequest(
         keepAlive: false,
       };
       const isLimited = session.context.policy.mode === "limited" &&
-        !["GET", "HEAD", "OPTIONS"].includes(head.method);
+        !READ_METHODS.includes(head.method);
       return sayGoodbye(
         session,
         isLimited ? blockedUnixSocket(context) : noUnixSockets(context),

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { DenyReason } from "../policy/network.ts";
+import { type DenyReason, READ_METHODS } from "../policy/network.ts";
 
 /** Why something was refused: by the policy, or because the proxy can't do it at all. */
 export type RefusedFor = DenyReason | "not_supported";
@@ -57,7 +57,11 @@ export function createBlockedReport(table: string | null): BlockedReport {
   return {
     add(event): void {
       if (event.verdict !== "denied") return;
-      const key = `${event.reason} ${event.host} ${event.port}`;
+      // In limited mode a POST and an Upgrade are two refusals: each has its line.
+      const what = event.reason === "method_not_allowed"
+        ? refusedWord(event)
+        : "";
+      const key = `${event.reason} ${event.host} ${event.port} ${what}`;
       const known = refusals.get(key);
       if (known !== undefined) known.count++;
       // Memory is bounded whatever a command asks for.
@@ -115,7 +119,7 @@ function shortReason(
       return `denied by "${escaped(event.rule ?? "")}"`;
     case "method_not_allowed":
       return `${
-        escaped(shortened(event.method) ?? "the method")
+        escaped(refusedWord(event))
       } is not allowed in limited mode; set mode = "full"`;
     case "mitm_required":
       return 'tunnels are not allowed in limited mode; set mode = "full"';
@@ -123,6 +127,13 @@ function shortReason(
     case null:
       return escaped(shortened(event.detail) ?? "not supported");
   }
+}
+
+/** What limited mode refuses of a plain request: its method, or the Upgrade of one that may read. */
+function refusedWord({ method }: ReportedEvent): string {
+  return method !== null && READ_METHODS.includes(method)
+    ? "Upgrade"
+    : shortened(method) ?? "the method";
 }
 
 /** One line of the log, without its line end. ASCII. */

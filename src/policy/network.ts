@@ -95,7 +95,7 @@ export interface Permission {
 export type Decision = Permission | Denial;
 
 /** Methods of limited mode. Case counts, as in HTTP. */
-const READ_METHODS: readonly string[] = ["GET", "HEAD", "OPTIONS"];
+export const READ_METHODS: readonly string[] = ["GET", "HEAD", "OPTIONS"];
 
 /** Names that only lead to credentials of the machine: no wildcard and no `allow_local_binding` opens them. */
 const METADATA_NAMES: readonly string[] = [

@@ -79,6 +79,11 @@ const LINES = [ // change, line, why
     "limited",
   ],
   [
+    { reason: "method_not_allowed", method: "GET", remedy: null },
+    'network: example.com:443 refused: Upgrade is not allowed in limited mode; set mode = "full"',
+    "a GET is only refused for its Upgrade",
+  ],
+  [
     { reason: "mitm_required", remedy: null },
     'network: example.com:443 refused: tunnels are not allowed in limited mode; set mode = "full"',
     "a tunnel",
@@ -115,6 +120,17 @@ test("equal refusals are one line with a count, allowed requests none", () => {
   report.add({ ...DENIED, verdict: "allowed" });
   expect(report.lines()).toEqual([
     "network: example.com:443 refused (2 times): not in the allow list",
+  ]);
+});
+
+test("what limited mode refuses of one host is a line for each method", () => {
+  const report = createBlockedReport(null);
+  for (const method of ["POST", "GET", "POST"]) {
+    report.add({ ...DENIED, reason: "method_not_allowed", method });
+  }
+  expect(report.lines().map((line) => line.split("refused")[1])).toEqual([
+    ' (2 times): POST is not allowed in limited mode; set mode = "full"',
+    ': Upgrade is not allowed in limited mode; set mode = "full"',
   ]);
 });
 

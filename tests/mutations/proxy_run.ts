@@ -294,8 +294,8 @@ const TOLD_STEPS: readonly Defence[] = [
   pure(
     "a line of a report has an end",
     REPORT,
-    `escaped(shortened(event.method) ?? "the method")`,
-    `escaped(event.method ?? "the method")`,
+    `    : shortened(method) ?? "the method";`,
+    `    : method ?? "the method";`,
     REPORTED,
   ),
   pure(
@@ -322,8 +322,8 @@ const TOLD_STEPS: readonly Defence[] = [
   pure(
     "a method in a report is printable ASCII",
     REPORT,
-    `escaped(shortened(event.method) ?? "the method")`,
-    `(shortened(event.method) ?? "the method")`,
+    `escaped(refusedWord(event))`,
+    `refusedWord(event)`,
     REPORTED,
   ),
   pure(
