@@ -179,7 +179,20 @@ export function explainRefusal(facts: NamespaceFacts, stderr: string): string {
   if (namespaces && facts.filtered) {
     return `this container's seccomp profile forbids user namespaces: start the container with "--security-opt seccomp=unconfined" or a profile that allows clone, unshare and mount (${said})`;
   }
+  if (isLikeChroot(facts, stderr)) {
+    return `the kernel refuses user namespaces, as it does in a chroot: run it outside, or enter that tree with "systemd-nspawn" or pivot_root (${said})`;
+  }
   return `bubblewrap can't make a sandbox here: ${said}`;
+}
+
+/**
+ * Whether namespaces are refused (EPERM) and nothing that forbids them is in sight. Then the process is in a chroot, where the kernel
+ * refuses them to root as well (user_namespaces(7)): a chroot itself can't be seen from inside where its top is a mount point.
+ */
+export function isLikeChroot(facts: NamespaceFacts, stderr: string): boolean {
+  return /No permissions to creat/.test(stderr) && !facts.filtered &&
+    facts.userNamespaceClone !== false && facts.maxUserNamespaces !== 0 &&
+    !(facts.apparmorRestricts === true && facts.uid !== 0);
 }
 
 /**

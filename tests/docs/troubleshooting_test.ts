@@ -50,6 +50,11 @@ const SYMPTOMS = [ // facts, what bubblewrap said, what the page quotes
     "no more user namespaces can be made here, as inside another sandbox",
   ],
   [
+    {},
+    "No permissions to create new namespace",
+    "the kernel refuses user namespaces, as it does in a chroot",
+  ],
+  [
     { filtered: true },
     "Creating new namespace failed",
     "this container's seccomp profile forbids user namespaces",

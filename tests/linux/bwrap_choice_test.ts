@@ -251,6 +251,18 @@ const REFUSALS = [ // facts, stderr, part of the line, why
     "root is not meant by it",
   ],
   [
+    {},
+    NO_NAMESPACE,
+    "as it does in a chroot",
+    "neither a setting nor a filter forbids them",
+  ],
+  [
+    { uid: 0 },
+    "bwrap: No permissions to creating new namespace, likely because",
+    "as it does in a chroot",
+    "root is refused there too; the words of bubblewrap 0.8",
+  ],
+  [
     { apparmorRestricts: true },
     "bwrap: setting up uid map: Permission denied",
     "AppArmor",

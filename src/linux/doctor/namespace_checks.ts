@@ -5,10 +5,10 @@
  *
  * @module
  */
-import { isWsl1 } from "../bwrap_choice.ts";
+import { isLikeChroot, isWsl1 } from "../bwrap_choice.ts";
 import { installCommands } from "./bwrap_checks.ts";
 import { type Check, check, isUsable } from "./check.ts";
-import type { DoctorFacts, TrialName } from "./facts.ts";
+import type { DoctorFacts, Trial, TrialName } from "./facts.ts";
 
 /** What each small sandbox shows, by the bubblewrap that a run would use. */
 export function namespaceChecks(facts: DoctorFacts): Check[] {
@@ -38,7 +38,7 @@ export function namespaceChecks(facts: DoctorFacts): Check[] {
     // A sandbox with less is a sandbox still only where /proc is concerned.
     const weight = what === "proc" ? "warn" : "fail";
     const text = `${TRIAL_TEXTS[what]}: ${said}`;
-    const fix = what === first.what ? namespaceFix(what, facts) : [];
+    const fix = what === first.what ? namespaceFix(first, facts) : [];
     checks.push(check("namespaces", "refused", weight, text, fix));
   }
   if (namespaces.maxUserNamespaces === 0) {
@@ -69,7 +69,10 @@ const TRIAL_TEXTS: { readonly [name in TrialName]: string } = {
 };
 
 /** Why the first small sandbox that failed does so, in commands. The order is from the certain to the likely. */
-function namespaceFix(what: TrialName, facts: DoctorFacts): readonly string[] {
+function namespaceFix(
+  { what, failed }: Trial,
+  facts: DoctorFacts,
+): readonly string[] {
   const { namespaces, containers, isInOurSandbox } = facts;
   if (isWsl1(namespaces.kernel) || isInOurSandbox) return [];
   if (what === "proc") {
@@ -94,6 +97,11 @@ function namespaceFix(what: TrialName, facts: DoctorFacts): readonly string[] {
   if (namespaces.filtered || containers.length > 0) {
     return [
       "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined ...",
+    ];
+  }
+  if (isLikeChroot(namespaces, failed ?? "")) {
+    return [
+      "sudo systemd-nspawn -D ROOT codex doctor  # in place of chroot ROOT, where the kernel refuses user namespaces",
     ];
   }
   return [];

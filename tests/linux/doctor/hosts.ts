@@ -324,6 +324,30 @@ export const HOSTS: readonly Host[] = [
     ],
   },
   {
+    name: "a chroot",
+    facts: {
+      ...WELL,
+      uid: 0,
+      namespaces: { ...WELL.namespaces, uid: 0 },
+      directory: { ...WELL.directory!, uid: 0 },
+      bwraps: failing(EPERM),
+      ...broken("the kernel refuses user namespaces, as it does in a chroot"),
+    },
+    isEnforced: false,
+    findings: [
+      ["fail", "refused", `user and mount namespaces: ${EPERM}`],
+      ...NOT_HERE,
+      [
+        "fail",
+        ":read-only",
+        "the kernel refuses user namespaces, as it does in a chroot",
+      ],
+    ],
+    fixes: [
+      "sudo systemd-nspawn -D ROOT codex doctor  # in place of chroot ROOT, where the kernel refuses user namespaces",
+    ],
+  },
+  {
     name: "no user namespaces: user.max_user_namespaces is 0",
     facts: {
       ...WELL,
