@@ -321,7 +321,7 @@ function userChoice(
     return refuse(
       `invalid value '${
         toText(fromText(word))
-      }' for '--user <UID[:GID]>': must be one or two numbers`,
+      }' for '--user <UID[:GID]>': must be one or two numbers, ${MAX_ID} at most`,
       "id -u NAME prints a user's number",
     );
   }

@@ -289,7 +289,11 @@ const SANDBOX_REFUSALS: readonly Refusal[] = [
   [["--user", "1:2:3", "x"], "invalid value '1:2:3'", ""],
   [["--user", "1:", "x"], "invalid value '1:'", ""],
   [["--user", "-1", "x"], "", ""],
-  [["--user", "4294967295", "x"], "invalid value '4294967295'", "id -u NAME"],
+  [
+    ["--user", "4294967295", "x"],
+    "invalid value '4294967295' for '--user <UID[:GID]>': must be one or two numbers, 4294967294 at most",
+    "id -u NAME",
+  ],
   [
     ["--backend", "landlok", "x"],
     "invalid value 'landlok' for '--backend': must be auto, bubblewrap, landlock",

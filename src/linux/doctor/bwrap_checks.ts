@@ -44,8 +44,10 @@ export function bwrapChecks(bwrap: BwrapFacts, facts: DoctorFacts): Check[] {
 
 /** How the distribution installs bubblewrap. */
 export function installCommands(
-  { distribution, bwraps }: DoctorFacts,
+  { distribution, bwraps, brokenDevices }: DoctorFacts,
 ): readonly string[] {
+  // The one that is there could not be asked.
+  if (brokenDevices.length > 0) return [];
   if (bwraps.some((it) => it.kind === "system" && it.refused === null)) {
     return [];
   }

@@ -1,7 +1,7 @@
 /**
  * What `codex doctor` found out about a host, as data: gathered by `look.ts`, judged by `report.ts`, made up by the tests.
  *
- * Pure types.
+ * Pure: types, and one table.
  *
  * @module
  */
@@ -30,6 +30,8 @@ export interface DoctorFacts {
     | { readonly errno: number };
   /** `vm.memfd_noexec`, `null` where the kernel has no such setting (before 6.3). */
   readonly memfdNoexec: number | null;
+  /** Devices of `/dev` that every sandbox has and this host lacks: they are missing, or something else lies there. */
+  readonly brokenDevices: readonly DeviceName[];
   /** Those of PATH in order, `/usr/bin/bwrap` if it is not among them, then the bundled one. */
   readonly bwraps: readonly BwrapFacts[];
   readonly state: StateFacts;
@@ -55,6 +57,17 @@ export interface AppArmor {
   /** A profile for bwrap lies in `/etc/apparmor.d`. */
   readonly hasBwrapProfile: boolean;
 }
+
+/** What bubblewrap binds into each `/dev` that it makes: name, and the numbers of mknod(1). */
+export const DEVICES = {
+  null: "1 3",
+  zero: "1 5",
+  full: "1 7",
+  random: "1 8",
+  urandom: "1 9",
+  tty: "5 0",
+} as const;
+export type DeviceName = keyof typeof DEVICES;
 
 /** One bubblewrap. */
 export interface BwrapFacts {

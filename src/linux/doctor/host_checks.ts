@@ -9,7 +9,7 @@ import { isWsl1 } from "../bwrap_choice.ts";
 import { compare } from "./advisories.ts";
 import { installCommands } from "./bwrap_checks.ts";
 import { type Check, check, hasUsable, isAlone } from "./check.ts";
-import type { DoctorFacts } from "./facts.ts";
+import { DEVICES, type DoctorFacts } from "./facts.ts";
 import { LANDLOCK_VERSION } from "../landlock.ts";
 import { errnoText } from "../../sys/abi.ts";
 
@@ -62,6 +62,7 @@ export function hostChecks(facts: DoctorFacts, isEnforced: boolean): Check[] {
     landlockCheck(facts),
     memfdCheck(facts),
     appArmorCheck(facts),
+    ...deviceChecks(facts),
     ...(facts.isInOurSandbox ? [] : directoryChecks(facts)),
   ];
 }
@@ -176,6 +177,17 @@ function appArmorCheck(facts: DoctorFacts): Check {
     ]),
     "sudo apparmor_parser -r /etc/apparmor.d/bwrap-userns-restrict",
   ]);
+}
+
+/** Without them bubblewrap makes no `/dev`, and we start nothing: `/dev/null` is its standard input. */
+function deviceChecks({ brokenDevices }: DoctorFacts): Check[] {
+  return brokenDevices.map((name) =>
+    check("host", `/dev/${name}`, "fail", "missing, or no device", [
+      `sudo rm -f /dev/${name} && sudo mknod -m 666 /dev/${name} c ${
+        DEVICES[name]
+      }`,
+    ])
+  );
 }
 
 function directoryChecks({ directory, uid }: DoctorFacts): Check[] {

@@ -32,15 +32,17 @@ import {
 } from "../bwrap_choice.ts";
 import { namespaceFacts } from "../probe_bwrap.ts";
 import { PROBE_TIMEOUT_MS, runProbe } from "../run_probe.ts";
-import type {
-  AppArmor,
-  BwrapFacts,
-  DirectoryFacts,
-  Distribution,
-  DoctorFacts,
-  StateFacts,
-  Trial,
-  TrialName,
+import {
+  type AppArmor,
+  type BwrapFacts,
+  type DeviceName,
+  DEVICES,
+  type DirectoryFacts,
+  type Distribution,
+  type DoctorFacts,
+  type StateFacts,
+  type Trial,
+  type TrialName,
 } from "./facts.ts";
 
 /** A command that never exists: when bwrap says so, every step before it has worked. */
@@ -75,9 +77,15 @@ export function lookAtHost(
       ? { version: landlock.value }
       : { errno: landlock.error.errno },
     memfdNoexec: number("/proc/sys/vm/memfd_noexec"),
+    brokenDevices: (Object.keys(DEVICES) as DeviceName[]).filter(isBroken),
     bwraps: [...systemBwraps(origin, trust), bundledBwrap()],
     directory: origin.cwd === null ? null : directory(origin.cwd),
   };
+}
+
+function isBroken(name: DeviceName): boolean {
+  const there = stat(`/dev/${name}` as AbsPath);
+  return !there.ok || (there.value.mode & abi.S_IFMT) !== abi.S_IFCHR;
 }
 
 function text(path: string): string | null {

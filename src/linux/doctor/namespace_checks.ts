@@ -75,6 +75,8 @@ function namespaceFix(
 ): readonly string[] {
   const { namespaces, containers, isInOurSandbox } = facts;
   if (isWsl1(namespaces.kernel) || isInOurSandbox) return [];
+  // Devices have findings of their own.
+  if (facts.brokenDevices.length > 0) return [];
   if (what === "proc") {
     return containers.length === 0 ? [] : [
       "docker run --security-opt systempaths=unconfined ...  # podman: --security-opt unmask=ALL",

@@ -76,6 +76,7 @@ export const WELL: DoctorFacts = {
   seccompActions: ["kill_process", "errno", "log", "allow"],
   landlock: { version: 6 },
   memfdNoexec: 0,
+  brokenDevices: [],
   bwraps: [SYSTEM, BUNDLED],
   state: { path: "/home/u/.codex/sandbox", state: "usable", why: "" },
   directory: { path: "/home/u/w", uid: 1000, mode: 0o755, fileSystem: "" },
@@ -322,6 +323,69 @@ export const HOSTS: readonly Host[] = [
     fixes: [
       "docker run --security-opt systempaths=unconfined ...  # podman: --security-opt unmask=ALL",
     ],
+  },
+  {
+    name: "a chroot without /dev/null",
+    facts: {
+      ...WELL,
+      containers: ["/.dockerenv"],
+      brokenDevices: ["null", "tty"],
+      bwraps: [{
+        ...BUNDLED,
+        trials: [],
+        refused: "can't be started: ENOENT: no such file or directory",
+      }],
+      ...broken("can't be started"),
+    },
+    isEnforced: false,
+    findings: [
+      ["note", "container", "this looks like a container (/.dockerenv)"],
+      ["fail", "/dev/null", "missing, or no device"],
+      ["fail", "/dev/tty", "missing, or no device"],
+      [
+        "fail",
+        "tried",
+        "nothing could be tried: there is no bubblewrap that may be run",
+      ],
+      [
+        "fail",
+        "bundled",
+        "0.12.0, can't be started: ENOENT: no such file or directory",
+      ],
+      ["fail", ":read-only", "can't be started"],
+    ],
+    fixes: [
+      "sudo rm -f /dev/null && sudo mknod -m 666 /dev/null c 1 3",
+      "sudo rm -f /dev/tty && sudo mknod -m 666 /dev/tty c 5 0",
+    ],
+  },
+  {
+    name: "a container with a broken /dev",
+    facts: {
+      ...WELL,
+      containers: ["/.dockerenv"],
+      brokenDevices: ["full"],
+      bwraps: [{
+        ...BUNDLED,
+        trials: trials(
+          "Can't bind mount /oldroot/dev/full on /newroot/dev/full",
+        ),
+      }],
+      ...broken("Can't bind mount"),
+    },
+    isEnforced: false,
+    findings: [
+      ["note", "container", "this looks like a container (/.dockerenv)"],
+      ["fail", "/dev/full", "missing, or no device"],
+      [
+        "fail",
+        "refused",
+        "user and mount namespaces: Can't bind mount /oldroot/dev/full on /newroot/dev/full",
+      ],
+      ["fail", "bundled", "0.12.0, trusted, but does not work here"],
+      ["fail", ":read-only", "Can't bind mount"],
+    ],
+    fixes: ["sudo rm -f /dev/full && sudo mknod -m 666 /dev/full c 1 7"],
   },
   {
     name: "a chroot",
