@@ -293,7 +293,8 @@ export function withWorkingDirectory(
 /**
  * execvp(3): every place of PATH in order, and `/bin/sh` for a file that the kernel doesn't know the format of.
  *
- * Statuses as env(1) has them: 127 when nothing was found, 126 when something was found and can't be executed.
+ * 127 when nothing was found, 126 when something was found and can't be executed. A directory of PATH that can't be searched, as root's
+ * own for another user, has nothing to find; it is named, because the command may lie there.
  */
 export function executeCommand(
   command: readonly ByteString[],
@@ -309,6 +310,7 @@ export function executeCommand(
     ? [name]
     : searchPath(path ?? null).map((place) => `${place}/${name}`);
   let refused: number | null = null;
+  let closed: string | null = null;
   for (const place of places) {
     let { errno } = execve({ path: place, argv: command, environment });
     if (errno === abi.ENOEXEC) {
@@ -331,6 +333,12 @@ export function executeCommand(
       );
     }
     if (errno === abi.ENOENT || errno === abi.ENOTDIR) continue;
+    if (
+      errno === abi.EACCES && place !== name && !exists(place as ByteString)
+    ) {
+      closed ??= place.slice(0, -name.length - 1);
+      continue;
+    }
     refused ??= errno;
     if (errno !== abi.EACCES) break;
   }
@@ -342,7 +350,11 @@ export function executeCommand(
   }
   return stop(
     NOT_FOUND,
-    `Failed to execvp ${toText(name)}: command not found (ENOENT)`,
+    `Failed to execvp ${toText(name)}: command not found (ENOENT)${
+      closed === null
+        ? ""
+        : `; ${toText(closed as ByteString)} of PATH can't be searched`
+    }`,
   );
 }
 

@@ -167,20 +167,26 @@ function completeInZsh(line: string): string[] {
 }
 
 function completeInFish(line: string): string[] {
-  const done = spawnSync(FISH!, [
-    "--no-config",
-    "-c",
-    `source (printf %s $SCRIPT | psub); complete -C $LINE`,
-  ], {
-    env: {
-      PATH: "/usr/bin:/bin",
-      HOME: "/nonexistent",
-      LINE: line,
-      SCRIPT: completionScript("fish"),
-    },
-    encoding: "utf8",
-  });
-  return done.stdout.split("\n").map((one) => one.split("\t")[0] ?? "");
+  // fish makes folders in its home, and the home itself.
+  const folder = mkdtempSync(join(tmpdir(), "codex-fish-"));
+  try {
+    const done = spawnSync(FISH!, [
+      "--no-config",
+      "-c",
+      `source (printf %s $SCRIPT | psub); complete -C $LINE`,
+    ], {
+      env: {
+        PATH: "/usr/bin:/bin",
+        HOME: folder,
+        LINE: line,
+        SCRIPT: completionScript("fish"),
+      },
+      encoding: "utf8",
+    });
+    return done.stdout.split("\n").map((one) => one.split("\t")[0] ?? "");
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 for (

@@ -143,6 +143,7 @@ const SEARCHES: readonly {
   readonly path: (work: string) => string | undefined;
   readonly name: string;
   readonly status: number;
+  readonly says?: RegExp;
 }[] = [
   {
     why: "a file in PATH that is not executable is passed over for one that is",
@@ -161,6 +162,21 @@ const SEARCHES: readonly {
     path: (work) => `${work}/folder:${work}/open`,
     name: "tool",
     status: 5,
+  },
+  {
+    why: "a directory of PATH that can't be searched is passed over",
+    path: (work) => `${work}/locked:${work}/open`,
+    name: "tool",
+    status: 5,
+  },
+  {
+    why:
+      "a directory of PATH that can't be searched, and nothing else, gives 127 and is named",
+    path: (work) => `/nowhere:${work}/locked:${work}/folder/tool`,
+    name: "tool",
+    status: 127,
+    says:
+      /^codex: Failed to execvp tool: command not found \(ENOENT\); \S*\/locked of PATH can't be searched\n$/,
   },
   {
     why: "an empty entry of PATH is the working directory",
@@ -182,7 +198,7 @@ const SEARCHES: readonly {
   },
 ];
 
-for (const { why, path, name, status } of SEARCHES) {
+for (const { why, path, name, status, says } of SEARCHES) {
   matrix(
     why,
     TRUE_STAGES.filter(({ launcher }) => launcher === "bundled"),
@@ -193,12 +209,18 @@ for (const { why, path, name, status } of SEARCHES) {
       }
       script(`${work}/closed/tool`, "#!/bin/sh\nexit 4\n");
       chmodSync(`${work}/closed/tool`, 0o644);
+      mkdirSync(`${work}/locked`);
+      script(`${work}/locked/tool`, "#!/bin/sh\nexit 7\n");
+      chmodSync(`${work}/locked`, 0);
       script(`${work}/open/tool`, "#!/bin/sh\nexit 5\n");
       script(`${work}/here`, "#!/bin/sh\nexit 6\n");
       const outcome: Outcome = await run(["--", name], {
         env: { PATH: path(work) },
       });
-      expect(outcome).toMatchObject({ end: status });
+      expect(outcome).toMatchObject({
+        end: status,
+        ...(says === undefined ? {} : { stderr: expect.stringMatching(says) }),
+      });
     },
   );
 }
