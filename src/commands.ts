@@ -108,12 +108,11 @@ function checkConfig(
   const { policy } = selected.value;
   const facts = factsFor(selected.value, loaded.value, caller, []);
   if (!facts.ok) {
-    const error: Finding = {
-      severity: "error",
-      file: null,
-      key: selected.value.name,
-      message: describeGlob(facts.error),
-    };
+    const { origin, message } = facts.error.error;
+    const place = origin === null
+      ? { file: null, key: selected.value.name }
+      : base.locate(origin);
+    const error: Finding = { severity: "error", ...place, message };
     return ok(
       configCheck({ ...base, findings: [...findings, error], run: null }),
     );
@@ -291,7 +290,7 @@ function factsFor(
   loaded: LoadedConfig,
   caller: Caller,
   asked: readonly AbsPath[],
-): Result<PathFacts, Failure> {
+): Result<PathFacts, ReturnType<typeof globFailure>> {
   const own = ownPathsOf(loaded.codexHome, run.ownFiles);
   const { policy } = run;
   const facts = gatherFacts({
@@ -306,10 +305,6 @@ function factsFor(
   });
   if (facts.ok) return facts;
   return fail(globFailure(facts.error, policy));
-}
-
-function describeGlob(failure: Failure): string {
-  return failure.kind === "policy" ? failure.error.message : "";
 }
 
 function locator(loaded: LoadedConfig): (origin: Origin) => Origin {

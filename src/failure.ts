@@ -84,7 +84,10 @@ export function describe(failure: Failure): string {
 }
 
 /** A glob that could not be expanded, with the place of its entry. */
-export function globFailure(error: GlobError, policy: Policy): Failure {
+export function globFailure(
+  error: GlobError,
+  policy: Policy,
+): Extract<Failure, { kind: "policy" }> {
   const glob = policy.globs.find((it) => it.pattern === error.pattern);
   return {
     kind: "policy",

@@ -4,6 +4,7 @@ import {
   mkdtempSync,
   realpathSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -126,6 +127,24 @@ test("config check doubts a one-level glob", () => {
     'glob "ROOT/w/*.env" matches in "ROOT/w" only, not below: "ROOT/w/**/*.env" matches at any depth',
   );
   expect(stdout).toEndWith("1 warning\n");
+});
+
+test("config check names the line of a glob that can't be expanded", () => {
+  symlinkSync(root, `${root}/w/all.env`);
+  try {
+    const { stdout, status } = output(
+      runConfigCommand(
+        { kind: "config_check", file: null, config: SESSION },
+        caller,
+      ),
+    );
+    expect(status).toBe(1);
+    expect(stdout).toMatch(
+      /^ROOT\/home\/config\.toml:12:11: Cannot expand glob "ROOT\/w\/\*\.env": "ROOT\/w\/all\.env" matches and is a link to "ROOT", which holds/,
+    );
+  } finally {
+    rmSync(`${root}/w/all.env`);
+  }
 });
 
 test("config check of one file that is no TOML is a finding", () => {

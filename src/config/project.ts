@@ -231,7 +231,9 @@ function widenedGlobs(before: Policy, after: Policy): Widening | null {
   const has = after.globScanMaxDepth ?? Infinity;
   if (before.globs.length > 0 && has < had) {
     return {
-      message: "a project may not make glob_scan_max_depth smaller",
+      message: `a project may not make glob_scan_max_depth smaller: it is ${
+        before.globScanMaxDepth ?? "unlimited"
+      } without the project and ${has} with it`,
       origin: null,
     };
   }
@@ -243,6 +245,7 @@ function widenedGlobs(before: Policy, after: Policy): Widening | null {
 function widenedOptions(before: Policy, after: Policy): Widening | null {
   const had = before.options;
   const has = after.options;
+  const further = has.unixSockets.find((it) => !had.unixSockets.includes(it));
   const widened = [
     has.debug && !had.debug && "debug = true",
     has.nestedNamespaces && !had.nestedNamespaces && "nested_namespaces = true",
@@ -253,8 +256,8 @@ function widenedOptions(before: Policy, after: Policy): Widening | null {
     has.globBackend === "ripgrep" && had.globBackend !== "ripgrep" &&
     'glob_backend = "ripgrep"',
     had.require.some((it) => !has.require.includes(it)) && "a shorter require",
-    has.unixSockets.some((it) => !had.unixSockets.includes(it)) &&
-    "further unix_sockets",
+    further !== undefined &&
+    `further unix_sockets ("${toText(further)}")`,
   ].find((it) => it !== false);
   return widened === undefined ? null : {
     message: `a project may not set ${widened}: the user's layers don't`,

@@ -13,6 +13,7 @@ import { type AbsPath, childOf, isInside } from "../policy/path.ts";
 import { isMadeFresh, SYS } from "../policy/places.ts";
 import type { Policy } from "../policy/policy.ts";
 import { fail, ok, type Result } from "../result.ts";
+import { EACCES, ELOOP, ENOENT, ENOTDIR, errnoText } from "../sys/abi.ts";
 import type { GlobMatch, PathFacts, PathKind } from "./facts.ts";
 import {
   lastBytesOf,
@@ -196,7 +197,8 @@ function walkDirectory(
     return walk.error !== null;
   }, walk.lastBytes);
   if (errno !== 0 && first !== undefined) {
-    giveUp(walk, first, `"${toText(path)}" can't be read (errno ${errno})`);
+    const why = `"${toText(path)}" can't be read (${errnoText(errno)})`;
+    giveUp(walk, first, why);
   }
   if (first !== undefined) {
     if (below.length > 0 && depth >= MAX_WALK_DEPTH) {
@@ -334,11 +336,6 @@ function checkLimits(walk: Walk, search: Search, path: AbsPath): void {
   );
 }
 
-const ENOENT = 2;
-const EACCES = 13;
-const ENOTDIR = 20;
-const ELOOP = 40;
-
 /**
  * A directory that can't be opened. One that is gone, or became a link, is not there to be searched; one that the command can't
  * open either holds nothing it could read. One of the caller's own could be opened again by the command: that is refused.
@@ -357,7 +354,7 @@ function closedDirectory(
     walk,
     search,
     `directory "${toText(path)}" can't be opened (${
-      errno === EACCES ? "its mode forbids it" : `errno ${errno}`
+      errno === EACCES ? "its mode forbids it" : errnoText(errno)
     })`,
   );
 }

@@ -11,6 +11,7 @@ import { DEV, PROC, SYS } from "../policy/places.ts";
 import type { Policy } from "../policy/policy.ts";
 import {
   rule,
+  ruledPaths,
   type Rules,
   rulesOf,
   writableRootPaths,
@@ -54,18 +55,8 @@ function plannedSearch(
 /** Where a rule takes writing away, and where other file systems begin that may hang. */
 function closedPlaces(rules: Rules): (directory: AbsPath) => boolean {
   const closed = new Set<AbsPath>([PROC, DEV, SYS]);
-  for (
-    const map of [
-      rules.entries,
-      rules.globs,
-      rules.caps,
-      rules.own,
-      rules.hidden,
-    ]
-  ) {
-    for (const path of map.keys()) {
-      if (rule(rules, path).state !== "writable") closed.add(path);
-    }
+  for (const path of ruledPaths(rules)) {
+    if (rule(rules, path).state !== "writable") closed.add(path);
   }
   let foreign: ReadonlySet<AbsPath> | null = null;
   return (path) =>

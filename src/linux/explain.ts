@@ -78,6 +78,13 @@ function sandboxLines(plan: SandboxPlan): string[] {
     ),
     ...repositoryLines(plan),
     ...section("globs", plan.globs.map(coverLine)),
+    ...lastLines(plan),
+  ];
+}
+
+/** What every sandbox ends with, whatever made it. */
+function lastLines(plan: SandboxPlan | LandlockPlan): string[] {
+  return [
     "filter",
     ...describeFilter(plan.filter).map((line) => `  ${line}`),
     ...environmentLines(plan),
@@ -156,13 +163,7 @@ function landlockLines(plan: LandlockPlan): string[] {
         `${toText(path)}  ${rights.join(" ")}  # ${reason}`
       ),
     ),
-    "filter",
-    ...describeFilter(plan.filter).map((line) => `  ${line}`),
-    ...environmentLines(plan),
-    ...(plan.passFds.length === 0
-      ? []
-      : [`descriptors  0 1 2 ${plan.passFds.join(" ")}`]),
-    ...warningLines(plan),
+    ...lastLines(plan),
   ];
 }
 

@@ -29,7 +29,7 @@ import {
   PROC,
 } from "./places.ts";
 import { type GlobDeny, METADATA_NAMES, type Policy } from "./policy.ts";
-import { nearest, rule, type Rules, rulesOf } from "./rules.ts";
+import { nearest, rule, ruledPaths, type Rules, rulesOf } from "./rules.ts";
 
 /** Everything that enforcement does about files. */
 export interface Layout {
@@ -139,18 +139,7 @@ function unconfined(): Layout {
 
 /** Every path where something may change, outermost first. */
 function candidates(rules: Rules): readonly AbsPath[] {
-  const all = new Set<AbsPath>([ROOT, PROC, DEV]);
-  for (
-    const map of [
-      rules.entries,
-      rules.globs,
-      rules.caps,
-      rules.own,
-      rules.hidden,
-    ]
-  ) {
-    for (const path of map.keys()) all.add(path);
-  }
+  const all = new Set([ROOT, PROC, DEV, ...ruledPaths(rules)]);
   return sortedBy([...all], depthKey);
 }
 

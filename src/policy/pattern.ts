@@ -230,7 +230,9 @@ function parseHostPattern(
   }
   // Each side of a star is half a label: IDN can't be applied to half a label.
   if (!/^[a-z0-9._-]*$/.test(head + tail)) {
-    return fail("a star inside a label can't stand beside such characters");
+    return fail(
+      "a star inside a label can't stand beside such characters; write it between ASCII letters, digits, dots and hyphens (xn--… for other names)",
+    );
   }
   return ok({ kind: "star", head, tail });
 }

@@ -389,6 +389,12 @@ function addNested(facts: PathFacts, rules: Rules & Growing): void {
   }
 }
 
+/** Every path that a rule stands at; some more than once. */
+export function ruledPaths(rules: Rules): readonly AbsPath[] {
+  const { entries, globs, caps, own, hidden } = rules;
+  return [entries, globs, caps, own, hidden].flatMap((map) => [...map.keys()]);
+}
+
 /** Canonical directories that an entry of their own makes writable. */
 export function writableRootPaths(rules: Rules): readonly AbsPath[] {
   const roots: AbsPath[] = [];

@@ -235,7 +235,7 @@ test("somebody else's closed directory is passed over", () => {
 
 test("a directory that can't be read to its end is refused", () => {
   expect(errorOf(memoryReader(() => [], { read: () => 5 }))).toContain(
-    `"/w" can't be read (errno 5)`,
+    `"/w" can't be read (EIO: input/output error)`,
   );
 });
 
