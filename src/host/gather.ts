@@ -73,9 +73,13 @@ export function gatherFacts(
   for (const repository of repositories?.found ?? []) {
     for (const path of repositoryQuestions(repository)) probePath(paths, path);
   }
-  for (let round = 0; round < MAX_FOLLOW_UPS; round++) {
+  for (let round = 0;; round++) {
     const more = followUp(policy, facts);
     if (more === null) break;
+    // What is left unasked would be left unprotected.
+    if (round === MAX_FOLLOW_UPS) {
+      throw new Error("git's pointers lead on and on");
+    }
     for (const path of more.paths) probePath(paths, path);
     for (const pointer of more.pointers) {
       const text = readSmallFile(pointer, MAX_POINTER_BYTES);
