@@ -11,7 +11,7 @@ import { fail, ok, type Result } from "../src/result.ts";
 
 /** One edit of one file of the unpacked source. */
 export type SourceEdit = {
-  /** Two digits, then what it does: `01-linear-mount-table`. Named in errors and in `bwrap.json`. */
+  /** Two digits, then what it does: `01-flags-before-the-walk`. Named in errors. */
   readonly name: string;
   /** A file at the top of the unpacked source. */
   readonly file: string;
