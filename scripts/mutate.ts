@@ -222,7 +222,11 @@ function copyTree(tree: string): void {
     join(repositoryRoot, "node_modules"),
     join(tree, "node_modules"),
   );
-  for (const name of BUILT) {
+  // The source of bubblewrap, for a step that is an edit of it.
+  const sources = readdirSync(outDir).filter((name) =>
+    /\.tar\.\w+$/.test(name)
+  );
+  for (const name of [...BUILT, ...sources]) {
     const from = join(outDir, name);
     try {
       linkSync(from, join(tree, "build", name));

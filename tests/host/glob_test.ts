@@ -266,3 +266,14 @@ test("an entry whose kind the directory doesn't tell is asked for", () => {
     ok([{ path: abs("/w/a.env"), kind: "fifo", pattern }]),
   );
 });
+
+test("a directory that was swapped for a link is not entered", () => {
+  const reader = kernelDirectoryReader(process.geteuid?.() ?? 0);
+  // "way" is a link to "a".
+  const opened = ["a", "way"].map((name) => {
+    const fd = reader.open(null, abs(`${root}/${name}`));
+    if (fd.ok) reader.close(fd.value);
+    return fd.ok;
+  });
+  expect(opened).toEqual([true, false]);
+});

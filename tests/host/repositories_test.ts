@@ -332,3 +332,24 @@ test("no text has no values", () => {
   expect(valuesOf(null, "path")).toEqual([]);
   expect(valuesOf("" as ByteString, "path")).toEqual([]);
 });
+
+test("a directory that was swapped for a link is not read, and the search is not whole", () => {
+  const folder = mkdtempSync(`${tmpdir()}/codex-swapped-`);
+  mkdirSync(`${folder}/real/inside`, { recursive: true });
+  symlinkSync("real", `${folder}/link`);
+  const reader = kernelRepositoryReader(process.geteuid?.() ?? 0);
+  const looks = ["real", "link"].map((name) => {
+    let entries = 0;
+    const isWhole = reader.read(
+      abs(`${folder}/${name}`),
+      () => void entries++,
+      () => false,
+    );
+    return { isWhole, hasEntries: entries > 0 };
+  });
+  folders.push(folder);
+  expect(looks).toEqual([
+    { isWhole: true, hasEntries: true },
+    { isWhole: false, hasEntries: false },
+  ]);
+});

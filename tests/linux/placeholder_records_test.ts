@@ -4,7 +4,26 @@
  * @module
  */
 import { expect, test } from "bun:test";
-import { parseRecord } from "../../src/linux/placeholder_records.ts";
+import { spawnSync } from "node:child_process";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  openParent,
+  parseRecord,
+} from "../../src/linux/placeholder_records.ts";
+import { abs } from "../../src/policy/path.ts";
+import { close } from "../../src/sys/calls.ts";
+
+const SOURCES = `${import.meta.dirname}/../../src`;
 
 const BEGUN = '{"path":"/w/.git","node":"directory"}';
 const ADDED = '{"device":1,"inode":2,"isMarked":true}';
@@ -43,3 +62,82 @@ for (
     expect(parseRecord(text)).toEqual(says as ReturnType<typeof parseRecord>);
   });
 }
+
+/** What is done with a record, and a shell's line that puts something else in its place: `$0` is the process. */
+const STRANGE: readonly (readonly [
+  what: string,
+  expression: string,
+  answer: string,
+  make: string,
+])[] = [
+  [
+    "a link is not read as a record",
+    "records.readRecord(folder, 'record')",
+    "null",
+    "ln -s target record",
+  ],
+  [
+    "a pipe in a record's place holds nobody who reads it",
+    "records.readRecord(folder, 'record')",
+    "null",
+    "mkfifo record",
+  ],
+  [
+    "nothing is added to a record through a link",
+    "records.openRecord(folder, 'record').ok",
+    "false",
+    "ln -s target record",
+  ],
+  [
+    "a pipe in a record's place holds nobody who adds to it",
+    "records.openRecord(folder, 'record').ok",
+    "false",
+    "mkfifo record",
+  ],
+  [
+    "a record is not begun through a link",
+    "records.beginRecord(folder, 'record', { path: '/w', node: 'file' }).ok",
+    "false",
+    "ln -s target .record.$0",
+  ],
+];
+
+/** Each in a process of its own: whoever opens a pipe without asking waits for the other side. */
+for (const [what, expression, answer, make] of STRANGE) {
+  test(what, () => {
+    const folder = mkdtempSync(join(tmpdir(), "codex-record-"));
+    writeFileSync(join(folder, "target"), BEGUN);
+    const source = `
+import * as records from "${SOURCES}/linux/placeholder_records.ts";
+import { getpid, open } from "${SOURCES}/sys/calls.ts";
+import { execFileSync } from "node:child_process";
+execFileSync("sh", ["-c", ${JSON.stringify(make)}, String(getpid())]);
+const folder = open(".", 0).value;
+console.log(JSON.stringify(${expression}));
+process.exit(0);`;
+    try {
+      const { stdout } = spawnSync(process.execPath, ["-e", source], {
+        cwd: folder,
+        encoding: "utf8",
+        timeout: 4_000,
+      });
+      expect(stdout).toBe(`${answer}\n`);
+      expect(readFileSync(join(folder, "target"), "utf8")).toBe(BEGUN);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+}
+
+test("the directory of a placeholder is reached through no link", () => {
+  const folder = mkdtempSync(join(realpathSync(tmpdir()), "codex-record-"));
+  mkdirSync(join(folder, "real"));
+  symlinkSync("real", join(folder, "link"));
+  const opened = ["real", "link"].map((name) => {
+    const fd = openParent(abs(join(folder, name, "x")));
+    if (fd.ok) close(fd.value);
+    return fd.ok;
+  });
+  rmSync(folder, { recursive: true });
+  expect(opened).toEqual([true, false]);
+});

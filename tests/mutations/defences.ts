@@ -9,6 +9,7 @@
  * @module
  */
 import { type Defence, live, pure, withSystem } from "./defence.ts";
+import { BUBBLEWRAP } from "./bubblewrap.ts";
 import { HOST } from "./host.ts";
 import { KEPT_CHECKS } from "./kept.ts";
 import { LANDLOCK } from "./landlock.ts";
@@ -765,6 +766,13 @@ const VERIFICATION: readonly Defence[] = [
     ``,
     [SWAPS],
   )),
+  withSystem(live(
+    "what was mounted is looked at through no link",
+    VERIFY,
+    `    abi.RESOLVE_NO_SYMLINKS,`,
+    `    0,`,
+    [SWAPS, "covers what it has mounted"],
+  )),
   live(
     "an old bubblewrap is verified",
     "src/linux/planner.ts",
@@ -920,6 +928,7 @@ export const DEFENCES: readonly Defence[] = [
   ...LIFE_STEPS,
   ...VERIFICATION,
   ...TRUST_STEPS,
+  ...BUBBLEWRAP,
   ...SEALING,
   ...KEPT,
   ...KEPT_CHECKS,

@@ -143,6 +143,84 @@ const READING_STEPS: readonly Defence[] = [
   ),
 ];
 
+const RECORDS = "src/linux/placeholder_records.ts";
+const RECORDED: Notice = ["linux/placeholder_records_test.ts"];
+
+const SWAPPED_STEPS: readonly Defence[] = [
+  pure(
+    "a search by glob enters no link",
+    "src/host/directory_reader.ts",
+    `const flags = abi.O_RDONLY | O_DIRECTORY | O_NOFOLLOW;`,
+    `const flags = abi.O_RDONLY | O_DIRECTORY;`,
+    ["host/glob_test.ts"],
+  ),
+  pure(
+    "a search for repositories enters no link",
+    "src/host/repository_reader.ts",
+    `open(directory, abi.O_RDONLY | O_DIRECTORY | O_NOFOLLOW);`,
+    `open(directory, abi.O_RDONLY | O_DIRECTORY);`,
+    ["host/repositories_test.ts"],
+  ),
+  pure(
+    "a record is read through no link",
+    RECORDS,
+    `    abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK,`,
+    `    abi.O_RDONLY | abi.O_NONBLOCK,`,
+    RECORDED,
+  ),
+  pure(
+    "a pipe in a record's place holds nobody who reads it",
+    RECORDS,
+    `    abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK,`,
+    `    abi.O_RDONLY | O_NOFOLLOW,`,
+    RECORDED,
+  ),
+  pure(
+    "a record is begun through no link",
+    RECORDS,
+    `    abi.O_WRONLY | abi.O_CREAT | abi.O_TRUNC | O_NOFOLLOW,`,
+    `    abi.O_WRONLY | abi.O_CREAT | abi.O_TRUNC,`,
+    RECORDED,
+  ),
+  pure(
+    "nothing is added to a record through a link",
+    RECORDS,
+    `    abi.O_WRONLY | abi.O_APPEND | O_NOFOLLOW | abi.O_NONBLOCK,`,
+    `    abi.O_WRONLY | abi.O_APPEND | abi.O_NONBLOCK,`,
+    RECORDED,
+  ),
+  pure(
+    "a pipe in a record's place holds nobody who adds to it",
+    RECORDS,
+    `    abi.O_WRONLY | abi.O_APPEND | O_NOFOLLOW | abi.O_NONBLOCK,`,
+    `    abi.O_WRONLY | abi.O_APPEND | O_NOFOLLOW,`,
+    RECORDED,
+  ),
+  pure(
+    "the directory of a placeholder is reached through no link",
+    RECORDS,
+    `    abi.O_RDONLY | O_DIRECTORY,
+    abi.RESOLVE_NO_SYMLINKS,`,
+    `    abi.O_RDONLY | O_DIRECTORY,
+    0,`,
+    RECORDED,
+  ),
+  pure(
+    "a bubblewrap that never has its mounts ready is not waited for",
+    "src/linux/verify_mounts.ts",
+    `  while (performance.now() < deadline) {`,
+    `  while (true) {`,
+    ["linux/verify_mounts_test.ts"],
+  ),
+  pure(
+    "a bubblewrap that never names its child is not waited for",
+    "src/linux/run.ts",
+    `  const deadline = performance.now() + CHILD_TIMEOUT_MS;`,
+    `  const deadline = Infinity;`,
+    ["linux/verify_mounts_test.ts"],
+  ),
+];
+
 const STATE_STEPS: readonly Defence[] = [
   pure(
     "the state folder is no link",
@@ -273,6 +351,7 @@ const INSIDE_STEPS: readonly Defence[] = [
 export const HOST: readonly Defence[] = [
   ...MEMORY_STEPS,
   ...READING_STEPS,
+  ...SWAPPED_STEPS,
   ...STATE_STEPS,
   ...WATCH_STEPS,
   ...USER_STEPS,

@@ -138,6 +138,11 @@ for n,x in enumerate(a):
     `import os; os.rename(w+"/a",w+"/old"); os.symlink("old",w+"/a")`,
   ],
   [
+    "covers what it has mounted with a link that leads back there on the host",
+    `import os; d=os.path.dirname(w); f=os.path.dirname(os.path.abspath(__file__)); os.symlink(w,f+"/x")
+i=a.index("--chdir"); a[i:i]=["--tmpfs",d,"--symlink",f+"/x",w,"--tmpfs",f,"--dir",f+"/x"]`,
+  ],
+  [
     "mounts below a folder that was swapped",
     `import os; os.rename(w+"/a",w+"/old"); os.rename(w+"/other",w+"/a")`,
   ],

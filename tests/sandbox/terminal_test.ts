@@ -9,6 +9,7 @@ import { afterAll, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import {
   BOTH_ACTORS,
+  BOTH_STAGES,
   EVERY_VARIANT,
   leaveClean,
   matrix,
@@ -98,6 +99,24 @@ matrix(
     );
     expect(end).toBe(-2);
     await untilNobodyIsLeft();
+  },
+);
+
+matrix(
+  "the terminal's node inside is read-only: its mode stays",
+  BOTH_STAGES,
+  async (subject) => {
+    const line =
+      "chmod $(stat -c %a /dev/console) /dev/console && echo changed; exit 7";
+    const { end, shown } = await play(
+      subject,
+      sandbox(subject, "--", "sh", "-c", line),
+      [],
+    );
+    expect({ end, isReadOnly: /Read-only file system/.test(shown) }).toEqual({
+      end: 7,
+      isReadOnly: true,
+    });
   },
 );
 
