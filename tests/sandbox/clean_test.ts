@@ -16,6 +16,7 @@ import { targetKey } from "../../src/linux/reference_registry.ts";
 import {
   BOTH_ACTORS,
   isOurExecutable,
+  killIfThere,
   leaveClean,
   matrix,
   notProved,
@@ -46,14 +47,8 @@ async function leaveBehind(subject: Subject): Promise<void> {
   );
   const ours = ourProcesses().filter(({ exe }) => isOurExecutable(exe));
   const others = [...ours.filter(({ pid }) => pid !== run.pid), ...ours];
-  for (const { pid } of others) process.kill(pid, "SIGKILL");
-  for (const { pid } of ourProcesses()) {
-    try {
-      process.kill(pid, "SIGKILL");
-    } catch {
-      // gone with the others
-    }
-  }
+  for (const { pid } of [...others, ...ourProcesses()]) killIfThere(pid);
+  for (const { pid } of ourProcesses()) killIfThere(pid);
   await run.outcome;
   await untilNobodyIsLeft();
   expect(placeholders(subject.work)).toEqual(NAMES);

@@ -424,12 +424,15 @@ function openFiles(pid: string): string[] {
 
 /** Ends what a run that took too long has left. */
 function endOurs(): void {
-  for (const { pid } of ourProcesses()) {
-    try {
-      process.kill(pid, "SIGKILL");
-    } catch {
-      // gone meanwhile
-    }
+  for (const { pid } of ourProcesses()) killIfThere(pid);
+}
+
+/** SIGKILL to a process that may have gone with another one by now. */
+export function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // gone meanwhile
   }
 }
 

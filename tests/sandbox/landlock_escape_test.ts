@@ -22,6 +22,7 @@ import { type Escape, ESCAPES } from "./escape_rows.ts";
 import {
   type Actor,
   ACTORS,
+  killIfThere,
   leaveClean,
   ourProcesses,
   PLAIN,
@@ -199,7 +200,7 @@ function setTrap(
       sleeper.kill(9);
       // What an attempt leaves in the background lives on: pid is lacking.
       for (const { pid, words } of ourProcesses()) {
-        if (words.startsWith("sleep 86397")) process.kill(pid, "SIGKILL");
+        if (words.startsWith("sleep 86397")) killIfThere(pid);
       }
       rmSync(`/dev/shm/${name}`, { force: true });
     },

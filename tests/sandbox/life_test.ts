@@ -18,6 +18,7 @@ import {
   EVERY_VARIANT,
   isOurExecutable,
   isThere,
+  killIfThere,
   leaveClean,
   matrix,
   type OurProcess,
@@ -61,6 +62,11 @@ async function running(
   ]);
   await until(() => sleepers().length === 2, "two sleepers");
   return started;
+}
+
+function parentOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+  return Number(stat.slice(stat.lastIndexOf(")")).split(" ")[2]);
 }
 
 function placeholders(work: string): string[] {
@@ -138,12 +144,14 @@ matrix(
       words.startsWith("bwrap ");
     for (const which of ["monitor", "reaper"]) {
       const run = await running(subject, ":workspace");
-      // The monitor is older than the process 1 that it made.
-      const found = ourProcesses().filter(isBwrap).sort((a, b) =>
-        a.pid - b.pid
-      );
+      const found = ourProcesses().filter(isBwrap);
       expect(found).toHaveLength(2);
-      process.kill(found[which === "monitor" ? 0 : 1]?.pid ?? 0, "SIGKILL");
+      // The monitor is the parent of the process 1 that it made; the numbers may have begun anew between the two.
+      const parents = found.map(({ pid }) => parentOf(pid));
+      const victim = found.find(({ pid }) =>
+        parents.includes(pid) === (which === "monitor")
+      );
+      process.kill(victim?.pid ?? 0, "SIGKILL");
       const { end } = await run.outcome;
       expect(end).toBe(137);
       await untilNobodyIsLeft();
@@ -357,13 +365,7 @@ matrix(
     for (const { pid } of watchers) process.kill(pid, "SIGKILL");
     process.kill(long.pid, "SIGKILL");
     // Without both nobody is left who would end it: this is the one case in which the test must.
-    for (const { pid } of ourProcesses()) {
-      try {
-        process.kill(pid, "SIGKILL");
-      } catch {
-        // gone with the others
-      }
-    }
+    for (const { pid } of ourProcesses()) killIfThere(pid);
     await long.outcome;
     await untilNobodyIsLeft();
     expect(placeholders(work)).toEqual(NAMES);

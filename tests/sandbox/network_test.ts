@@ -488,7 +488,7 @@ test("a time limit and a grace hold with a proxy too", async () => {
   const nap = ["--", "sleep", NAP];
   expect((await subject.run(["--timeout", "100ms", ...nap])).end).toBe(124);
   const graced = subject.start([
-    ...["--grace", "5s", "--", "bash", "-c"],
+    ...["--grace", "60s", "--", "bash", "-c"],
     `trap 'echo told; exit 3' TERM; sleep ${NAP} & wait`,
   ]);
   await until(

@@ -152,7 +152,6 @@ matrix(
       await until(
         () => ourProcesses().some(({ words }) => words === `sleep ${NAP}`),
         "the command runs",
-        10_000,
       );
       process.kill(run.pid, "SIGTERM");
       expect((await run.outcome).end).toBe("SIGTERM");
