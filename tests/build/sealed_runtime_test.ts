@@ -239,7 +239,7 @@ test("no single setting changes what the sealed program does", () => {
   });
   expect(changed).toEqual([]);
   expect(touchedFiles()).toEqual([]);
-}, 60_000);
+}, 120_000);
 
 test(
   "no setting whose name is in the runtime changes what the sealed program does, all of them together",
@@ -260,7 +260,7 @@ test(
     }
     expect(touchedFiles()).toEqual([]);
   },
-  60_000,
+  120_000,
 );
 
 test("all settings together leave /proc/self/environ with the caller's exact bytes", () => {
@@ -297,7 +297,7 @@ test(
     expect(quiet).toEqual([]);
     expect(run(unsealed, [], payloads).stdout).not.toContain("evil.mjs ran");
   },
-  60_000,
+  120_000,
 );
 
 test(
@@ -312,7 +312,7 @@ test(
     });
     expect(changed.length).toBeGreaterThanOrEqual(8);
   },
-  60_000,
+  120_000,
 );
 
 function names(

@@ -36,6 +36,7 @@ import {
   PLAIN,
   setup,
   type Subject,
+  until,
   type Variant,
 } from "./harness.ts";
 
@@ -383,8 +384,10 @@ test.skipIf(!isRoot)(
     });
     expect({ end, stdout }).toEqual({ end: 0, stdout: "ran\n" });
     // Nor does the script's own child stay: it would hold the folder for a minute.
-    expect(ourProcesses().filter(({ words }) => words === "sleep 60"))
-      .toEqual([]);
+    await until(
+      () => !ourProcesses().some(({ words }) => words === "sleep 60"),
+      "the script's own child is gone",
+    );
   },
 );
 
