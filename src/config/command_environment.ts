@@ -150,13 +150,14 @@ function marksOf(
   return marks;
 }
 
-/** `HTTP_PROXY=http://user:password@host`: useless without the host's network, and a secret. */
+/** `HTTP_PROXY=http://user:password@host`, or SOCKS by any name: useless without the host's network, and a secret. */
 function isProxyWithLogin(name: string, entry: ByteString): boolean {
   if (!entry.includes("@", name.length + 1)) return false;
   const word = lowerAscii(name);
-  if (!word.includes("proxy") || word.includes("no_proxy")) return false;
   const value = entry.slice(name.length + 1);
-  const authority = value.replace(/^[A-Za-z][A-Za-z0-9+.-]*:\/\//, "")
+  const isNamedSo = word.includes("proxy") && !word.includes("no_proxy");
+  if (!isNamedSo && !/^\s*socks[0-9a-z]*:\/\//i.test(value)) return false;
+  const authority = value.replace(/^\s*[A-Za-z][A-Za-z0-9+.-]*:\/\//, "")
     .split(/[/?#]/, 1)[0]!;
   return authority.includes("@");
 }

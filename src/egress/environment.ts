@@ -81,7 +81,7 @@ export function proxiedEnvironment(
   const names = new Set(set.map(([name]) => name));
   const kept = withoutProxySecrets(environment).filter((entry) =>
     !names.has(nameOf(entry)) && !isStaleProxy(nameOf(entry))
-  );
+  ).map(withoutJavaProxy);
   return [
     ...kept,
     ...set.map(([name, value]) => `${name}=${value}` as ByteString),
@@ -158,12 +158,39 @@ function javaOptions(
     `-Dhttps.proxyPort=${proxy.httpPort}`,
     `-Dhttp.nonProxyHosts=${hosts.join("|")}`,
   ].join(" ");
-  const before = (firstValue(environment, "JAVA_TOOL_OPTIONS") ?? "")
-    .split(/\s+/)
-    .filter((word) =>
-      word !== "" && !/^-D(?:https?\.|socks)(?:proxy|nonProxy)/i.test(word)
-    ).join(" ");
+  const before = withoutProxyWords(
+    firstValue(environment, "JAVA_TOOL_OPTIONS") ?? "",
+  );
   return before === "" ? options : `${before} ${options}`;
+}
+
+/** Where else options of JVMs stand: read beside `JAVA_TOOL_OPTIONS` and stronger, so the caller's own proxy must not be in them. */
+const JAVA_VARIABLES: readonly string[] = [
+  "_JAVA_OPTIONS",
+  "JDK_JAVA_OPTIONS",
+  "JAVA_OPTS",
+  "MAVEN_OPTS",
+  "GRADLE_OPTS",
+  "ANT_OPTS",
+  "SBT_OPTS",
+];
+
+function withoutJavaProxy(entry: ByteString): ByteString {
+  const name = nameOf(entry);
+  if (!JAVA_VARIABLES.includes(name)) return entry;
+  const value = entry.slice(name.length + 1);
+  return (PROXY_WORD.test(value)
+    ? `${name}=${withoutProxyWords(value)}`
+    : entry) as ByteString;
+}
+
+/** A system property about a proxy, its login included; Gradle writes `systemProp.` before it. */
+const PROXY_WORD =
+  /(?:^|\s)-D(?:systemProp\.)?(?:https?\.|ftp\.|socks|java\.net\.socks\.)(?:proxy|nonProxy|username|password)/i;
+
+function withoutProxyWords(options: string): string {
+  return options.split(/\s+/)
+    .filter((word) => word !== "" && !PROXY_WORD.test(word)).join(" ");
 }
 
 /** ssh has no proxy variable: our own executable is its ProxyCommand. A command of the caller keeps its other options. */

@@ -14,7 +14,7 @@ import { O_NOFOLLOW, openAt2 } from "../sys/calls.ts";
 import type { ProxyEvent } from "./context.ts";
 import { formatCutLine, formatLogLine } from "./report.ts";
 
-/** Bytes that one run writes, but for the line that says so: a choice of ours, some 250,000 requests. */
+/** Bytes that one run writes, but for the line that says so: a choice of ours, some 200,000 requests. */
 export const MAX_LOG_BYTES = 64 * 1_048_576;
 
 /** An open log. */
@@ -93,9 +93,9 @@ export function openNetworkLog(
 }
 
 function tooMany(leftOut: number): string {
-  return `it ended at its limit, ${leftOut} request${
-    leftOut === 1 ? "" : "s"
-  } before the run`;
+  return leftOut === 1
+    ? "it is at its limit, and one request is not in it"
+    : `it is at its limit, and ${leftOut} requests are not in it`;
 }
 
 function errorCode(error: unknown): string {

@@ -188,6 +188,7 @@ const PROXIES = [ // entry, kept, why
   ["http_proxy=http://p:1", true, "no login"],
   ["NO_PROXY=a@b", true, "no proxy at all"],
   ["DATABASE_URL=postgres://u:p@h/d", true, "not a proxy"],
+  ["TUNNEL=socks5://u:p@h:1", false, "SOCKS by another name"],
 ] as const;
 
 describe("proxy variables with a login, when the network is ours", () => {

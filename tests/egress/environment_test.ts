@@ -165,6 +165,26 @@ test("proxy URLs with a password leave, whatever their variable is called", () =
   ));
 });
 
+test("the caller's own proxy leaves every variable of a JVM's options", () => {
+  const map = seen(entries(
+    "MAVEN_OPTS=-Xmx1g -Dhttp.proxyHost=corp -Dhttps.proxyPassword=secret -Da=b",
+    "GRADLE_OPTS=-DsystemProp.http.proxyUser=u -Xss2m",
+    "_JAVA_OPTIONS=-DsocksProxyHost=corp -Djava.net.socks.password=secret",
+    "JAVA_OPTS=-Da.b='c  d'",
+    "OTHER=-Dhttp.proxyHost=corp",
+  ));
+  expect(
+    ["MAVEN_OPTS", "GRADLE_OPTS", "_JAVA_OPTIONS", "JAVA_OPTS", "OTHER"]
+      .map((name) => map.get(name)),
+  ).toEqual([
+    "-Xmx1g -Da=b",
+    "-Xss2m",
+    "",
+    "-Da.b='c  d'",
+    "-Dhttp.proxyHost=corp",
+  ]);
+});
+
 const BYPASS = [ // allowed, names that bypass, why
   [[], ["localhost", "127.0.0.1", "::1"], "the command's own servers"],
   [["localhost"], ["127.0.0.1", "::1"], "localhost of the host is wanted"],

@@ -205,7 +205,7 @@ test("one run fills a log up to its limit, and says so there and at its end", ()
     if (!log.ok) throw new Error(log.error);
     for (let i = 0; i < 100; i++) log.value.write(DENIED);
     expect(log.value.close()).toBe(
-      "The network log is incomplete: it ended at its limit, 98 requests before the run",
+      "The network log is incomplete: it is at its limit, and 98 requests are not in it",
     );
     expect(readFileSync(file, "utf8").trim().split("\n").slice(1)).toEqual([
       formatLogLine(DENIED),

@@ -383,9 +383,8 @@ const ENVIRONMENT_STEPS: readonly Defence[] = [
   pure(
     "a JVM's old proxy options go",
     ENVIRONMENT,
-    String
-      .raw`      word !== "" && !/^-D(?:https?\.|socks)(?:proxy|nonProxy)/i.test(word)`,
-    `      word !== ""`,
+    ` && !PROXY_WORD.test(word)`,
+    ``,
     VARIABLES,
   ),
   pure(
@@ -393,6 +392,20 @@ const ENVIRONMENT_STEPS: readonly Defence[] = [
     ENVIRONMENT,
     String.raw`/^(http|socks5h):\/\/(127\.0\.0\.1:[0-9]+)\/?$/`,
     String.raw`/^(http|socks5h):\/\/(\S+:[0-9]+)\/?$/`,
+    VARIABLES,
+  ),
+  pure(
+    "a login at a proxy stays outside of a run without network",
+    "src/config/command_environment.ts",
+    `  return authority.includes("@");`,
+    `  return authority === "@";`,
+    ["config/environment_test.ts"],
+  ),
+  pure(
+    "the caller's proxy leaves every variable of a JVM's options",
+    ENVIRONMENT,
+    `  if (!JAVA_VARIABLES.includes(name)) return entry;`,
+    `  if (name !== "") return entry;`,
     VARIABLES,
   ),
 ];
