@@ -5,6 +5,8 @@
  * The stub lies in the zero bytes before the executable segment, in the part of its first page that the kernel maps with it.
  * Every assumption is checked; a runtime of another shape fails the build. Pure up to {@linkcode writeSealedRuntime}.
  *
+ * Before that the stub saves what the runtime would change or complain of: the soft limit of open files, and an ignored SIGPWR.
+ *
  * The stub also asks for huge pages for code and constants, and the copy is laid out so that the kernel can map them: a start then
  * takes some 180 page faults less (1.2 ms of 15, measured).
  * Source: `elf.h`; System V ABI, "Process Initialization" (argc, argv, NULL, envp, NULL from the stack pointer up); madvise(2).
@@ -174,7 +176,7 @@ function pagesOf({ address, memoryBytes }: Segment): PageRange {
  * The stub's machine code: huge pages for `wide`, our two settings into `envp`, then NULL, jump. An environment that has fewer than two entries gets as many
  * of them: behind its NULL lies the auxiliary vector.
  *
- * Only registers that are free at process entry are changed: `rdx` and `x0` carry ld.so's exit function.
+ * Only registers that are free at process entry are changed, and on x86-64 the base of `gs`: `rdx` and `x0` carry ld.so's exit function.
  */
 export function encodeStub(
   machine: number,
@@ -260,7 +262,54 @@ function adviseX86(
     code.set([0x0f, 0x05], at + 22); // syscall
   }
   // mov r8, rdx before; mov rdx, r8 after
-  return [0x49, 0x89, 0xd0, ...code, 0x4c, 0x89, 0xc2];
+  return [
+    ...[0x49, 0x89, 0xd0],
+    ...code,
+    ...keepLimitX86(),
+    ...allowCollectorX86(),
+    ...[0x4c, 0x89, 0xc2],
+  ];
+}
+
+/**
+ * The soft limit of open files, plus one, becomes the base of `gs`, which nothing on Linux uses: the runtime raises that limit before any
+ * line of ours runs, and the command shall have the caller's. `src/sys/processes.ts` reads it; without it, as on arm64, the
+ * parent's limit is taken. prlimit64(2), arch_prctl(2). The memory is the dead stack below.
+ */
+function keepLimitX86(): readonly number[] {
+  return [
+    ...[0x31, 0xff], // xor edi, edi: this process
+    ...[0xbe, 7, 0, 0, 0], // mov esi, 7 (RLIMIT_NOFILE)
+    ...[0x31, 0xd2], // xor edx, edx: nothing new
+    ...[0x4c, 0x8d, 0x54, 0x24, 0xc0], // lea r10, [rsp - 64]
+    ...[0xb8, 0x2e, 1, 0, 0], // mov eax, 302 (prlimit64)
+    ...[0x0f, 0x05], // syscall
+    ...[0x48, 0x8b, 0x74, 0x24, 0xc0], // mov rsi, [rsp - 64]
+    ...[0x48, 0xff, 0xc6], // inc rsi: 0 says that nothing is known
+    ...[0xbf, 1, 0x10, 0, 0], // mov edi, 0x1001 (ARCH_SET_GS)
+    ...[0xb8, 158, 0, 0, 0], // mov eax, 158 (arch_prctl)
+    ...[0x0f, 0x05], // syscall
+  ];
+}
+
+/**
+ * SIGPWR at its default: the collector of the runtime takes this signal, and prints a line of its own where the caller ignores it.
+ * rt_sigaction(2).
+ */
+function allowCollectorX86(): readonly number[] {
+  return [
+    ...[0x31, 0xc0], // xor eax, eax
+    ...[0x48, 0x89, 0x44, 0x24, 0xc0], // mov [rsp - 64], rax: SIG_DFL
+    ...[0x48, 0x89, 0x44, 0x24, 0xc8], // mov [rsp - 56], rax: flags
+    ...[0x48, 0x89, 0x44, 0x24, 0xd0], // mov [rsp - 48], rax: restorer
+    ...[0x48, 0x89, 0x44, 0x24, 0xd8], // mov [rsp - 40], rax: mask
+    ...[0xbf, 30, 0, 0, 0], // mov edi, 30 (SIGPWR)
+    ...[0x48, 0x8d, 0x74, 0x24, 0xc0], // lea rsi, [rsp - 64]
+    ...[0x31, 0xd2], // xor edx, edx
+    ...[0x41, 0xba, 8, 0, 0, 0], // mov r10d, 8
+    ...[0xb8, 13, 0, 0, 0], // mov eax, 13 (rt_sigaction)
+    ...[0x0f, 0x05], // syscall
+  ];
 }
 
 /** {@linkcode adviseX86} for arm64; `x0` is kept in `x9`. */

@@ -19,6 +19,7 @@ import {
   setCloseOnExec,
   setSoftLimit,
   signalDefault,
+  startingSoftNofile,
   type SysError,
 } from "../sys/calls.ts";
 
@@ -110,8 +111,9 @@ export function restoreState(
 }
 
 /**
- * The caller's soft limit of open files. The runtime has raised ours at its start, so it is read from our parent, which is right
- * wherever the parent did not lower it just for us; where the hard limits differ, or the parent can't be asked, the usual 1,024.
+ * The caller's soft limit of open files. The runtime has raised ours at its start, so the entry stub keeps it. Where that can't be, it is
+ * read from our parent, which is right wherever the parent did not lower it just for us; where the hard limits differ, or the parent
+ * can't be asked, the usual 1,024.
  */
 export function callerSoftLimit(): number {
   return knownSoftLimit ??= askSoftLimit();
@@ -120,6 +122,8 @@ export function callerSoftLimit(): number {
 let knownSoftLimit: number | undefined;
 
 function askSoftLimit(): number {
+  const kept = startingSoftNofile();
+  if (kept !== null) return kept;
   const own = getLimit(0, abi.RLIMIT_NOFILE);
   const parent = getLimit(getppid(), abi.RLIMIT_NOFILE);
   if (own.ok && parent.ok && parent.value.hard === own.value.hard) {

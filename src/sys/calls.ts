@@ -76,6 +76,7 @@ export {
   type ResourceLimit,
   setsid,
   setSoftLimit,
+  startingSoftNofile,
   waitFor,
 } from "./processes.ts";
 export { execve, type Program, spawn, type Spawned } from "./programs.ts";

@@ -7,7 +7,7 @@ import { ok, type Result } from "../result.ts";
 import * as abi from "./abi.ts";
 import { stableBytes, syscall } from "./ffi.ts";
 import { spoil } from "./observed.ts";
-import { failed, outcome, SYS, type SysError } from "./outcome.ts";
+import { failed, hostArch, outcome, SYS, type SysError } from "./outcome.ts";
 
 /** Numbers of the caller: effective and real ids (geteuid(2) and its kin). */
 export function ids(): {
@@ -140,6 +140,22 @@ export function getLimit(
     hard: Number(view.getBigUint64(8, true)),
   });
 }
+
+/**
+ * The soft limit of open files that this process was started with, `null` where the entry stub could not keep it
+ * (`scripts/seal_runtime.ts`: the base of `gs`, x86-64 only). On the main thread alone.
+ */
+export function startingSoftNofile(): number | null {
+  if (hostArch() !== "x64") return null;
+  const word = stableBytes(8);
+  if (syscall(ARCH_PRCTL, ARCH_GET_GS, word) < 0) return null;
+  const kept = Number(new DataView(word.buffer).getBigUint64(0, true));
+  return kept === 0 ? null : kept - 1;
+}
+
+/** arch_prctl(2), which only x86-64 has: `asm/unistd_64.h`, `asm/prctl.h`. */
+const ARCH_PRCTL = 158;
+const ARCH_GET_GS = 0x1004;
 
 /** Sets this process's soft limit and keeps the hard one. */
 export function setSoftLimit(

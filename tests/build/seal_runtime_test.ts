@@ -59,13 +59,15 @@ const WIDE = [
   { start: 0x1a40000, bytes: 0x4e0a000 },
 ];
 
-test("the stub of x86-64 asks for huge pages and for /proc, puts two settings where the environment has room, ends it and jumps to the entry", () => {
+test("the stub of x86-64 asks for huge pages, keeps the limit of open files, takes SIGPWR back, asks for /proc, puts two settings where the environment has room, ends it and jumps to the entry", () => {
   expect(encodeStub(EM_X86_64, 0x1a40770, 0x1a40d00, WIDE)).toEqual(stub(
     "49 89 d0  48 8d 3d 86 f8 7b fe  be 00 90 83 01  ba 0e 00 00 00  b8 1c 00 00 00  0f 05 " +
-      "48 8d 3d 6e f8 ff ff  be 00 a0 e0 04  ba 0e 00 00 00  b8 1c 00 00 00  0f 05  4c 89 c2 " +
+      "48 8d 3d 6e f8 ff ff  be 00 a0 e0 04  ba 0e 00 00 00  b8 1c 00 00 00  0f 05 " +
+      "31 ff  be 07 00 00 00  31 d2  4c 8d 54 24 c0  b8 2e 01 00 00  0f 05  48 8b 74 24 c0  48 ff c6  bf 01 10 00 00  b8 9e 00 00 00  0f 05 " +
+      "31 c0  48 89 44 24 c0  48 89 44 24 c8  48 89 44 24 d0  48 89 44 24 d8  bf 1e 00 00 00  48 8d 74 24 c0  31 d2  41 ba 08 00 00 00  b8 0d 00 00 00  0f 05  4c 89 c2 " +
       "b8 15 00 00 00  48 8d 3d ad 00 00 00  31 f6 0f 05  85 c0 74 24  b8 01 00 00 00  bf 02 00 00 00 48 8d 35 a7 00 00 00  ba 67 00 00 00  0f 05  b8 e7 00 00 00  bf 7d 00 00 00  0f 05 " +
       "48 8b 04 24  48 8d 44 c4 10  48 83 38 00  74 24  48 8d 0d 22 00 00 00  48 89 08 " +
-      "48 83 78 08 00  74 13  48 8d 0d 3a 00 00 00  48 89 48 08  48 c7 40 10 00 00 00 00  e9 ea 04 00 00",
+      "48 83 78 08 00  74 13  48 8d 0d 3a 00 00 00  48 89 48 08  48 c7 40 10 00 00 00 00  e9 92 04 00 00",
   ));
 });
 

@@ -116,15 +116,16 @@ matrix(
   "of what the caller ignores the runtime's own signals alone are back at their defaults",
   BOTH_STAGES,
   async ({ run, probe }) => {
-    // SIGKILL, SIGSTOP and the C library's own 32 and 33 can't be ignored. Of SIGPWR the runtime itself says a line.
+    // SIGKILL, SIGSTOP and the C library's own 32 and 33 can't be ignored.
     const ignored = Array.from({ length: 64 }, (_, index) => index + 1)
       .filter((signal) => ![9, 19, 32, 33].includes(signal));
     const python = `import os,signal,sys\nfor n in ${
       JSON.stringify(ignored)
     }: signal.signal(n,signal.SIG_IGN)\nos.execv(sys.argv[1],sys.argv[1:])`;
-    const { stdout } = await run(["--", probe, "sigs"], {
+    const { stdout, stderr } = await run(["--", probe, "sigs"], {
       shell: `exec /usr/bin/python3 -c '${python}' "$@"`,
     });
+    expect(stderr).toBe("");
     const kept = signals(stdout, "SigIgn");
     const back = ignored.filter((signal) =>
       (kept >> BigInt(signal - 1) & 1n) === 0n
@@ -194,6 +195,17 @@ for (const limit of [256, 1_024, 4_096]) {
     },
   );
 }
+
+matrix(
+  "a soft limit of open files that was made for this start alone is kept",
+  BOTH_STAGES,
+  async ({ run, probe }) => {
+    const { stdout } = await run(["--", probe, "nofile"], {
+      shell: `ulimit -Sn 300; exec "$@"`,
+    });
+    expect(stdout.split(" ")[0]).toBe("300");
+  },
+);
 
 for (const mask of ["000", "022", "077"]) {
   matrix(`umask ${mask} is kept`, BOTH_STAGES, async ({ run, probe }) => {

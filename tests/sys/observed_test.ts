@@ -25,7 +25,14 @@ const SILENT: Readonly<Record<string, readonly string[]>> = {
     ...["hasMountSetattr", "landlockVersion", "hostArch"],
   ],
   "part of the key, or asked at every start": [
-    ...["getcwd", "ids", "getLimit", "getppid", "fileStatusFlags"],
+    ...[
+      "getcwd",
+      "ids",
+      "getLimit",
+      "startingSoftNofile",
+      "getppid",
+      "fileStatusFlags",
+    ],
     ...["isTerminal", "terminalModes", "foregroundGroup"],
   ],
   "of a descriptor whose opening is reported": [
