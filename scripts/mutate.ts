@@ -158,9 +158,11 @@ async function judgeAll(
       const [index, defence] = next;
       try {
         const first = await judge(defence, tree);
-        // Some are a matter of who comes first: a test that noticed nothing is asked once more.
-        const isSilent = first.noticedBy === null && first.broken === null;
-        verdicts[index] = isSilent ? await judge(defence, tree) : first;
+        // Some are a matter of who comes first, and a machine may have no memory left for a moment: what nobody noticed is asked
+        // once more.
+        verdicts[index] = first.noticedBy === null
+          ? await judge(defence, tree)
+          : first;
       } finally {
         clearPlaceholders(strangers);
       }
