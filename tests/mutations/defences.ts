@@ -17,6 +17,7 @@ import { PROXY_LIMITS } from "./proxy_limits.ts";
 import { PROXY_POLICY } from "./proxy_policy.ts";
 import { PROXY_RUN } from "./proxy_run.ts";
 import { PROXY_WIRE } from "./proxy_wire.ts";
+import { REFUSAL_STEPS } from "./refusals.ts";
 import { STAGE_STEPS } from "./stages.ts";
 
 const ESCAPES = "sandbox/escape_test.ts";
@@ -933,6 +934,7 @@ export const DEFENCES: readonly Defence[] = [
   ...KEPT,
   ...KEPT_CHECKS,
   ...PROJECTS,
+  ...REFUSAL_STEPS,
   ...STAGE_STEPS,
   ...LANDLOCK,
   ...HOST,

@@ -88,6 +88,15 @@ const REFUSED: readonly (readonly [
   ],
   [
     [R, W],
+    {
+      "/w/.git": "file: gitdir: /r/wt",
+      "/r/wt/commondir": "huge",
+    },
+    'Cannot protect the git directory behind "/r/wt/commondir": it has 10737418240 bytes, and git reads no more than 1048576',
+    "a linked worktree's",
+  ],
+  [
+    [R, W],
     { "/w/.git": "file: gitdir: l/../gd", "/w/l": "-> x/y", "/w/gd": "dir" },
     'Cannot protect the git directory behind "/w/.git": its path goes up again ("..") behind a name',
     "what is above a link is not above its name",
@@ -158,6 +167,19 @@ const REFUSED: readonly (readonly [
     "cannot enforce sandbox deny-read path /w/l because it crosses writable symlink /w/l",
     "a glob below a link of the command's",
     { globs: ["/w/l/*.env"] },
+  ],
+  [
+    [R],
+    { "/loop": "-> /loop" },
+    'Cannot expand glob "/loop/*.env": the symbolic links of "/loop" loop',
+    "a glob below a loop finds nothing",
+    { globs: ["/loop/*.env"] },
+  ],
+  [
+    [R, W],
+    { "/w/.agents": "-> .agents" },
+    "cannot enforce sandbox read-only path /w/.agents: its symbolic links loop",
+    "metadata that is a loop",
   ],
   [
     [R, ["/loop", "deny"]],
