@@ -10,7 +10,7 @@ import {
   formatAddress,
   isMetadataAddress,
 } from "../policy/address.ts";
-import { type Endpoint, formatHost } from "../policy/host.ts";
+import { type Endpoint, formatHost, isLoopbackName } from "../policy/host.ts";
 import {
   checkResolved,
   type Denial,
@@ -137,7 +137,7 @@ async function dial(
   });
 }
 
-/** `localhost` is the loopback, whatever a resolver says (RFC 6761). */
+/** `localhost` and its like are the loopback, whatever a resolver says (RFC 6761). */
 const LOCALHOST: readonly Address[] = [
   { family: 4, bytes: [127, 0, 0, 1] },
   { family: 6, bytes: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1] },
@@ -149,7 +149,7 @@ function addressesOf(
 ): Promise<Result<readonly Address[], string>> {
   const { host } = endpoint;
   if (host.kind === "address") return Promise.resolve(ok([host.address]));
-  if (host.name === "localhost") return Promise.resolve(ok(LOCALHOST));
+  if (isLoopbackName(host.name)) return Promise.resolve(ok(LOCALHOST));
   return parts.resolve(host.name);
 }
 

@@ -142,6 +142,23 @@ const TOO_LONG = "it is longer than 253 characters";
 /** Characters of the longest name in Unicode or with further dots that is looked at. */
 const MAX_WRITTEN = 1_024;
 
+/** Names of the loopback in the hosts files of distributions. */
+const LOOPBACK_NAMES: readonly string[] = [
+  "localhost.localdomain",
+  "localhost4",
+  "localhost4.localdomain4",
+  "localhost6",
+  "localhost6.localdomain6",
+  "ip6-localhost",
+  "ip6-loopback",
+];
+
+/** Whether a name is the loopback's, whatever a resolver says: `localhost` and all below it (RFC 6761 §6.3), and what hosts files call it. */
+export function isLoopbackName(name: string): boolean {
+  return name === "localhost" || name.endsWith(".localhost") ||
+    LOOPBACK_NAMES.includes(name);
+}
+
 /** What makes a (dot-separated, lower-case ASCII) name impossible, or `null`. */
 export function wrongName(name: string): string | null {
   if (name.length > 253) return TOO_LONG;

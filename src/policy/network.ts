@@ -20,6 +20,7 @@ import {
   formatEndpoint,
   formatHost,
   type Host,
+  isLoopbackName,
   parseEndpoint,
 } from "./host.ts";
 import { allows, denies, isLiteral, type Pattern } from "./pattern.ts";
@@ -261,7 +262,7 @@ function localKind(
   own: readonly Address[],
 ): { readonly kind: "local" | "metadata"; readonly why: string } | null {
   if (host.kind === "name") {
-    if (host.name === "localhost") return { kind: "local", why: "loopback" };
+    if (isLoopbackName(host.name)) return { kind: "local", why: "loopback" };
     return isMetadataName(host)
       ? { kind: "metadata", why: "cloud metadata" }
       : null;
@@ -359,7 +360,7 @@ function isExplicit(
 /** Whether a listed host may lead to this non-public address: itself, loopback for localhost, metadata for its names. */
 function mayLead(host: Host, address: Address): boolean {
   if (host.kind === "address") return true;
-  if (host.name === "localhost") {
+  if (isLoopbackName(host.name)) {
     return whyNotPublic(address, []) === "loopback";
   }
   return isMetadataName(host) && isMetadataAddress(address);

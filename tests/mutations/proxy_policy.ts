@@ -591,8 +591,16 @@ const DECISION_STEPS: readonly Defence[] = [
   pure(
     "localhost is local",
     NETWORK,
-    `    if (host.name === "localhost") return { kind: "local", why: "loopback" };\n`,
+    `    if (isLoopbackName(host.name)) return { kind: "local", why: "loopback" };\n`,
     ``,
+    DECISIONS,
+  ),
+  pure(
+    "so is every other name of the loopback",
+    "src/policy/host.ts",
+    `  return name === "localhost" || name.endsWith(".localhost") ||
+    LOOPBACK_NAMES.includes(name);`,
+    `  return name === "localhost";`,
     DECISIONS,
   ),
   pure(

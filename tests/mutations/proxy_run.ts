@@ -116,7 +116,7 @@ const DIAL_STEPS: readonly Defence[] = [
   pure(
     "localhost is never resolved",
     DIAL,
-    `  if (host.name === "localhost") return Promise.resolve(ok(LOCALHOST));\n`,
+    `  if (isLoopbackName(host.name)) return Promise.resolve(ok(LOCALHOST));\n`,
     ``,
     DIALS,
     FACTS,

@@ -144,6 +144,17 @@ const CLOSED = [ // domains, target, verdict, why (allow_local_binding = false)
     "not_allowed_local",
     "localhost by a star",
   ],
+  ...["a.localhost:80", "ip6-localhost:80", "localhost.localdomain:80"].map((
+    host,
+  ) =>
+    [
+      { "*": "allow" },
+      host,
+      "not_allowed_local",
+      "another name of the loopback by a star: a proxy further up would resolve it to its own",
+    ] as const
+  ),
+  [{ "a.localhost": "allow" }, "a.localhost:80", "allow", "listed by itself"],
   [{ localhost: "allow" }, "localhost:80", "allow", "localhost by itself"],
   [
     { "*": "allow" },
@@ -270,6 +281,14 @@ const RESOLVED = [ // domains, local binding, target, addresses, reason or null,
     ["127.0.0.1", "::1"],
     null,
     "localhost is loopback",
+  ],
+  [
+    { "a.localhost": "allow" },
+    false,
+    "a.localhost",
+    ["127.0.0.1", "::1"],
+    null,
+    "so is what lies below it",
   ],
   [
     { localhost: "allow" },
