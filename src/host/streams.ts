@@ -8,35 +8,49 @@
 import type { ByteString } from "../bytes.ts";
 import { type AbsPath, ancestry, toAbsPath } from "../policy/path.ts";
 import * as abi from "../sys/abi.ts";
-import { fileStatusFlags, fstat, readlink, stat } from "../sys/calls.ts";
+import {
+  fileStatusFlags,
+  fstat,
+  isHarmlessDevice,
+  isTerminal,
+  readlink,
+  stat,
+} from "../sys/calls.ts";
 
 /** A stream that the caller opened for reading only, on a file that the command's user could write. */
 export interface ReadOnlyStream {
   readonly fd: number;
   /** Where the file lies, canonical; `null` when it has no name any more. */
   readonly path: AbsPath | null;
+  /** A character device that may take orders: neither a terminal nor `/dev/null` and its kin. */
+  readonly isDevice: boolean;
 }
 
-/** Those of `fds` that are regular files, opened for reading only, and writable to `euid` by owner or mode. */
+/** Those of `fds` that are regular files or devices, opened for reading only, and writable to `euid` by owner or mode. */
 export function readOnlyStreams(
   fds: readonly number[],
   euid: number,
 ): ReadOnlyStream[] {
   return fds.flatMap((fd): ReadOnlyStream[] => {
     const file = fstat(fd);
-    if (!file.ok || (file.value.mode & abi.S_IFMT) !== abi.S_IFREG) return [];
+    if (!file.ok) return [];
+    const type = file.value.mode & abi.S_IFMT;
+    const isDevice = type === abi.S_IFCHR;
+    if (!isDevice && type !== abi.S_IFREG) return [];
     const flags = fileStatusFlags(fd);
     if (!flags.ok || (flags.value & abi.O_ACCMODE) !== abi.O_RDONLY) return [];
     // An owner can give himself the right; the group's bits are also the mask of an access list.
     const mayWrite = file.value.uid === euid || (file.value.mode & 0o022) !== 0;
     if (!mayWrite) return [];
+    if (isDevice && (isHarmlessDevice(fd) || isTerminal(fd))) return [];
     const target = readlink(`/proc/self/fd/${fd}` as ByteString);
     // A memfd lies on no mount of anyone's: Landlock has no say there, and the file is the caller's and nobody else's.
     if (target.ok && target.value.startsWith("/memfd:")) return [];
     const named = target.ok ? stat(target.value) : target;
     const same = named.ok && named.value.inode === file.value.inode &&
       named.value.device === file.value.device;
-    return [{ fd, path: target.ok && same ? toAbsPath(target.value) : null }];
+    const path = target.ok && same ? toAbsPath(target.value) : null;
+    return [{ fd, path, isDevice }];
   });
 }
 

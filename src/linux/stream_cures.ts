@@ -22,6 +22,8 @@ export interface ExposedStream {
   readonly path: AbsPath | null;
   /** It lies below a writable place. */
   readonly isBelowWritable: boolean;
+  /** A character device: a read-only mount is no hindrance to writing it. */
+  readonly isDevice: boolean;
 }
 
 /** A stream that the inner stage opens anew. */
@@ -52,13 +54,17 @@ export function curesOf(
 ): Result<StreamCures, StreamRefusal> {
   const guarded: number[] = [];
   const rebound: ReboundStream[] = [];
-  for (const { fd, path, isBelowWritable } of streams) {
+  for (const { fd, path, isBelowWritable, isDevice } of streams) {
     if (landlock >= LANDLOCK_VERSION && !isBelowWritable) guarded.push(fd);
+    else if (isDevice) return fail({ fd, why: DEVICE });
     else if (path !== null) rebound.push({ fd, place: placeOf(fd) });
     else return fail({ fd, why: whyNot(landlock) });
   }
   return ok({ guarded, rebound });
 }
+
+const DEVICE =
+  `it is a device, and only Landlock ${LANDLOCK_VERSION} (Linux 6.2) keeps such a one from being opened for writing, outside of what the command may write`;
 
 function whyNot(landlock: number): string {
   return `its file has no name any more, and only Landlock ${LANDLOCK_VERSION} (Linux 6.2) keeps such a one from being opened for writing: this kernel has ${

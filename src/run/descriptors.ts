@@ -67,10 +67,11 @@ export function cureStreams(
   const streams = readOnlyStreams(fds, request.euid);
   if (streams.length === 0) return ok(NO_CURES);
   const writable = writableRoots(layout).map(({ path }) => path);
-  const exposed = streams.flatMap(({ fd, path }): ExposedStream[] => {
-    if (path === null) return [{ fd, path, isBelowWritable: false }];
+  const exposed = streams.flatMap((stream): ExposedStream[] => {
+    const { path } = stream;
+    if (path === null) return [{ ...stream, isBelowWritable: false }];
     if (mountOf(layout, path).state === "writable") return [];
-    return [{ fd, path, isBelowWritable: liesBelow(path, writable) }];
+    return [{ ...stream, isBelowWritable: liesBelow(path, writable) }];
   });
   if (exposed.length === 0) return ok(NO_CURES);
   const version = landlockVersion();

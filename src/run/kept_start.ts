@@ -38,7 +38,7 @@ import {
   fileStatusFlags,
   fileSystemType,
   fstat,
-  isTerminal,
+  isHarmlessDevice,
   O_DIRECTORY,
   O_NOFOLLOW,
   open,
@@ -204,7 +204,7 @@ export function startKept(origin: Origin, place: KeptPlace): void {
   });
 }
 
-/** Pipes, sockets, devices that are no terminal, files for writing: whatever the long way would look at twice goes there. */
+/** Pipes, sockets, `/dev/null` and its kin, files for writing: whatever the long way would look at twice goes there. */
 function areStreamsPlain(): boolean {
   return isStreamPlain(0) && isStreamPlain(1) && isStreamPlain(2);
 }
@@ -217,7 +217,7 @@ function isStreamPlain(fd: number): boolean {
     case abi.S_IFSOCK:
       return true;
     case abi.S_IFCHR:
-      return !isTerminal(fd);
+      return isHarmlessDevice(fd);
     case abi.S_IFREG: {
       const flags = fileStatusFlags(fd);
       return flags.ok && (flags.value & abi.O_ACCMODE) !== abi.O_RDONLY;

@@ -422,6 +422,7 @@ export interface StatLayout {
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
+  readonly rdev: number;
   readonly size: number;
   readonly ctimeSeconds: number;
   readonly ctimeNanoseconds: number;
@@ -437,6 +438,7 @@ export const STAT_LAYOUTS: { readonly [arch in Arch]: StatLayout } = {
     mode: 24,
     uid: 28,
     gid: 32,
+    rdev: 40,
     size: 48,
     ctimeSeconds: 104,
     ctimeNanoseconds: 112,
@@ -450,6 +452,7 @@ export const STAT_LAYOUTS: { readonly [arch in Arch]: StatLayout } = {
     nlinkBytes: 4,
     uid: 24,
     gid: 28,
+    rdev: 32,
     size: 48,
     ctimeSeconds: 104,
     ctimeNanoseconds: 112,

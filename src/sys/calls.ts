@@ -93,6 +93,7 @@ export {
   contentText,
   fileSystemType,
   fstat,
+  isHarmlessDevice,
   lstat,
   lstatAt,
   modifiedAt,

@@ -8,9 +8,20 @@ import { abs } from "../../src/policy/path.ts";
 import { completePlan, draftPlan } from "../../src/linux/planner.ts";
 import { requestOf } from "./plans.ts";
 
-const FILE = { fd: 0, path: abs("/h/f"), isBelowWritable: false };
-const BELOW = { fd: 7, path: abs("/w/.git/config"), isBelowWritable: true };
-const NAMELESS = { fd: 0, path: null, isBelowWritable: false };
+const FILE = {
+  fd: 0,
+  path: abs("/h/f"),
+  isBelowWritable: false,
+  isDevice: false,
+};
+const BELOW = {
+  fd: 7,
+  path: abs("/w/.git/config"),
+  isBelowWritable: true,
+  isDevice: false,
+};
+const NAMELESS = { fd: 0, path: null, isBelowWritable: false, isDevice: false };
+const DEVICE = { ...FILE, path: abs("/dev/kmsg"), isDevice: true };
 const NEW_0 = { fd: 0, place: "/dev/codex-stream-0" };
 const NEW_7 = { fd: 7, place: "/dev/codex-stream-7" };
 
@@ -40,6 +51,27 @@ const CASES: readonly (readonly [
     7,
     { guarded: [], rebound: [NEW_7] },
     "no rule takes out of what another allows",
+  ],
+  [[DEVICE], 3, { guarded: [0], rebound: [] }, "a rule holds for devices too"],
+  [
+    [DEVICE],
+    2,
+    {
+      fd: 0,
+      why:
+        "it is a device, and only Landlock 3 (Linux 6.2) keeps such a one from being opened for writing, outside of what the command may write",
+    },
+    "a read-only mount lets devices be written",
+  ],
+  [
+    [{ ...DEVICE, isBelowWritable: true }],
+    7,
+    {
+      fd: 0,
+      why:
+        "it is a device, and only Landlock 3 (Linux 6.2) keeps such a one from being opened for writing, outside of what the command may write",
+    },
+    "nor can a rule take it out of a writable place",
   ],
   [[FILE, BELOW], 7, { guarded: [0], rebound: [NEW_7] }, "each its own"],
   [[NAMELESS], 3, { guarded: [0], rebound: [] }, "a rule needs no name"],

@@ -464,6 +464,13 @@ const STATE_STEPS: readonly Defence[] = [
     [STREAMS],
   ),
   live(
+    "a device that was opened for reading is guarded as a file is",
+    "src/host/streams.ts",
+    `    const isDevice = type === abi.S_IFCHR;`,
+    `    const isDevice = false;`,
+    [STREAMS, "a device that the caller opened for reading"],
+  ),
+  live(
     "a stream behind --pass-fd is guarded too",
     "src/run/descriptors.ts",
     `  const fds = [0, 1, 2, ...request.passFds];

@@ -130,8 +130,8 @@ const CALLER: readonly Defence[] = [
     )
   ),
   check(
-    "a terminal as a stream goes the long way",
-    `      return !isTerminal(fd);`,
+    "a terminal or a device as a stream goes the long way",
+    `      return isHarmlessDevice(fd);`,
     `      return true;`,
   ),
   check(

@@ -6,6 +6,7 @@
  * @module
  */
 import { afterAll, expect } from "bun:test";
+import { execFileSync } from "node:child_process";
 import {
   chmodSync,
   chownSync,
@@ -195,6 +196,19 @@ for (const [what, change] of CHANGES) {
     expect(await shows(subject, options)).toBe("made anew");
   }]);
 }
+
+CASES.push([
+  "a kept start is not used when standard input is a device that takes orders",
+  async (subject) => {
+    // Nobody else can make one.
+    if (subject.uid !== 0) return;
+    const device = `${subject.dir}/device`;
+    execFileSync("mknod", [device, "c", "1", "11"]);
+    await keep(subject);
+    const options = { shell: `"$@" <${device}` };
+    expect(await shows(subject, options)).toBe("made anew");
+  },
+]);
 
 CASES.push([
   "a kept start with the host's network closes abstract names, and a socket that has appeared is hidden",

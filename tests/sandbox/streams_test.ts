@@ -83,6 +83,25 @@ matrix(
 );
 
 matrix(
+  "a device that the caller opened for reading can't be opened for writing, and /dev/null can",
+  COLUMNS.filter(({ actor }) => actor === "root"),
+  async ({ run, home }) => {
+    // A second node of the kernel's log. It is only opened.
+    const device = `${home}/device`;
+    execFileSync("mknod", [device, "c", "1", "11"]);
+    const script =
+      "(: > /proc/self/fd/0) 2>/dev/null && echo opened; echo done";
+    for (const [stream, stdout] of [[device, ""], ["/dev/null", "opened\n"]]) {
+      const done = await run(
+        ["--", "sh", "-c", script],
+        { shell: `"$@" <${stream}` },
+      );
+      expect(done).toMatchObject({ end: 0, stdout: `${stdout}done\n` });
+    }
+  },
+);
+
+matrix(
   "beside a guarded stream everything that the profile lets be written still is",
   COLUMNS,
   async ({ run, home, work, uid }) => {

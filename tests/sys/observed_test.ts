@@ -37,6 +37,7 @@ const SILENT: Readonly<Record<string, readonly string[]>> = {
   ],
   "of a descriptor whose opening is reported": [
     ...["read", "readAt", "readAll", "tell", "seek", "fstat", "close"],
+    ...["isHarmlessDevice"],
     ...["readDirectory", "visitDirectory", "modifiedAt", "setModified"],
   ],
   "calls one that reports": ["open", "accessExecutable", "accessWritable"],
