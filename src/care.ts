@@ -14,6 +14,7 @@ import { parseSandboxOptions } from "./cli/sandbox_options.ts";
 import { type CommandOutput, jsonText } from "./commands/output.ts";
 import { describe, type Failure } from "./failure.ts";
 import { homeOf, type Origin, variable } from "./host/origin.ts";
+import { openStateFolder, stateFolderOf } from "./host/state_folder.ts";
 import {
   type Leftover,
   type LeftoverPlaces,
@@ -31,7 +32,7 @@ import { type AbsPath, childOf, ROOT, toAbsPath } from "./policy/path.ts";
 import { sandboxRequest } from "./run/sandbox_request.ts";
 import { ok, type Result, unreachable } from "./result.ts";
 import { errnoText } from "./sys/abi.ts";
-import { stat } from "./sys/calls.ts";
+import { close, stat } from "./sys/calls.ts";
 
 /** What `codex doctor` says: it looks, starts small sandboxes, and changes nothing. */
 export function runDoctor(
@@ -189,10 +190,26 @@ export function runClean(
   { removes }: CleanOptions,
   origin: Origin,
 ): Result<CommandOutput, Failure> {
-  const found = leftovers(placesOf(origin), removes);
+  const places = placesOf(origin);
+  const found = leftovers(places, removes);
   const lines = found.map((it) => `${leftoverLine(it, removes)}\n`);
-  const stdout = lines.length === 0 ? "nothing to clean\n" : lines.join("");
-  return ok({ stdout, stderr: "", status: 0 });
+  const unread = unreadRecords(places);
+  const stdout = lines.length === 0 && unread === null
+    ? "nothing to clean\n"
+    : lines.join("");
+  return ok({ stdout, stderr: unread ?? "", status: unread === null ? 0 : 1 });
+}
+
+/** The line about records that can't be read: they may speak of anything, so nobody knows that nothing was left. */
+function unreadRecords({ codexHome, euid }: LeftoverPlaces): string | null {
+  if (codexHome === null) return null;
+  const folder = openStateFolder(codexHome, [], { create: false, euid });
+  if (folder.ok) close(folder.value);
+  return folder.ok || folder.error.isMissing
+    ? null
+    : `codex: Cannot read what runs have recorded in ${
+      toText(stateFolderOf(codexHome))
+    }: ${folder.error.why}\n`;
 }
 
 function leftoverLine(

@@ -35,9 +35,15 @@ import {
   O_NOFOLLOW,
   open,
   openAt,
+  poll,
   readlink,
   writeAll,
 } from "../sys/calls.ts";
+
+const POLLOUT = 4;
+
+/** So long is waited for whoever reads the result. A choice of ours: nothing else is left to do. */
+const FULL_TIMEOUT_NS = 10e9;
 
 /** Where the result goes, and how it is told. Each run tells once. */
 export interface ResultTeller {
@@ -81,6 +87,8 @@ export function resultTeller(
       backend: planned ? "bubblewrap" : null,
       profile,
     });
+    // A pipe that the command shares may be full and, by its doing, not wait.
+    poll([{ fd: fd ?? -1, events: POLLOUT }], FULL_TIMEOUT_NS);
     const written = writeAll(fd ?? -1, Buffer.from(line, "utf8"));
     if (!written.ok) {
       say(

@@ -464,6 +464,20 @@ const STATE_STEPS: readonly Defence[] = [
     [STREAMS],
   ),
   live(
+    "the result waits for room in a pipe that the command has filled",
+    "src/run/result.ts",
+    `    poll([{ fd: fd ?? -1, events: POLLOUT }], FULL_TIMEOUT_NS);`,
+    ``,
+    ["sandbox/result_test.ts", "shares the result's pipe"],
+  ),
+  live(
+    "clean does not vouch for records that it can't read",
+    "src/care.ts",
+    `  const unread = unreadRecords(places);`,
+    `  const unread = null as string | null;`,
+    ["sandbox/clean_test.ts", "does not say that nothing is left"],
+  ),
+  live(
     "a device that was opened for reading is guarded as a file is",
     "src/host/streams.ts",
     `    const isDevice = type === abi.S_IFCHR;`,

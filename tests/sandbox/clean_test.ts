@@ -5,6 +5,7 @@
  */
 import { afterAll, expect, test } from "bun:test";
 import {
+  chmodSync,
   chownSync,
   existsSync,
   mkdirSync,
@@ -269,3 +270,23 @@ test("clean also runs where nothing was ever kept, and a program of that name is
   });
   expect(program.end).toBe(127);
 });
+
+matrix(
+  "clean does not say that nothing is left where it can't read what was recorded",
+  BOTH_ACTORS,
+  async (subject) => {
+    const folder = `${subject.home}/sandbox`;
+    mkdirSync(folder, { recursive: true });
+    chmodSync(folder, 0o777);
+    const { end, stdout, stderr } = await subject.codexRun([
+      "sandbox",
+      "clean",
+    ]);
+    expect({ end, stderr }).toMatchObject({
+      end: 1,
+      stderr:
+        `codex: Cannot read what runs have recorded in ${folder}: it must belong to you and be closed to others (mode 700)\n`,
+    });
+    expect(stdout).not.toContain("nothing to clean");
+  },
+);

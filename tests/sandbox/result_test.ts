@@ -303,3 +303,27 @@ for (const [kind, orders] of BROKEN) {
     expect(told(subject).kind).toBe(kind);
   });
 }
+
+/** Fills standard output to the last byte and leaves it not waiting. */
+const FILL = `
+import fcntl, os
+fcntl.fcntl(1, fcntl.F_SETFL, os.O_NONBLOCK)
+for size in (4096, 1):
+    try:
+        while True: os.write(1, b"x" * size)
+    except BlockingIOError: pass
+`;
+
+matrix(
+  "a command that shares the result's pipe can't keep the line out by filling it",
+  TRUE_STAGES,
+  async ({ run }) => {
+    const { stdout } = await run([
+      ...["--result-json", "fd:9", "--"],
+      ...["/usr/bin/python3", "-c", FILL],
+    ], { shell: '"$@" 9>&1 | { sleep 0.7; tail -c 400; }' });
+    expect(stdout.replace(/^x+/, "")).toMatch(
+      /^{"kind":"exited","status":0,.*}\n$/,
+    );
+  },
+);
