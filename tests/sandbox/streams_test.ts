@@ -262,3 +262,46 @@ test("--stage one-start is refused where a stream needs the guard", async () => 
       "codex: Cannot use --stage one-start: descriptor 0 is a file opened for reading: a Landlock rule keeps it from being written\n",
   });
 });
+
+/** Starts its words with one end of a pair of sockets as standard input; the other end is this process's, on the host. */
+const WITH_SOCKET = `
+import socket, subprocess, sys
+ours, theirs = socket.socketpair()
+sys.exit(subprocess.run(sys.argv[1:], stdin=theirs).returncode)
+`;
+
+/** What a socket tells of the process behind it, and what that is good for; prints what was granted. */
+const PEER = `
+import ctypes, fcntl, os, signal, socket
+SO_PEERPIDFD, SIOCUNIXFILE, SIOCGSKNS, SETNS_MOUNTS = 77, 0x89E0, 0x894C, 0x20000
+NAMESPACES = range(0xFF01, 0xFF0B)
+libc = ctypes.CDLL(None, use_errno=True)
+there = socket.socket(fileno=0)
+granted = []
+def attempt(name, call):
+    try:
+        if call() != -1: granted.append(name)
+    except OSError: pass
+attempt("file", lambda: fcntl.ioctl(0, SIOCUNIXFILE))
+attempt("network", lambda: fcntl.ioctl(0, SIOCGSKNS))
+attempt("number", lambda: os.kill(int.from_bytes(there.getsockopt(1, 17, 12)[:4], "little") or -1, 0))
+try: process = int.from_bytes(there.getsockopt(1, SO_PEERPIDFD, 4), "little")
+except OSError: process = -1
+attempt("signal", lambda: signal.pidfd_send_signal(process, 0))
+attempt("setns", lambda: libc.setns(process, SETNS_MOUNTS))
+attempt("descriptor", lambda: libc.syscall(438, process, 0, 0))
+for number in NAMESPACES:
+    attempt("namespace %x" % number, lambda: fcntl.ioctl(process, number))
+print(granted)
+`;
+
+matrix(
+  "a socket on stdin gives no hold on the process behind it",
+  COLUMNS,
+  async ({ run }) => {
+    const shell = `exec /usr/bin/python3 -c '${WITH_SOCKET}' "$@"`;
+    const words = ["--", "/usr/bin/python3", "-c", PEER];
+    const { end, stdout } = await run(words, { shell });
+    expect({ end, stdout }).toEqual({ end: 0, stdout: "[]\n" });
+  },
+);
