@@ -22,7 +22,7 @@ const CASES = [ // script, words that it can't use, what it says of them
   ["mutate", ["no such step"], 'No step has "no such step"'],
   ["soak", ["--quik"], "Unknown option '--quik'"],
   ["soak", ["--minutes", "-"], 'Cannot use --minutes "-"'],
-  ["soak", ["no such part"], "No part has these words"],
+  ["soak", ["no such part"], 'No part has "no such part"'],
   ["soak_network", ["--requests", "0"], 'Cannot use --requests "0"'],
 ] as const;
 for (const [script, words, said] of CASES) {
