@@ -188,8 +188,6 @@ export interface NetworkSettings {
 /** Switches of ours below `[features]`. */
 export interface Features {
   readonly useLegacyLandlock: boolean;
-  /** `null`: nobody said anything. */
-  readonly networkProxy: boolean | null;
 }
 
 /** What one run does, decided by files and options. */

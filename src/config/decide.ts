@@ -8,7 +8,6 @@
 import { toText } from "../bytes.ts";
 import type {
   ConfigRequest,
-  Features,
   Layer,
   LoadedConfig,
   RunConfig,
@@ -37,7 +36,7 @@ import {
   requirementsOf,
 } from "./requirements.ts";
 import { type Choice, choose, DEFAULT_ORIGIN } from "./selection.ts";
-import { lookup, ownTable, PROXY_FEATURE } from "./values.ts";
+import { lookup, ownTable } from "./values.ts";
 import { type AbsPath, isInside, ROOT, toAbsPath } from "../policy/path.ts";
 import { fail, ok, type Result } from "../result.ts";
 
@@ -180,22 +179,12 @@ function runConfigOf(
       requirements: requirements.network,
       rules: rules?.policy ?? null,
     },
-    features: featuresOf(table),
+    features: {
+      useLegacyLandlock:
+        lookup(table, ["features", "use_legacy_landlock"]) === true,
+    },
     warnings: unknown === null ? all : [...all, unknown],
     ownFiles: ownFilesOf(loaded),
-  };
-}
-
-function featuresOf(table: TomlTable): Features {
-  const proxy = lookup(table, PROXY_FEATURE);
-  return {
-    useLegacyLandlock:
-      lookup(table, ["features", "use_legacy_landlock"]) === true,
-    networkProxy: proxy === undefined
-      ? null
-      : typeof proxy === "boolean"
-      ? proxy
-      : lookup(proxy as TomlTable, ["enabled"]) !== false,
   };
 }
 

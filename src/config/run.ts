@@ -81,7 +81,7 @@ export function plainRun(
       requirements: null,
       rules: null,
     },
-    features: { useLegacyLandlock: false, networkProxy: null },
+    features: { useLegacyLandlock: false },
     warnings: [],
     ownFiles: ownFilesOf(loaded),
   };

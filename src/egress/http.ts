@@ -51,8 +51,6 @@ export type ProxyRequest =
     readonly wantsUpgrade: boolean;
     /** Whether the client wants to send another request on this connection. */
     readonly keepAlive: boolean;
-    /** The body waits for a 100 response or for time to pass. */
-    readonly expectsContinue: boolean;
   }
   /** `x-unix-socket`: not on this platform, whatever the config says. */
   | { readonly kind: "unix_socket"; readonly method: string };
@@ -142,8 +140,6 @@ function readForward(head: RequestHead): Result<ProxyRequest, HeadFault> {
     keepAlive: head.version === 1
       ? !connection.includes("close")
       : connection.includes("keep-alive"),
-    expectsContinue: head.version === 1 &&
-      fieldValue(head.fields, "expect")?.toLowerCase() === "100-continue",
   });
 }
 

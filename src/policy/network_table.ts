@@ -322,6 +322,7 @@ function readBoolean(reader: Reader, key: string): boolean | undefined {
   const value = own(reader.table, key);
   if (value === undefined || typeof value === "boolean") return value;
   wrongType(reader, [key], value, "a boolean");
+  return undefined;
 }
 
 function readWord<Word extends string>(

@@ -470,7 +470,7 @@ const ROWS: readonly Row[] = [
     number: 68,
     given: "-c use_legacy_landlock=true",
     yields: () => runs(c("use_legacy_landlock=true")).features,
-    expected: { useLegacyLandlock: true, networkProxy: null },
+    expected: { useLegacyLandlock: true },
   },
   {
     number: 69,

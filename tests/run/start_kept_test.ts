@@ -258,7 +258,7 @@ const DIFFERENCES: readonly (readonly [
   ["the folder is another user's", (made) => {
     // Without root's rights to give the file away, we are somebody else instead: then it is both.
     if (!isRoot) return { origin: { euid: OURS + 1 } };
-    chownSync(made.place.folder, 65_534, 0);
+    return chownSync(made.place.folder, 65_534, 0);
   }],
   ["the folder may be read by others", ({ place }) => {
     chmodSync(place.folder, 0o740);
@@ -269,7 +269,7 @@ const DIFFERENCES: readonly (readonly [
   }],
   ["the file is another user's", ({ file }) => {
     if (!isRoot) return { origin: { euid: OURS + 1 } };
-    chownSync(file, 65_534, 0);
+    return chownSync(file, 65_534, 0);
   }],
   ["the file may be written by others", ({ file }) => chmodSync(file, 0o602)],
   ["the file is a link to one of ours", ({ file }) => {
