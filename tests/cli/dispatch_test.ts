@@ -131,6 +131,7 @@ for (const [words, message, hint] of REFUSED) {
     expect(result.kind).toBe("usage_error");
     if (result.kind !== "usage_error") return;
     expect(result.error.message).toContain(message);
-    expect(result.error.hint ?? "").toContain(hint);
+    if (hint === "") expect(result.error.hint).toBeUndefined();
+    else expect(result.error.hint).toContain(hint);
   });
 }

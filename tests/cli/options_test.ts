@@ -234,16 +234,16 @@ type Refusal = readonly [readonly string[], string, string];
 const SANDBOX_REFUSALS: readonly Refusal[] = [
   [[], "No command specified to execute.", "-- COMMAND"],
   [["--"], "No command specified to execute.", "-- COMMAND"],
-  [["--explain"], "No command specified to execute.", ""],
+  [["--explain"], "No command specified to execute.", "put it last"],
   [["--help-me", "x"], "unexpected argument '--help-me' found", "--help"],
   [["--permision-profile", "x"], "unexpected argument", "--permission-profile"],
   [["--timing=1", "x"], "unexpected argument '--timing' found", "--timings"],
   [["--zzz", "x"], "unexpected argument '--zzz' found", "behind '--'"],
-  [["--\xff", "x"], "unexpected argument '--\\xff' found", ""],
-  [["-x", "x"], "unexpected argument '-x' found", ""],
+  [["--\xff", "x"], "unexpected argument '--\\xff' found", "behind '--'"],
+  [["-x", "x"], "unexpected argument '-x' found", "behind '--'"],
   [["--version"], "unexpected argument '--version' found", "codex --version"],
   [["--cwd", "/"], "unexpected argument '--cwd' found", "--cd"],
-  [["--sandbox-policy-cwd", "/", "x"], "unexpected argument", ""],
+  [["--sandbox-policy-cwd", "/", "x"], "unexpected argument", "behind '--'"],
   [["-P", "a", "-P", "a", "x"], "cannot be used multiple times", ""],
   [["-P", "a", "--permissions-profile=a", "x"], "multiple times", ""],
   [["--timings", "--timings", "x"], "'--timings' cannot be used multiple", ""],
@@ -260,13 +260,25 @@ const SANDBOX_REFUSALS: readonly Refusal[] = [
   [["-C", "/x", "x"], "'--cd' requires --permission-profile <NAME>", "-P"],
   [["--include-managed-config", "x"], "requires --permission-profile", "-P"],
   [["--full-auto", "-P", "a", "x"], "cannot be used with", "-P :workspace"],
-  [["--sandbox-state-json={}", "-P", "a", "x"], "'--permission-profile'", ""],
-  [["--sandbox-state-json={}", "-C", "a", "x"], "cannot be used with", ""],
-  [["--sandbox-state-json={}", "--full-auto", "x"], "'--full-auto'", ""],
+  [
+    ["--sandbox-state-json={}", "-P", "a", "x"],
+    "'--permission-profile'",
+    "its own profile",
+  ],
+  [
+    ["--sandbox-state-json={}", "-C", "a", "x"],
+    "cannot be used with",
+    "its own profile",
+  ],
+  [
+    ["--sandbox-state-json={}", "--full-auto", "x"],
+    "'--full-auto'",
+    "its own profile",
+  ],
   [
     ["--sandbox-state-json={}", "--include-managed-config", "x"],
     "cannot be used with '--include-managed-config'",
-    "",
+    "its own profile",
   ],
   [["--sandbox-state-readable-root", "/", "x"], "requires --sandbox-state", ""],
   [["--sandbox-state-disable-network", "x"], "requires --sandbox-state", ""],
@@ -286,9 +298,9 @@ const SANDBOX_REFUSALS: readonly Refusal[] = [
   [["--stage", "", "x"], "invalid value '' for '--stage'", ""],
   [["--user", "", "x"], "invalid value ''", "id -u NAME"],
   [["--user", "root", "x"], "invalid value 'root'", "id -u NAME"],
-  [["--user", "1:2:3", "x"], "invalid value '1:2:3'", ""],
-  [["--user", "1:", "x"], "invalid value '1:'", ""],
-  [["--user", "-1", "x"], "", ""],
+  [["--user", "1:2:3", "x"], "invalid value '1:2:3'", "id -u NAME"],
+  [["--user", "1:", "x"], "invalid value '1:'", "id -u NAME"],
+  [["--user", "-1", "x"], "a value is required", "--user=-1"],
   [
     ["--user", "4294967295", "x"],
     "invalid value '4294967295' for '--user <UID[:GID]>': must be one or two numbers, 4294967294 at most",
@@ -299,7 +311,11 @@ const SANDBOX_REFUSALS: readonly Refusal[] = [
     "invalid value 'landlok' for '--backend': must be auto, bubblewrap, landlock",
     "did you mean 'landlock'?",
   ],
-  [["--give-up", "pid", "x"], "'--give-up' requires --backend landlock", ""],
+  [
+    ["--give-up", "pid", "x"],
+    "'--give-up' requires --backend landlock",
+    "bubblewrap keeps",
+  ],
   [
     ["--backend=bubblewrap", "--give-up", "pid", "x"],
     "'--give-up' requires --backend landlock",
@@ -313,12 +329,12 @@ const SANDBOX_REFUSALS: readonly Refusal[] = [
   [
     ["--backend=landlock", "--launcher=bundled", "x"],
     "the argument '--backend landlock' cannot be used with '--launcher'",
-    "",
+    "ways of bubblewrap's",
   ],
   [
     ["--backend=landlock", "--stage=inner", "x"],
     "the argument '--backend landlock' cannot be used with '--stage'",
-    "",
+    "ways of bubblewrap's",
   ],
   [["--explain=yaml", "x"], "invalid value 'yaml' for '--explain'", ""],
 ];
@@ -438,9 +454,13 @@ const HELPER_REFUSALS: readonly Refusal[] = [
   [["x"], "the following required arguments were not provided", ""],
   [[], "the following required arguments were not provided", ""],
   [[CWD], "No command specified to execute.", "codex-linux-sandbox"],
-  [[CWD, "--"], "No command specified to execute.", ""],
-  [[CWD, "x"], "missing permission profile configuration", ""],
-  [[CWD, "--x", "x"], "unexpected argument '--x' found", ""],
+  [[CWD, "--"], "No command specified to execute.", "put it last"],
+  [
+    [CWD, "x"],
+    "missing permission profile configuration",
+    "--permission-profile <JSON>",
+  ],
+  [[CWD, "--x", "x"], "unexpected argument '--x' found", "behind '--'"],
   [[CWD, CWD, "x"], "cannot be used multiple times", ""],
   [
     [CWD, "--permission-profile=\xff", "x"],
@@ -455,7 +475,7 @@ const HELPER_REFUSALS: readonly Refusal[] = [
   [
     [CWD, "--apply-seccomp-then-exec", "--use-legacy-landlock"],
     "No command specified to execute.",
-    "",
+    "put it last",
   ],
   [
     [
@@ -473,8 +493,16 @@ const HELPER_REFUSALS: readonly Refusal[] = [
     "cannot be used with '--allow-network-for-proxy'",
     "",
   ],
-  [[...REQUIRED, "--verify-fd-mount=3", "x"], "'--verify-fd-mount' is not", ""],
-  [[...REQUIRED, "--inherit-pid-namespace", "x"], "own PID namespace", ""],
+  [
+    [...REQUIRED, "--verify-fd-mount=3", "x"],
+    "'--verify-fd-mount' is not",
+    "leave it out",
+  ],
+  [
+    [...REQUIRED, "--inherit-pid-namespace", "x"],
+    "own PID namespace",
+    "leave it out",
+  ],
   [[...REQUIRED, "--sandbox-policy={}", "x"], "cannot be used with", ""],
   [
     [CWD, "--file-system-sandbox-policy={}", "x"],
@@ -486,7 +514,7 @@ const HELPER_REFUSALS: readonly Refusal[] = [
     "must be provided together",
     "",
   ],
-  [["--version"], "unexpected argument '--version' found", ""],
+  [["--version"], "unexpected argument '--version' found", "codex --version"],
 ];
 for (const [words, message, hint] of HELPER_REFUSALS) {
   test(`helper ${JSON.stringify(words)} is refused with "${message}"`, () => {
@@ -576,14 +604,24 @@ const OTHER_REFUSALS: readonly (readonly ["config" | "policy", ...Refusal])[] =
     ["config", ["chekc"], "unknown sub-command 'chekc'", "codex config check"],
     ["config", ["check", "a", "b"], "unexpected argument 'b'", ""],
     ["config", ["show", "a"], "unexpected argument 'a'", ""],
-    ["config", ["schema", "--json"], "unexpected argument '--json'", ""],
+    [
+      "config",
+      ["schema", "--json"],
+      "unexpected argument '--json'",
+      "behind '--'",
+    ],
     ["config", ["check", "-a"], "unexpected argument '-a'", "an operand"],
     ["policy", [], "codex policy needs a sub-command", "why, list"],
     ["policy", ["list", "a"], "unexpected argument 'a'", ""],
     ["policy", ["why"], "needs an operation", "for example"],
     ["policy", ["why", "raed", "a"], "unknown operation 'raed'", "'read'"],
-    ["policy", ["why", "exec"], "policy why exec needs a path", ""],
-    ["policy", ["why", "connect"], "policy why connect needs a host", ""],
+    ["policy", ["why", "exec"], "policy why exec needs a path", "for example"],
+    [
+      "policy",
+      ["why", "connect"],
+      "policy why connect needs a host",
+      "for example",
+    ],
   ];
 for (const [command, words, message, hint] of OTHER_REFUSALS) {
   test(`${command} ${words.join(" ")} is refused with "${message}"`, () => {
@@ -669,7 +707,8 @@ function expectRefusal(
   expect(result.ok).toBe(false);
   if (result.ok) return;
   expect(result.error.message).toContain(message);
-  expect(result.error.hint ?? "").toContain(hint);
+  if (hint === "") expect(result.error.hint).toBeUndefined();
+  else expect(result.error.hint).toContain(hint);
 }
 
 const PLAIN_CALLS = [ // words, why they need no table
