@@ -4,7 +4,13 @@
  * @module
  */
 import { expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -31,7 +37,7 @@ const CASES: readonly (readonly [
 ])[] = [
   [
     "a machine that stood still for longer than the limit has cost the program nothing",
-    'echo $$ >"$1/me"; mv "$1/me" "$1/up"; sleep 0.5; echo done',
+    'echo $$ >"$1/me"; mv "$1/me" "$1/up"; until [ -e "$1/go" ]; do sleep 0.05; done; echo done',
     true,
     { status: { kind: "exited", status: 0 }, output: "done\n" },
   ],
@@ -69,6 +75,7 @@ for (const [why, line, stops, outcome] of CASES) {
         for (const pid of both) process.kill(pid, "SIGSTOP");
         await Bun.sleep(STOPPED_MS);
         for (const pid of both) process.kill(pid, "SIGCONT");
+        writeFileSync(`${folder}/go`, "");
       }
       expect(JSON.parse(await new Response(probe.stdout).text())).toEqual({
         ok: true,
