@@ -70,3 +70,18 @@ for (const [what, module, expression] of READERS) {
     expect(await new Response(child.stdout).text()).toBe("read\n");
   });
 }
+
+test("links that loop are not followed for ever", () => {
+  const folder = mkdtempSync(join(tmpdir(), "codex-loop-"));
+  symlinkSync("b", join(folder, "a"));
+  symlinkSync("a", join(folder, "b"));
+  const source = `
+import { probePath } from "${import.meta.dirname}/../../src/host/probe.ts";
+probePath(new Map(), "${folder}/a");
+console.log("done");`;
+  const { stdout } = Bun.spawnSync([process.execPath, "-e", source], {
+    timeout: 4_000,
+  });
+  rmSync(folder, { recursive: true });
+  expect(stdout.toString()).toBe("done\n");
+});

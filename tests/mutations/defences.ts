@@ -9,6 +9,7 @@
  * @module
  */
 import { type Defence, live, pure, withSystem } from "./defence.ts";
+import { AROUND } from "./around.ts";
 import { BUBBLEWRAP } from "./bubblewrap.ts";
 import { HOST } from "./host.ts";
 import { KEPT_CHECKS } from "./kept.ts";
@@ -959,6 +960,7 @@ export const DEFENCES: readonly Defence[] = [
   ...STAGE_STEPS,
   ...LANDLOCK,
   ...HOST,
+  ...AROUND,
   ...PROXY_POLICY,
   ...PROXY_WIRE,
   ...PROXY_RUN,
