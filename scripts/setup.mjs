@@ -66,6 +66,7 @@ export const TEST_PROGRAMS = [
   ["setpriv", () => isInPath("setpriv"), "util-linux"],
   ["ps", () => isInPath("ps"), "procps"],
   ["strace", () => isInPath("strace"), "strace"],
+  ["ip", () => isInPath("ip"), "iproute2"],
   ["setcap", () => existsSync("/usr/sbin/setcap"), "libcap2-bin"],
   ["curl", () => isInPath("curl"), "curl"],
   ["openssl", () => isInPath("openssl"), "openssl"],

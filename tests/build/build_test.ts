@@ -311,17 +311,18 @@ test("set-up for the tests names what is missing once, and offers no BWRAP_BINAR
 const NOT_INSTALLED = new Set([
   ..."bash dash echo env flock mv pwd sh sleep touch true".split(" "), // Essential: yes
   ..."bwrap.real codex x".split(" "), // made or made up
+  "node", // what the README asks for
   "sshd", // used where it is; dropbear otherwise
 ]);
 
-test("every program that a test starts by its path is one that set-up installs", () => {
+test("every program that a test starts by its path, or looks for, is one that set-up installs", () => {
   const installed = new Set(TEST_PROGRAMS.map(([name]) => String(name)));
   const started = [...new Bun.Glob("tests/**/*.{ts,py}").scanSync({
     cwd: repositoryRoot,
   })].flatMap((file) =>
     [
       ...readFileSync(join(repositoryRoot, file), "utf8").matchAll(
-        /["'`](?:\/usr)?\/s?bin\/([a-z0-9][a-z0-9.-]*)["'`]/g,
+        /(?:["'`](?:\/usr)?\/s?bin\/|Bun\.which\(")([a-z0-9][a-z0-9.-]*)["'`]/g,
       ),
     ].map(([, name]) => name!)
   );

@@ -34,6 +34,8 @@ import { comesToHold } from "../patience.ts";
 
 const DENIED = lines("GET http://elsewhere.test/ HTTP/1.1");
 const LAST = lines("GET http://elsewhere.test/ HTTP/1.1", "Connection: close");
+/** A real limit that a test waits for. The client has it as well, and shall send its head within it on a busy machine. */
+const SOON_MS = 500;
 const KILOBYTE = "x".repeat(1_024);
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const LOOPBACK = parseHost("127.0.0.1");
@@ -79,7 +81,7 @@ test("a second head has its own time limit, from its first byte", () => {
 
 test("half a head behind a request in one piece has that limit too", async () => {
   await using origin = await startHttpOrigin(OK);
-  await using proxy = startTestProxy({ limits: { headMs: 80 } });
+  await using proxy = startTestProxy({ limits: { headMs: SOON_MS } });
   const asked = lines(`GET http://127.0.0.1:${origin.port}/ HTTP/1.1`);
   expect(await ask(proxy.http, `${asked}GET http://127`)).toContain(
     "okHTTP/1.1 408 ",
@@ -166,7 +168,7 @@ test("a proxy further up that does not answer CONNECT is given up", async () => 
     authorization: null,
   };
   await using proxy = startTestProxy({
-    limits: { headMs: 80 },
+    limits: { headMs: SOON_MS },
     upstream: { http: proxyUp, tunnel: proxyUp, bypass: [], warnings: [] },
     policy: { allowUpstreamProxy: true },
   });
@@ -176,7 +178,7 @@ test("a proxy further up that does not answer CONNECT is given up", async () => 
 
 test("an origin that does not answer a TLS handshake is given up", async () => {
   await using silent = await startOrigin(() => {});
-  await using proxy = startTestProxy({ limits: { headMs: 80 } });
+  await using proxy = startTestProxy({ limits: { headMs: SOON_MS } });
   expect(
     await ask(
       proxy.http,
