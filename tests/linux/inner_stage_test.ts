@@ -66,7 +66,7 @@ function endOf(
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     [CHILD, JSON.stringify(orders)],
-    { stdio, timeout: 5_000, encoding: "latin1" },
+    { stdio, timeout: 20_000, encoding: "latin1" },
   );
   return { status, stdout, stderr };
 }

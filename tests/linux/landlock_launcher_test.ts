@@ -127,7 +127,7 @@ function run(line: string, { rules, plan, refused, stdio }: Difference): End {
     [CHILD, JSON.stringify(orders)],
     {
       stdio: stdio ?? ["ignore", "pipe", "pipe"],
-      timeout: 5_000,
+      timeout: 20_000,
       encoding: "latin1",
     },
   );

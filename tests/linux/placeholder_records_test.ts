@@ -119,7 +119,7 @@ process.exit(0);`;
       const { stdout } = spawnSync(process.execPath, ["-e", source], {
         cwd: folder,
         encoding: "utf8",
-        timeout: 4_000,
+        timeout: 20_000,
       });
       expect(stdout).toBe(`${answer}\n`);
       expect(readFileSync(join(folder, "target"), "utf8")).toBe(BEGUN);

@@ -41,7 +41,7 @@ const run = {
 console.log(verifyMounts(run, -1).error.message);`;
     const { stdout, status } = spawnSync(process.execPath, ["-e", source], {
       encoding: "utf8",
-      timeout: 5_000,
+      timeout: 20_000,
     });
     expect({ status, stdout }).toEqual({ status: 0, stdout: `${says}\n` });
   });

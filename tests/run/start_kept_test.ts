@@ -175,7 +175,7 @@ function start(
     : ["/bin/sh", "-c", `${shell}; exit $?`, "sh", ...words];
   const { status } = spawnSync(program, rest, {
     stdio: stdio ?? ["ignore", "pipe", "pipe"],
-    timeout: 5_000,
+    timeout: 20_000,
   });
   return status;
 }
