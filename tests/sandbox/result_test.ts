@@ -312,6 +312,7 @@ for size in (4096, 1):
     try:
         while True: os.write(1, b"x" * size)
     except BlockingIOError: pass
+open("full", "w")
 `;
 
 matrix(
@@ -319,9 +320,12 @@ matrix(
   TRUE_STAGES,
   async ({ run }) => {
     const { stdout } = await run([
-      ...["--result-json", "fd:9", "--"],
+      ...["-P", ":workspace", "--result-json", "fd:9", "--"],
       ...["/usr/bin/python3", "-c", FILL],
-    ], { shell: '"$@" 9>&1 | { sleep 0.7; tail -c 400; }' });
+    ], {
+      shell:
+        '"$@" 9>&1 | { until [ -e full ]; do sleep 0.05; done; sleep 0.7; tail -c 400; }',
+    });
     expect(stdout.replace(/^x+/, "")).toMatch(
       /^{"kind":"exited","status":0,.*}\n$/,
     );
