@@ -35,7 +35,7 @@ import { outDir, repositoryRoot } from "./build_files.ts";
 import { writeSealedRuntime } from "./seal_runtime.ts";
 import { trailer } from "../src/linux/embedded_bwrap.ts";
 
-/** Changing one of these changes the product; see `docs/decisions.md` and design "Sealed runtime". */
+/** Changing one of these changes the product; `docs/decisions.md` has the reasons. */
 export const COMPILE_FLAGS = [
   "--compile",
   // Several modules: entry.ts with what the shortest start needs, main.ts, and whatever is loaded on demand.

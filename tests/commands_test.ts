@@ -41,7 +41,6 @@ beforeAll(() => {
   writeFileSync(`${root}/w/a.env`, "");
   const environment = [`CODEX_HOME=${root}/home`, "PATH=/usr/bin"];
   caller = {
-    argv0: "codex" as ByteString,
     words: [],
     environment: environment as unknown as ByteString[],
     cwd: abs(`${root}/w`),

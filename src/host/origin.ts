@@ -19,7 +19,6 @@ const TEXT_LIMIT_BYTES = 64 * 1024 * 1024;
 
 /** The caller's words and surroundings. */
 export interface Origin {
-  readonly argv0: ByteString;
   /** Everything after argv[0]. */
   readonly words: readonly ByteString[];
   /** Environment entries as they are, also duplicates and entries without `=`. */
@@ -60,7 +59,6 @@ export function readOrigin(
   if (!environment.ok) return environment;
   const cwd = getcwd();
   return ok({
-    argv0: argv[0] ?? ("" as ByteString),
     words: argv.slice(1),
     environment: environment.value,
     cwd: cwd.ok ? toAbsPath(cwd.value) : null,

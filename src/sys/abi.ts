@@ -50,7 +50,6 @@ export interface SyscallNumbers {
   readonly renameat2: number;
   readonly exit_group: number;
   readonly faccessat: number;
-  readonly nanosleep: number;
   readonly fchmod: number;
   readonly newfstatat: number;
   readonly statfs: number;
@@ -157,7 +156,6 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     faccessat: 269,
     renameat2: 316,
     exit_group: 231,
-    nanosleep: 35,
     ppoll: 271,
     dup3: 292,
     pipe2: 293,
@@ -180,7 +178,6 @@ export const SYSCALLS: { readonly [arch in Arch]: SyscallNumbers } = {
     capset: 91,
     renameat2: 276,
     exit_group: 94,
-    nanosleep: 101,
     chdir: 49,
     openat: 56,
     close: 57,
@@ -472,7 +469,6 @@ export const ENOSPC = 28;
 export const EROFS = 30;
 export const EEXIST = 17;
 export const ENOTDIR = 20;
-export const EISDIR = 21;
 export const EINVAL = 22;
 export const EMFILE = 24;
 export const EFBIG = 27;
@@ -480,7 +476,6 @@ export const ENOSYS = 38;
 export const ENOTEMPTY = 39;
 export const ELOOP = 40;
 export const EBADFD = 77;
-export const EOPNOTSUPP = 95;
 
 const ERRNO_TEXTS: {
   readonly [errno: number]: readonly [name: string, text: string];

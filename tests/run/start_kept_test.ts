@@ -70,7 +70,6 @@ function bytes(text: string): ByteString {
 
 function originOf(): Origin {
   return {
-    argv0: bytes("codex"),
     words: [bytes("sandbox"), bytes("--"), bytes("true")],
     environment: [bytes(`CODEX_HOME=${home}`), bytes("ASKED=as it was")],
     cwd: abs(home),
