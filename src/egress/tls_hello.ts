@@ -75,7 +75,6 @@ function readExtensions(body: Buffer): HelloReading {
   at = skip(body, at, 1);
   at = skip(body, at, 2);
   at = skip(body, at, 1);
-  if (at > body.length) return malformed;
   if (at === body.length) return { kind: "hello", serverName: null };
   if (at + 2 > body.length) return malformed;
   const end = at + 2 + body.readUInt16BE(at);

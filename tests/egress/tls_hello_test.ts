@@ -96,7 +96,27 @@ const inTwoRecords = (bytes: Buffer, second: number): Buffer => {
   ]);
 };
 
+/** A hello of these bytes behind its version and random. */
+const cutOff = (rest: readonly number[]): Buffer => {
+  const body = [3, 3, ...new Array<number>(32).fill(0), ...rest];
+  return record([1, 0, 0, body.length, ...body]);
+};
+
 const SHAPES = [ // bytes, kind, why
+  [cutOff([0, 0, 2, 0x13, 1, 1, 0]), "hello", "an old one without extensions"],
+  [cutOff([]), "malformed", "it ends before its session"],
+  [cutOff([9, 0]), "malformed", "it ends in its session"],
+  [
+    cutOff([0, 0, 2, 0x13, 1, 1, 0, 0]),
+    "malformed",
+    "it ends in the length of its extensions",
+  ],
+  [hello([0, 0, 0, 3, 0, 1, 0]), "malformed", "a list too short for a name"],
+  [
+    hello([0, 0, 0, 9, 0, 6, 0, 0, 4, 97, 98, 99, 100]),
+    "malformed",
+    "a list shorter than its extension",
+  ],
   [Buffer.from("SSH-2.0-x\r\n"), "not_tls", "ssh"],
   [Buffer.from("GET / HTTP/1.1\r\n"), "not_tls", "HTTP"],
   [Buffer.from([0x16, 2]), "not_tls", "no TLS version"],

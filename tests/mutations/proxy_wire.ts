@@ -666,6 +666,27 @@ const HELLO_STEPS: readonly Defence[] = [
     HELLOS,
   ),
   pure(
+    "a hello that ends in its session is closed",
+    HELLO,
+    `  if (at + size > body.length) return body.length + 1;\n`,
+    ``,
+    HELLOS,
+  ),
+  pure(
+    "a hello that ends in the length of its extensions is closed",
+    HELLO,
+    `  if (at + 2 > body.length) return malformed;\n`,
+    ``,
+    HELLOS,
+  ),
+  pure(
+    "a list of server names is as long as it says",
+    HELLO,
+    `  if (list.length < 5 || list.readUInt16BE(0) !== list.length - 2) return null;\n`,
+    ``,
+    HELLOS,
+  ),
+  pure(
     "a hello's extensions fill it",
     HELLO,
     `  if (end !== body.length) return malformed;\n`,
