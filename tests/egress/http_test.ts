@@ -655,6 +655,7 @@ const CHUNKS = [ // wire, decoded, why
   ["A\r\n0123456789\r\n0\r\nX: y\r\n\r\n", "0123456789|", "a trailer"],
   ["5\r\nhel", "hel…", "cut"],
   ["5\r\nhelloX\r\n", "! a chunk is longer than its size", "too long"],
+  ["5\r\nhelloX", "! a chunk is longer than its size", "said at once"],
   ["5\nhello\r\n0\r\n\r\n", "! a chunk size is malformed", "a bare LF"],
   ["5 \r\nhello\r\n", "! a chunk size is malformed", "a space"],
   ["-5\r\nhello\r\n", "! a chunk size is malformed", "a sign"],

@@ -192,6 +192,15 @@ const BODY_STEPS: readonly Defence[] = [
     HEADS,
   ),
   pure(
+    "a chunk that does not end is not waited for",
+    BODY,
+    String
+      .raw`    if (reader.place === "data_end" && line !== "\r") return OVERLONG_CHUNK;` +
+      "\n",
+    ``,
+    HEADS,
+  ),
+  pure(
     "a chunk's size is hex digits, an extension and CRLF",
     BODY,
     String.raw`/^([0-9a-fA-F]{1,12})(?:[\t ]*;[\t -~\x80-\xff]*)?\r\n$/`,
