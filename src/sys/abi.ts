@@ -292,7 +292,6 @@ export const LOCK_UN = 8;
 
 /** `linux/openat2.h`, struct open_how: u64 flags, mode, resolve. */
 export const RESOLVE_NO_SYMLINKS = 0x04;
-export const RESOLVE_BENEATH = 0x08;
 export const OPEN_HOW_BYTES = 24;
 
 /** `linux/prctl.h`. */
