@@ -80,6 +80,8 @@ export interface Run {
   readonly said: { text: string; isHeard: boolean };
   readonly sync: number;
   readonly watcher: number;
+  /** A pidfd of the watcher. */
+  readonly watcherHandle: number;
   readonly bwrap: number;
   /** A pidfd of the sandbox's first process, once it was named and if it is there. */
   readonly init: { handle: number | null };
@@ -98,7 +100,7 @@ export interface Run {
 
 /** Descriptors that become readable when {@linkcode takeEvent} has something to tell, or to hear. */
 function wakeFds(run: Run): readonly number[] {
-  const fds = [run.signals.from, run.bwrapHandle];
+  const fds = [run.signals.from, run.bwrapHandle, run.watcherHandle];
   return run.said.isHeard ? fds : [...fds, run.status];
 }
 
@@ -130,9 +132,11 @@ export function takeEvent(
       timeoutNs,
     );
     if (!ready.ok) return { kind: "lost" };
-    const [signalled = 0, ended = 0, said = 0] = ready.value;
+    const [signalled = 0, ended = 0, alone = 0, said = 0] = ready.value;
     if (signalled !== 0) return { kind: "signal", signal: takeSignal(run) };
     if (ended !== 0) return takeEnd(run);
+    // Somebody has killed the watcher: nobody would end the run if we were killed as well.
+    if (alone !== 0) return { kind: "lost" };
     // At its end without a number there is nothing more to hear: bubblewrap is about to end.
     if (said !== 0 && !hearStatus(run, 0)) run.said.isHeard = true;
     const timer = takeTimer(run);

@@ -49,8 +49,11 @@ export type RunEnd =
   }
   /** bubblewrap, which has said why, ended before the command ran. */
   | { readonly kind: "not_started" }
-  /** The host would not let us watch it, so it was ended. */
+  /** Somebody killed the watcher, or the host would not let us watch it, so it was ended. */
   | { readonly kind: "lost" };
+
+/** What a lost run is told with. */
+export const LOST = "the run could not be watched any longer and was ended";
 
 /** What happened. */
 export type RunEvent =

@@ -183,6 +183,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     return bwrap;
   }
   const handle = pidfdOpen(bwrap.value);
+  const watcherHandle = pidfdOpen(watcher.value);
   const run: Run = {
     launch,
     held,
@@ -193,6 +194,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     said: { text: "", isHeard: false },
     sync: sync.from,
     watcher: watcher.value,
+    watcherHandle: watcherHandle.ok ? watcherHandle.value : -1,
     bwrap: bwrap.value,
     init: { handle: null },
     bwrapHandle: handle.ok ? handle.value : -1,
@@ -202,11 +204,13 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     terminal,
     timers: new Map(),
   };
-  if (handle.ok) return ok(run);
+  if (handle.ok && watcherHandle.ok) return ok(run);
   killAll(run);
   dismissWatcher(lifeline.to, watcher.value);
   waitFor(watcher.value);
-  return failed("Cannot watch bubblewrap", handle.error);
+  const unwatched = handle.ok ? watcherHandle : handle;
+  if (unwatched.ok) throw new Error("one of both has failed");
+  return failed("Cannot watch the run", unwatched.error);
 }
 
 /** The watcher: a session of its own, `/dev/null` as stdio, only the descriptors of its orders. */

@@ -19,7 +19,7 @@ import {
 } from "../linux/process_state.ts";
 import { reclaimIfAny } from "../linux/reclaim.ts";
 import type { SignalPipe } from "../linux/run.ts";
-import type { RunEnd } from "../linux/run_events.ts";
+import { LOST, type RunEnd } from "../linux/run_events.ts";
 import {
   type Besides,
   catchRunSignals,
@@ -197,6 +197,7 @@ async function serveRun(
 /** Tells the end where it was asked for, and ends like the run. */
 function endRun({ teller }: RunRequest, end: RunEnd): never {
   teller?.tellEnd(end);
+  if (end.kind === "lost") writeAll(2, Buffer.from(`codex: ${LOST}\n`));
   return endLike(end);
 }
 

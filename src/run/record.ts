@@ -7,7 +7,7 @@
  */
 import { describe, exitStatus, type Failure } from "../failure.ts";
 import type { InnerFailure } from "../linux/inner_report.ts";
-import type { RunEnd } from "../linux/run_events.ts";
+import { LOST, type RunEnd } from "../linux/run_events.ts";
 import { unreachable } from "../result.ts";
 
 /** How a run ended. */
@@ -76,7 +76,7 @@ export function recordOfEnd(end: RunEnd): RunRecord {
       return { ...nothing, kind: "launch", status: 125, message };
     }
     case "lost":
-      return { ...nothing, kind: "lost", status: 125 };
+      return { ...nothing, kind: "lost", status: 125, message: LOST };
     default:
       return unreachable(end);
   }

@@ -56,6 +56,7 @@ function sleepingRun(): { readonly run: Run; readonly inside: number } {
     init: { handle: null },
     bwrap: child.value,
     bwrapHandle: handle.value,
+    watcherHandle: from, // nothing ever comes from there
     channel: outside,
     timers: new Map(),
   } as unknown as Run;

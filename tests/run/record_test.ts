@@ -52,7 +52,11 @@ const ENDS: readonly (readonly [RunEnd, Partial<RunRecord>, string])[] = [
     status: 125,
     message: "bubblewrap could not set the sandbox up",
   }, "bubblewrap's own failure"],
-  [{ kind: "lost" }, { kind: "lost", status: 125 }, "not watched any longer"],
+  [{ kind: "lost" }, {
+    kind: "lost",
+    status: 125,
+    message: "the run could not be watched any longer and was ended",
+  }, "not watched any longer"],
 ];
 for (const [end, record, why] of ENDS) {
   test(`${JSON.stringify(end)} is told as ${record.kind}: ${why}`, () => {

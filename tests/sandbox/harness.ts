@@ -398,6 +398,19 @@ export function ourProcesses(): OurProcess[] {
   );
 }
 
+/** The process that watches over a supervised run. @throws {Error} when there is none: 0 in its place would mean our own group */
+export function watcherOf(supervisor: number): number {
+  const children = readFileSync(
+    `/proc/${supervisor}/task/${supervisor}/children`,
+    "latin1",
+  );
+  const found = children.split(" ").filter((pid) => pid !== "").find((pid) =>
+    readFileSync(`/proc/${pid}/cmdline`, "latin1").includes("\0--watcher\0")
+  );
+  if (found === undefined) throw new Error("no watcher");
+  return Number(found);
+}
+
 /** Whether a process runs our own file, or the program that waits in the watcher's place. */
 export function isOurExecutable(exe: string): boolean {
   return exe === shared?.codex || exe.startsWith("/memfd:codex-watcher");

@@ -32,6 +32,7 @@ import {
   until,
   untilNobodyIsLeft,
   type Variant,
+  watcherOf,
 } from "./harness.ts";
 
 afterAll(leaveClean);
@@ -151,7 +152,9 @@ matrix(
       const victim = found.find(({ pid }) =>
         parents.includes(pid) === (which === "monitor")
       );
-      process.kill(victim?.pid ?? 0, "SIGKILL");
+      // Never 0: that would be our own group.
+      if (victim === undefined) throw new Error(`no ${which}`);
+      process.kill(victim.pid, "SIGKILL");
       const { end } = await run.outcome;
       expect(end).toBe(137);
       await untilNobodyIsLeft();
@@ -362,6 +365,8 @@ matrix(
     const long = await running(subject, ":workspace");
     const watchers = ours().filter(({ pid }) => pid !== long.pid);
     expect(watchers.length).toBeGreaterThanOrEqual(1);
+    // The one that is left would end the run.
+    process.kill(long.pid, "SIGSTOP");
     for (const { pid } of watchers) process.kill(pid, "SIGKILL");
     process.kill(long.pid, "SIGKILL");
     // Without both nobody is left who would end it: this is the one case in which the test must.
@@ -381,6 +386,22 @@ matrix(
     expect((await run(["-P", ":workspace", "--", "true"], { cwd: other })).end)
       .toBe(0);
     expect(placeholders(work)).toEqual([]);
+  },
+);
+
+matrix(
+  "SIGKILL to the watcher ends everything inside, and leaves no placeholder",
+  EVERY_VARIANT,
+  async (subject) => {
+    const long = await running(subject, ":workspace", ["--outlive-caller"]);
+    process.kill(watcherOf(long.pid), "SIGKILL");
+    const { end, stderr } = await long.outcome;
+    expect({ end, stderr }).toEqual({
+      end: 125,
+      stderr: "codex: the run could not be watched any longer and was ended\n",
+    });
+    await untilNobodyIsLeft();
+    expect(placeholders(subject.work)).toEqual([]);
   },
 );
 

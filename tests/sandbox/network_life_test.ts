@@ -13,6 +13,7 @@ import {
   TRUE_STAGES,
   until,
   untilNobodyIsLeft,
+  watcherOf,
 } from "./harness.ts";
 
 afterAll(leaveClean);
@@ -49,6 +50,21 @@ for (const signal of [1, 2, 9, 15]) {
     },
   );
 }
+
+matrix(
+  "SIGKILL to the watcher ends everything inside",
+  COLUMNS,
+  async (subject) => {
+    configure(subject);
+    const run = subject.start(["--", "sleep", NAP]);
+    const sleepers = (): number =>
+      ourProcesses().filter(({ words }) => words === `sleep ${NAP}`).length;
+    await until(() => sleepers() === 1, "a sleeper");
+    process.kill(watcherOf(run.pid), "SIGKILL");
+    expect((await run.outcome).end).toBe(125);
+    await untilNobodyIsLeft();
+  },
+);
 
 matrix(
   "a supervisor that is killed at any moment of its start leaves nobody",
