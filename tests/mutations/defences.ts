@@ -567,6 +567,13 @@ const LIFE_STEPS: readonly Defence[] = [
       instead: `  run.init`,
     },
   },
+  live(
+    "a run whose watcher is killed ends",
+    "src/linux/run.ts",
+    `    if (alone !== 0) return { kind: "lost" };`,
+    ``,
+    [LIFE, "SIGKILL to the watcher"],
+  ),
   pure(
     "the waiting watcher kills what it was told, at once",
     WAITING,
