@@ -38,7 +38,7 @@ export interface Loading {
   readonly cwd: AbsPath;
   readonly codexHome: AbsPath | null;
   readonly options: LoadOptions;
-  /** Grows with each file read. */
+  /** Grows with each file read, and with where a link to a missing one leads. */
   readonly files: AbsPath[];
 }
 
@@ -77,14 +77,21 @@ export function readText(
   file: AbsPath,
   links: "follow" | "refuse",
 ): Result<{ readonly text: string; readonly uid: number } | null, ConfigError> {
+  const keep = (path: AbsPath): void => {
+    files.push(path);
+    const real = options.host.realPath(path);
+    if (real !== null) files.push(real);
+  };
   const read = options.host.readFile(file, links);
   if (!read.ok) return fail(unreadable(file, read.error));
-  if (read.value === null) return ok(null);
+  if (read.value === null) {
+    // A link that leads to nothing: whoever makes what is missing writes the next run's policy.
+    if (options.host.kindOf(file, "refuse") === "symlink") keep(file);
+    return ok(null);
+  }
   const text = decodeText(read.value.bytes);
   if (text === null) return fail(unreadable(file, "it is not UTF-8"));
-  files.push(file);
-  const real = options.host.realPath(file);
-  if (real !== null) files.push(real);
+  keep(file);
   return ok({ text, uid: read.value.uid });
 }
 

@@ -114,6 +114,14 @@ test("a file of the user is read through its link, and both are our own", () => 
     .toEqual([at("home/.codex/config.toml"), at("plain")]);
 });
 
+test("where a link of the user's leads to no file yet is our own too", () => {
+  symlinkSync(join(base, "gone/x"), join(base, "home/.codex/config.toml"));
+  const config = loaded();
+  rmSync(join(base, "home/.codex/config.toml"));
+  expect(config.ok && [config.value.layers, config.value.files])
+    .toEqual([[], [at("home/.codex/config.toml"), at("gone/x")]]);
+});
+
 test("a file that is no UTF-8, or none at all, is refused by name", () => {
   const origin = { cwd: at("directory"), environment: [], uid: 0 };
   const lines = ["binary", "missing", "fifo"].map((name) => {

@@ -114,6 +114,13 @@ const READING_STEPS: readonly Defence[] = [
     LOADED,
   ),
   pure(
+    "a config file that a link of yours waits for can't be made",
+    "src/config/read_layer.ts",
+    `    if (options.host.kindOf(file, "refuse") === "symlink") keep(file);\n`,
+    ``,
+    LOADED,
+  ),
+  pure(
     "a pipe in the place of a config file holds nobody",
     CONFIG,
     `abi.O_RDONLY | abi.O_NONBLOCK | follow);`,

@@ -233,6 +233,33 @@ matrix(
   },
 );
 
+/** Where a link of the user's leads, below the workspace: nothing is there, or nothing but the folder. */
+const AWAITED = ["gone/config.toml", "folder/config.toml"];
+
+matrix(
+  "a config file that a link of yours leads to in the workspace can't be made there, and is not there afterwards",
+  EVERY_VARIANT,
+  async (subject) => {
+    const { run, home, work } = subject;
+    mkdirSync(`${work}/folder`);
+    own(subject, `${work}/folder`);
+    for (const path of AWAITED) {
+      rmSync(`${home}/config.toml`, { force: true });
+      symlinkSync(`${work}/${path}`, `${home}/config.toml`);
+      const { stdout } = await run([
+        ...["-P", ":workspace", "--", "sh", "-c"],
+        `dir=\${0%/*}; (mkdir -p $dir; echo x > $0) 2>/dev/null && echo planted
+        (mv $dir other || rm -r $dir) 2>/dev/null && echo moved
+        echo looked`,
+        path,
+      ]);
+      expect(`${path}: ${stdout}`).toBe(`${path}: looked\n`);
+    }
+    expect(readdirSync(work)).toEqual(["folder"]);
+    expect(readdirSync(`${work}/folder`)).toEqual([]);
+  },
+);
+
 matrix(
   "an empty view holds our executable where the inner stage needs it, and nothing of where it lies",
   BOTH_ACTORS,
