@@ -99,19 +99,11 @@ export function reportDone(
   });
 }
 
-/** What the proxy can't do for anybody. */
-export interface Unsupported {
-  readonly reason: "not_supported";
-  readonly rule: null;
-  readonly detail: string;
-  readonly remedy: null;
-}
-
 /** Reports a refusal. */
 export function reportDenied(
   context: ProxyContext,
   tally: Tally,
-  denial: Denial | Unsupported,
+  denial: Denial,
 ): void {
   context.onEvent({
     ...common(tally),
@@ -120,6 +112,40 @@ export function reportDenied(
     reason: denial.reason,
     detail: denial.detail,
     remedy: denial.remedy,
+  });
+}
+
+/** A request that is refused whatever the policy says: nobody can be served so. */
+export interface Unservable {
+  readonly protocol: Protocol;
+  /** `null` where it names none that can be read. */
+  readonly endpoint: Endpoint | null;
+  readonly method: string | null;
+  readonly reason: "not_supported" | "malformed";
+  /** Why, for people. */
+  readonly detail: string;
+}
+
+/** Reports a request that no policy was asked about. */
+export function reportUnservable(
+  { onEvent }: ProxyContext,
+  { protocol, endpoint, method, reason, detail }: Unservable,
+): void {
+  onEvent({
+    time: Date.now(),
+    protocol,
+    host: endpoint === null ? null : formatHost(endpoint.host),
+    port: endpoint?.port ?? null,
+    address: null,
+    method,
+    verdict: "denied",
+    rule: null,
+    reason,
+    detail,
+    remedy: null,
+    bytesUp: 0,
+    bytesDown: 0,
+    durationMs: 0,
   });
 }
 

@@ -13,7 +13,11 @@ import {
   headTimedOut,
   noUnixSockets,
 } from "./answers.ts";
-import type { ProxyContext } from "./context.ts";
+import {
+  type ProxyContext,
+  reportUnservable,
+  type Unservable,
+} from "./context.ts";
 import { type ProxyRequest, readProxyRequest } from "./http.ts";
 import {
   keepInput,
@@ -28,6 +32,7 @@ import {
 import { serveForward } from "./http_forward.ts";
 import {
   findHeadEnd,
+  type HeadFault,
   parseRequestHead,
   type RequestHead,
 } from "./http_head.ts";
@@ -91,8 +96,37 @@ function onExpire(session: Session): void {
   if (phase.kind !== "head") return;
   // A slow reader gets what it was promised; half a request gets an answer, silence does not.
   if (client.tail.length > 0) leave(session);
-  else if (session.input !== null) sayGoodbye(session, headTimedOut());
-  else closeLink(client);
+  else if (session.input !== null) {
+    reportBad(session, null, "malformed", "its head did not come in time");
+    sayGoodbye(session, headTimedOut());
+  } else closeLink(client);
+}
+
+/** Reports what names nothing that the policy could be asked about. */
+function reportBad(
+  session: Session,
+  head: RequestHead | null,
+  reason: Unservable["reason"],
+  detail: string,
+): void {
+  const method = head?.method ?? null;
+  reportUnservable(session.context, {
+    protocol: method === "CONNECT" ? "connect" : "http",
+    endpoint: null,
+    method,
+    reason,
+    detail,
+  });
+}
+
+function refuseMalformed(
+  session: Session,
+  head: RequestHead | null,
+  fault: HeadFault,
+): void {
+  const detail = fault.text === "" ? "it is no HTTP/1.x" : fault.text;
+  reportBad(session, head, "malformed", detail);
+  sayGoodbye(session, badRequest(fault));
 }
 
 function onClientData(session: Session, bytes: Buffer): void {
@@ -101,6 +135,7 @@ function onClientData(session: Session, bytes: Buffer): void {
       if (session.input === null) {
         if (bytes[0] === 0 && session.isFirst) {
           // An attribution frame: no token was ever given out.
+          reportBad(session, null, "malformed", "it is no HTTP/1.x");
           closeLink(session.client);
           return;
         }
@@ -132,7 +167,7 @@ function readRequests(session: Session): void {
     if (input === null) break;
     session.input = input;
     const found = findHeadEnd(input, session.scanned);
-    if (!found.ok) return sayGoodbye(session, badRequest(found.error));
+    if (!found.ok) return refuseMalformed(session, null, found.error);
     if (found.value === null) {
       session.scanned = input.length;
       break;
@@ -145,9 +180,11 @@ function readRequests(session: Session): void {
     session.isFirst = false;
     session.timed.expiresAt = Infinity;
     const head = parseRequestHead(text);
-    if (!head.ok) return sayGoodbye(session, badRequest(head.error));
+    if (!head.ok) return refuseMalformed(session, null, head.error);
     const request = readProxyRequest(head.value);
-    if (!request.ok) return sayGoodbye(session, badRequest(request.error));
+    if (!request.ok) {
+      return refuseMalformed(session, head.value, request.error);
+    }
     serveRequest(session, head.value, request.value);
   }
   if (session.phase.kind === "head" && session.client.isPeerDone) {
@@ -175,6 +212,12 @@ function serveRequest(
       };
       const isLimited = session.context.policy.mode === "limited" &&
         !READ_METHODS.includes(head.method);
+      reportBad(
+        session,
+        head,
+        "not_supported",
+        "unix sockets (x-unix-socket) are not supported",
+      );
       return sayGoodbye(
         session,
         isLimited ? blockedUnixSocket(context) : noUnixSockets(context),

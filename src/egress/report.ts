@@ -7,17 +7,17 @@
  */
 import { type DenyReason, READ_METHODS } from "../policy/network.ts";
 
-/** Why something was refused: by the policy, or because the proxy can't do it at all. */
-export type RefusedFor = DenyReason | "not_supported";
+/** Why something was refused: by the policy, because the proxy can't do it at all, or because it is no request. */
+export type RefusedFor = DenyReason | "not_supported" | "malformed";
 
 /** One finished request: what the proxy tells, and what a report and the log are made of. Sizes are bytes. */
 export interface ReportedEvent {
   /** Milliseconds since the epoch when it was asked. */
   readonly time: number;
   readonly protocol: "http" | "connect" | "socks5";
-  /** In normal form, ASCII. */
-  readonly host: string;
-  readonly port: number;
+  /** In normal form, ASCII; `null`, as the port, where the request names none that can be read. */
+  readonly host: string | null;
+  readonly port: number | null;
   /** Address dialled, `via upstream …`, or `null`. */
   readonly address: string | null;
   readonly method: string | null;
@@ -60,6 +60,8 @@ export function createBlockedReport(table: string | null): BlockedReport {
       // In limited mode a POST and an Upgrade are two refusals: each has its line.
       const what = event.reason === "method_not_allowed"
         ? refusedWord(event)
+        : event.host === null
+        ? `${event.protocol} ${event.detail}`
         : "";
       const key = `${event.reason} ${event.host} ${event.port} ${what}`;
       const known = refusals.get(key);
@@ -88,18 +90,29 @@ export function isReported(
 }
 
 function refusalLine({ event, count }: Refusal, table: string | null): string {
-  const host = escaped(event.host);
-  const where = host.includes(":")
-    ? `[${host}]:${event.port}`
-    : `${host}:${event.port}`;
   const times = count === 1 ? "" : ` (${count} times)`;
   const remedy = event.remedy === null || table === null
     ? ""
     : `; to allow: ${escaped(event.remedy)} in ${table}`;
-  return `network: ${where} refused${times}: ${
+  return `network: ${refusedThing(event)} refused${times}: ${
     shortReason(event.reason, event)
   }${remedy}`;
 }
+
+/** Where it was to lead, or what it was where that can't be read. */
+function refusedThing(event: ReportedEvent): string {
+  if (event.host === null) return `a request by ${PROTOCOL[event.protocol]}`;
+  const host = escaped(event.host);
+  return host.includes(":")
+    ? `[${host}]:${event.port}`
+    : `${host}:${event.port}`;
+}
+
+const PROTOCOL: Readonly<Record<ReportedEvent["protocol"], string>> = {
+  http: "HTTP",
+  connect: "CONNECT",
+  socks5: "SOCKS5",
+};
 
 function shortReason(
   reason: RefusedFor | null,
@@ -124,6 +137,7 @@ function shortReason(
     case "mitm_required":
       return 'tunnels are not allowed in limited mode; set mode = "full"';
     case "not_supported":
+    case "malformed":
     case null:
       return escaped(shortened(event.detail) ?? "not supported");
   }

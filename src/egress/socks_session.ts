@@ -9,7 +9,9 @@ import {
   type ProxyContext,
   reportDenied,
   reportDone,
+  reportUnservable,
   type Timed,
+  type Unservable,
 } from "./context.ts";
 import { describeAddress } from "./dial.ts";
 import { CLIENT_GONE } from "./http_client.ts";
@@ -39,12 +41,6 @@ import type { Endpoint } from "../policy/host.ts";
 /** Bytes that a client may send before its tunnel is open. */
 const MAX_EARLY_BYTES = 65_536;
 
-/** What a request names that can't be read. */
-const UNREADABLE: Endpoint = {
-  host: { kind: "name", name: "(unreadable)" },
-  port: 0,
-};
-
 /** Serves a client until its connection ends. @param onOver called once */
 export function serveSocks(
   context: ProxyContext,
@@ -62,9 +58,29 @@ export function serveSocks(
   };
   const timed: Timed = {
     expiresAt: performance.now() + context.limits.headMs,
-    onExpire: () => closeLink(client),
+    onExpire(): void {
+      if (phase === "request" || input.length > 0 && phase === "greeting") {
+        reportBad("malformed", "it did not come in time");
+      }
+      closeLink(client);
+    },
   };
   context.timed.add(timed);
+
+  /** Reports what names nothing that the policy could be asked about. */
+  const reportBad = (reason: Unservable["reason"], detail: string): void =>
+    reportUnservable(context, {
+      protocol: "socks5",
+      endpoint: null,
+      method: null,
+      reason,
+      detail,
+    });
+
+  const onForeign = (): void => {
+    reportBad("malformed", "it is no SOCKS5");
+    closeLink(client);
+  };
 
   const refuse = (code: ReplyCode): void => {
     phase = "closing";
@@ -74,13 +90,13 @@ export function serveSocks(
     if (client.isPeerDone) closeLink(client);
   };
 
-  const onUnsupported = (command: string, endpoint: Endpoint): void => {
-    const tally = newTally("socks5", endpoint, command, null);
-    reportDenied(context, tally, {
+  const onUnsupported = (command: string, endpoint: Endpoint | null): void => {
+    reportUnservable(context, {
+      protocol: "socks5",
+      endpoint,
+      method: command,
       reason: "not_supported",
-      rule: null,
       detail: `SOCKS ${command} is not supported, only TCP connections are`,
-      remedy: null,
     });
     refuse(REPLY.COMMAND_NOT_SUPPORTED);
   };
@@ -155,13 +171,14 @@ export function serveSocks(
     if (phase === "greeting") {
       const greeting = readGreeting(input);
       if (greeting.kind === "more") return;
-      if (greeting.kind === "foreign") return closeLink(client);
+      if (greeting.kind === "foreign") return onForeign();
       input = input.subarray(greeting.used);
       send(
         client,
         methodReply(greeting.kind === "accepted" ? "accepted" : "no_method"),
       );
       if (greeting.kind === "no_method") {
+        reportBad("not_supported", "SOCKS5 with a login is not supported");
         phase = "closing";
         timed.expiresAt = performance.now() + context.limits.lingerMs;
         return finish(client);
@@ -174,11 +191,12 @@ export function serveSocks(
       case "more":
         return;
       case "foreign":
-        return closeLink(client);
+        return onForeign();
       case "refused":
+        reportBad("malformed", request.what);
         return refuse(request.code);
       case "unsupported":
-        return onUnsupported(request.command, request.endpoint ?? UNREADABLE);
+        return onUnsupported(request.command, request.endpoint);
       case "connect":
         input = input.subarray(request.used);
         return onRequest(request.endpoint);

@@ -23,6 +23,7 @@ const FACTS: Notice = ["egress/facts_test.ts"];
 const CUTS: Notice = ["egress/cuts_test.ts"];
 const READERS: Notice = ["egress/other_readers_test.ts"];
 const MESSAGES: Notice = ["egress/socks5_test.ts"];
+const UNSERVABLE: Notice = ["egress/unservable_test.ts"];
 const HELLOS: Notice = ["egress/tls_hello_test.ts"];
 
 const HEAD_STEPS: readonly Defence[] = [
@@ -610,9 +611,31 @@ const SOCKS_STEPS: readonly Defence[] = [
   pure(
     "what SOCKS can't do is told like every refusal",
     "src/egress/socks_session.ts",
-    `    reportDenied(context, tally, {`,
-    `    String({`,
+    `    reportUnservable(context, {
+      protocol: "socks5",
+      endpoint,`,
+    `    String({
+      protocol: "socks5",
+      endpoint,`,
     FACTS,
+  ),
+  pure(
+    "what names no host is told over SOCKS",
+    "src/egress/socks_session.ts",
+    `    reportUnservable(context, {
+      protocol: "socks5",
+      endpoint: null,`,
+    `    String({
+      protocol: "socks5",
+      endpoint: null,`,
+    UNSERVABLE,
+  ),
+  pure(
+    "what names no host is told over HTTP",
+    "src/egress/http_session.ts",
+    `  reportUnservable(session.context, {`,
+    `  String({`,
+    UNSERVABLE,
   ),
   pure(
     "port 0 is refused",
