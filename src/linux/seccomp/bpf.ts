@@ -79,12 +79,10 @@ export function assemble(statements: readonly Statement[]): Instruction[] {
 /**
  * Encodes a program as the kernel reads it.
  *
- * @param program 1 to {@linkcode MAX_INSTRUCTIONS} instructions
+ * @param program what {@linkcode assemble} gave, so neither empty nor too long
  * @returns `8 * program.length` bytes, for `struct sock_fprog` or `bwrap --seccomp FD`
- * @throws {Error} on an empty or too long program: the caller built it
  */
 export function encodeProgram(program: readonly Instruction[]): Uint8Array {
-  assertLength(program);
   const bytes = new Uint8Array(program.length * 8);
   const view = new DataView(bytes.buffer);
   for (const [index, { code, jt, jf, k }] of program.entries()) {
@@ -224,7 +222,11 @@ function word(value: number): number {
 
 /** Follows every way through the program: each instruction must be reached, and each way must end in a return. */
 function validate(program: readonly Instruction[]): void {
-  assertLength(program);
+  if (program.length === 0 || program.length > MAX_INSTRUCTIONS) {
+    throw new Error(
+      `a program has 1 to ${MAX_INSTRUCTIONS} instructions, this one ${program.length}`,
+    );
+  }
   const reached = new Set([0]);
   for (const [index, { code, jt, jf, k }] of program.entries()) {
     if (!reached.has(index)) {
@@ -241,13 +243,5 @@ function validate(program: readonly Instruction[]): void {
       }
       reached.add(target);
     }
-  }
-}
-
-function assertLength(program: readonly Instruction[]): void {
-  if (program.length === 0 || program.length > MAX_INSTRUCTIONS) {
-    throw new Error(
-      `a program has 1 to ${MAX_INSTRUCTIONS} instructions, this one ${program.length}`,
-    );
   }
 }

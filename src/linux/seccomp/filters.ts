@@ -35,7 +35,15 @@ export type { FilterRequest } from "./request.ts";
 
 /** The encoded program, for `seccomp(2)` or `bwrap --seccomp FD`. On the run path take it from `programs.ts`, already made. */
 export function filterProgram(request: FilterRequest): Uint8Array {
-  return encodeProgram(assemble(filterStatements(request)));
+  return rulesProgram(rulesOf(request), request.arch);
+}
+
+/** The encoded program of these rules. */
+export function rulesProgram(
+  rules: readonly Rule[],
+  arch: FilterRequest["arch"],
+): Uint8Array {
+  return encodeProgram(assemble(filterStatements(rules, arch)));
 }
 
 /** Lines for a person: what is denied, with which errno, and why. */
@@ -70,9 +78,10 @@ function describeRule(rule: Rule, arch: FilterRequest["arch"]): string {
  * 5. argument tests, rule by rule
  * 6. the verdicts
  */
-function filterStatements(request: FilterRequest): Statement[] {
-  const { arch } = request;
-  const rules = rulesOf(request);
+function filterStatements(
+  rules: readonly Rule[],
+  arch: FilterRequest["arch"],
+): Statement[] {
   const dispatch = rules.flatMap((rule, index) =>
     numbersOf(rule, arch).map((number) =>
       jumpIfEqual(

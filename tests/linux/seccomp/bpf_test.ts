@@ -82,6 +82,20 @@ for (const gap of [254, 255, 256, 257, 600]) {
   });
 }
 
+test("a jump arrives whose other way alone is far", () => {
+  const program = encodeProgram(assemble([
+    LOAD_NR,
+    ifEqual(7, "seven", "else"),
+    label("seven"),
+    ...Array.from({ length: 300 }, (): Statement => LOAD_NR),
+    ret(ALLOW),
+    label("else"),
+    ret(KILL),
+  ]));
+  const verdicts = [7, 8].map((nr) => runProgram(program, { arch: 0, nr }));
+  expect(verdicts).toEqual(["ALLOW", "KILL_PROCESS"]);
+});
+
 test("a long jump whose other way is long too goes to the right one of both", () => {
   const filler = Array.from(
     { length: 300 },
@@ -128,6 +142,7 @@ const MISTAKES: readonly (readonly [string, readonly Statement[], RegExp])[] = [
   ["code after a return", [ret(ALLOW), ret(KILL)], /can't be reached/],
   ["a number of more than 32 bits", [ret(0x1_0000_0000)], /32-bit/],
   ["a negative number", [ret(-1)], /32-bit/],
+  ["half a number", [ret(0.5)], /32-bit/],
   [
     "a program of 4097 instructions",
     [

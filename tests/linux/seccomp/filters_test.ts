@@ -10,6 +10,7 @@ import fc from "fast-check";
 import {
   describeFilter,
   filterProgram,
+  rulesProgram,
 } from "../../../src/linux/seccomp/filters.ts";
 import { allFilterRequests } from "../../../src/linux/seccomp/filter_table.ts";
 import { assembledFilter } from "../../../src/linux/seccomp/programs.ts";
@@ -19,6 +20,7 @@ import {
   filterKey,
   type FilterRequest,
 } from "../../../src/linux/seccomp/request.ts";
+import { type Rule, rulesOf } from "../../../src/linux/seccomp/rules.ts";
 import {
   type Arch,
   AUDIT_ARCH,
@@ -55,6 +57,8 @@ const NETWORK_ROWS: readonly (readonly [
   ["socket", [2n, 2n, 0n], "APPAA", "UDP"],
   ["socket", [10n, 1n, 0n], "APPAA", "TCP over IPv6"],
   ["socket", [HIGH | 2n, 1n, 0n], "APPAA", "the family is an int"],
+  ["socket", [HIGH | 10n, 1n, 0n], "APPAA", "the family is an int"],
+  ["socket", [10n, 10n, 0n], "APPAA", "AF_INET alone has the old spelling"],
   [
     "socket",
     [2n, 10n, 0n],
@@ -68,7 +72,7 @@ const NETWORK_ROWS: readonly (readonly [
     "the same, hidden",
   ],
   ["socket", [16n, 3n, 0n], "APPAA", "NETLINK_ROUTE: networkInterfaces()"],
-  ["socket", [16n, 3n, HIGH], "APPAA", "the protocol is an int"],
+  ["socket", [HIGH | 16n, 3n, HIGH], "APPAA", "ints"],
   ["socket", [16n, 3n, 9n], "PPPAA", "NETLINK_AUDIT"],
   ["socket", [16n, 3n, 12n], "PPPAA", "NETLINK_NETFILTER"],
   ["socket", [16n, 3n, 16n], "PPPAA", "NETLINK_GENERIC"],
@@ -101,6 +105,7 @@ const NETWORK_ROWS: readonly (readonly [
     "flags don't count",
   ],
   ["socketpair", [HIGH | 1n, HIGH | 1n, 0n], "AAAAA", "ints"],
+  ["socketpair", [HIGH | 1n, HIGH | 5n | CLOEXEC, 0n], "AAAAA", "the same"],
   ["socketpair", [1n, 2n, 0n], "PPPAP", "DGRAM: sendmsg names a host socket"],
   ["socketpair", [1n, 3n, 0n], "PPPAP", "RAW is DGRAM on AF_UNIX"],
   ["socketpair", [1n, 2n | CLOEXEC, 0n], "PPPAP", "DGRAM with a flag"],
@@ -108,6 +113,7 @@ const NETWORK_ROWS: readonly (readonly [
   ["socketpair", [1n, 0x12n, 0n], "PPPAP", "only four bits are the type"],
   ["socketpair", [1n, 0n, 0n], "PPPAP", "no type"],
   ["socketpair", [30n, 1n, 0n], "PPPAP", "AF_TIPC makes pairs too"],
+  ["socketpair", [30n, 5n, 0n], "PPPAP", "AF_TIPC makes pairs too"],
   ["socketpair", [HIGH | 40n, 1n, 0n], "PPPPP", "AF_VSOCK"],
 
   ["connect", [3n, 1n, 16n], "APPAA", "loopback of one's own namespace"],
@@ -171,6 +177,7 @@ const ROWS_OF_EVERY_MODE: readonly (readonly [
   ["ioctl", [0n, 0x5423n, 0x7000n], "P", "TIOCSETD: another line discipline"],
   ["ioctl", [0n, HIGH | 0x5423n], "P", "TIOCSETD with high bits"],
   ["ioctl", [0n, 0x540cn], "P", "TIOCEXCL: nobody else opens the terminal"],
+  ["ioctl", [0n, HIGH | 0x540cn], "P", "TIOCEXCL with high bits"],
   ["ioctl", [0n, 0x540an, 0n], "P", "TCOOFF: the terminal shows nothing more"],
   ["ioctl", [0n, HIGH | 0x540an, HIGH], "P", "TCOOFF with high bits"],
   ["ioctl", [0n, 0x540an, 1n], "A", "TCOON: it goes on"],
@@ -182,15 +189,19 @@ const ROWS_OF_EVERY_MODE: readonly (readonly [
   ["fcntl", [0n, 1024n, 0n], "P", "F_SETLEASE: whoever writes waits"],
   ["fcntl", [0n, 1024n, 1n], "P", "F_SETLEASE: whoever opens waits"],
   ["fcntl", [0n, HIGH | 1024n, HIGH], "P", "F_SETLEASE with high bits"],
+  ["fcntl", [0n, HIGH | 1024n, HIGH | 1n], "P", "F_WRLCK with high bits"],
   [
     "fcntl",
     [0n, 1040n, 0x7000n],
     "P",
     "F_SETDELEG: a lease of a directory too",
   ],
+  ["fcntl", [0n, HIGH | 1040n], "P", "F_SETDELEG with high bits"],
   ["fcntl", [0n, 1024n, 2n], "A", "a lease is given back"],
   ["fcntl", [0n, 1025n], "A", "F_GETLEASE"],
   ["fcntl", [0n, 4n, 0o4002n], "A", "O_NONBLOCK"],
+  ["fcntl", [0n, 4n, 0o4001n], "A", "O_NONBLOCK of a file for writing"],
+  ["fcntl", [0n, 2n, 1n], "A", "FD_CLOEXEC is no lease"],
   ["fcntl", [0n, 3n, 0o20000n], "A", "F_GETFL takes no flags"],
   ["fcntl", [0n, 2n, 0o20001n], "A", "F_SETFD"],
   ["ioctl", [0n, 0x5413n, 0n], "A", "TIOCGWINSZ: the size of the window"],
@@ -296,13 +307,16 @@ const NAMESPACE_ROWS: readonly (readonly [
   ["prlimit64", [9n, 0n, 0x7000n, 0n], "AP", "RLIMIT_CPU of the host's"],
   ["prlimit64", [9n, 0n, 1n << 32n, 0n], "AP", "a pointer has two halves"],
   ["setpriority", [0n, 0n, 19n], "AA", "nice of itself"],
+  ["setpriority", [HIGH, HIGH, 19n], "AA", "ints"],
   ["setpriority", [0n, 9n, 19n], "AP", "renice of the host's"],
   ["setpriority", [1n, 0n, 19n], "AP", "its group has the caller in it"],
   ["setpriority", [2n, 0n, 19n], "AP", "all processes of the user"],
   ["ioprio_set", [1n, 0n, 0n], "AA", "ionice of itself"],
+  ["ioprio_set", [HIGH | 1n, HIGH, 0n], "AA", "ints"],
   ["ioprio_set", [1n, 9n, 0n], "AP", "ionice of the host's"],
   ["ioprio_set", [3n, 0n, 0n], "AP", "all processes of the user"],
   ["sched_setparam", [0n], "AA", "of itself"],
+  ["sched_setparam", [HIGH], "AA", "a process is an int"],
   ["sched_setparam", [9n], "AP", "of the host's"],
   ["sched_setscheduler", [0n, 3n], "AA", "of itself"],
   ["sched_setscheduler", [9n, 5n], "AP", "SCHED_IDLE for the host's"],
@@ -341,14 +355,18 @@ const ATTRIBUTE_ROWS: readonly (readonly [
   ["fremovexattr", [], "AP", "attributes taken away by a descriptor"],
   ["removexattrat", [], "AP", "the same, newer"],
   ["file_setattr", [], "AP", "flags of a file"],
-  ["ioctl", [3n, 0x40086602n], "AP", "FS_IOC_SETFLAGS: chattr"],
-  ["ioctl", [3n, HIGH | 0x40086602n], "AP", "the same with high bits"],
-  ["ioctl", [3n, 0x40046602n], "AP", "FS_IOC32_SETFLAGS"],
-  ["ioctl", [3n, 0x40087602n], "AP", "FS_IOC_SETVERSION"],
-  ["ioctl", [3n, 0x40047602n], "AP", "FS_IOC32_SETVERSION"],
-  ["ioctl", [3n, 0x401c5820n], "AP", "FS_IOC_FSSETXATTR: project quota"],
-  ["ioctl", [3n, 0x40806685n], "AP", "FS_IOC_ENABLE_VERITY: never writable"],
-  ["ioctl", [3n, 0x800c6613n], "AP", "FS_IOC_SET_ENCRYPTION_POLICY"],
+  ...([
+    [0x40086602n, "FS_IOC_SETFLAGS: chattr"],
+    [0x40046602n, "FS_IOC32_SETFLAGS"],
+    [0x40087602n, "FS_IOC_SETVERSION"],
+    [0x40047602n, "FS_IOC32_SETVERSION"],
+    [0x401c5820n, "FS_IOC_FSSETXATTR: project quota"],
+    [0x40806685n, "FS_IOC_ENABLE_VERITY: never writable"],
+    [0x800c6613n, "FS_IOC_SET_ENCRYPTION_POLICY"],
+  ] as const).flatMap(([command, why]) => [
+    ["ioctl", [3n, command], "AP", why] as const,
+    ["ioctl", [3n, HIGH | command], "AP", `${why}, with high bits`] as const,
+  ]),
   ["ioctl", [3n, 0x80086601n], "AA", "FS_IOC_GETFLAGS: lsattr"],
 ];
 for (const [name, args, verdicts, why] of ATTRIBUTE_ROWS) {
@@ -398,6 +416,56 @@ test("every named call has a row", () => {
   ];
   const tested = new Set<string>(rows.flat().map(([name]) => name));
   expect(Object.keys(SYSCALLS).filter((name) => !tested.has(name))).toEqual([]);
+});
+
+test("a call belongs to one rule: a second one would never be asked", () => {
+  for (const request of allFilterRequests()) {
+    const calls = rulesOf(request).flatMap((rule) => [
+      ...rule.calls,
+      ...rule.onX86 ?? [],
+    ]);
+    const twice = calls.filter((call, index) => calls.indexOf(call) < index);
+    expect([filterKey(request), twice]).toEqual([filterKey(request), []]);
+  }
+});
+
+const BITS = Array.from({ length: 64 }, (_, bit) => 1n << BigInt(bit));
+const NAMESPACE_FLAGS = 0x7e020000n; // CLONE_NEW* but for CLONE_NEWTIME, which clone can't take
+
+test("unshare takes three flags and no other bit, clone all but those of a namespace", () => {
+  const bitsOf = (name: SyscallName): bigint =>
+    BITS.filter((bit) => verdict(WITHOUT_NAMESPACES, name, [bit]) === LETTERS.P)
+      .reduce((all, bit) => all | bit, 0n);
+  expect({ unshare: bitsOf("unshare"), clone: bitsOf("clone") }).toEqual({
+    unshare: 0xffffffff_ffffffffn & ~0x00040600n,
+    clone: NAMESPACE_FLAGS,
+  });
+});
+
+test("nothing of a rule can be left out or changed without a row that notices", () => {
+  const seen = new Set<Rule>();
+  const unnoticed: string[] = [];
+  for (const request of requestsOf("x86_64")) {
+    const rules = rulesOf(request);
+    const rows = rowsFor(request);
+    for (const [index, rule] of rules.entries()) {
+      if (seen.has(rule)) continue;
+      seen.add(rule);
+      const numbers = callNumbers(rule);
+      const own = rows.filter(({ nr }) => numbers.includes(nr));
+      for (const [what, ...instead] of changesOf(rule)) {
+        const program = rulesProgram(
+          rules.toSpliced(index, 1, ...instead),
+          "x86_64",
+        );
+        const isNoticed = own.some(({ nr, args, outcome }) =>
+          runProgram(program, { arch: AUDIT_ARCH.x86_64, nr, args }) !== outcome
+        );
+        if (!isNoticed) unnoticed.push(`${rule.calls[0]}: ${what}`);
+      }
+    }
+  }
+  expect(unnoticed).toEqual([]);
 });
 
 /** Numbers on x86-64 that belong to x32. */
@@ -552,6 +620,148 @@ test("what is denied is told line by line, with the errno and the reason", () =>
     "allow every other call",
   ]);
 });
+
+const WITHOUT_NAMESPACES = {
+  arch: "x86_64",
+  network: "host",
+  debug: false,
+  namespaces: "denied",
+} as const;
+
+/** What the tables say of a request, on x86-64. */
+function rowsFor(request: FilterRequest): readonly {
+  readonly nr: number;
+  readonly args: readonly bigint[];
+  readonly outcome: Outcome;
+}[] {
+  const row = (
+    name: SyscallName,
+    args: readonly bigint[],
+    verdicts: string,
+    column: number,
+  ) => ({
+    nr: syscallNumber(name, "x86_64"),
+    args,
+    outcome: letters(verdicts)[column]!,
+  });
+  const { network, debug, namespaces, attributes } = request;
+  const quiet = attributes === undefined ? 0 : 1;
+  return [
+    ...NETWORK_ROWS.map(([name, args, verdicts]) =>
+      row(name, args, verdicts, FILTER_NETWORKS.indexOf(network))
+    ),
+    ...ROWS_OF_EVERY_MODE.map(([name, args, letter]) =>
+      row(name, args, letter, 0)
+    ),
+    ...DEBUG_ROWS.map(([name, verdicts]) =>
+      row(name, [], verdicts, debug ? 1 : 0)
+    ),
+    ...NAMESPACE_ROWS.map(([name, args, verdicts]) =>
+      row(name, args, verdicts, namespaces === "allowed" ? 0 : 1)
+    ),
+    ...ATTRIBUTE_ROWS.map(([name, args, verdicts]) =>
+      row(name, args, verdicts, quiet)
+    ),
+    ...Object.values(X86_64_ONLY).map((nr) => ({
+      nr,
+      args: [],
+      outcome: letters("AP")[quiet]!,
+    })),
+  ];
+}
+
+function callNumbers(rule: Rule): number[] {
+  return [
+    ...rule.calls.map((name) => syscallNumber(name, "x86_64")),
+    ...(rule.onX86 ?? []).map((name) => X86_64_ONLY[name]),
+  ];
+}
+
+/** A rule with one thing less or otherwise: what was done, and what stands in the rule's place. */
+function changesOf(rule: Rule): readonly (readonly [string, ...Rule[]])[] {
+  const { calls, onX86 = [], cases, otherwise } = rule;
+  return [
+    ["the whole rule"],
+    ...(calls.length === 1 ? [] : calls).map((call) =>
+      [`call ${call}`, {
+        ...rule,
+        calls: calls.filter((it) => it !== call),
+      }] as const
+    ),
+    ...onX86.map((call) =>
+      [`call ${call}`, {
+        ...rule,
+        onX86: onX86.filter((it) => it !== call),
+      }] as const
+    ),
+    ["otherwise", { ...rule, otherwise: other(otherwise) }],
+    ...cases.flatMap((each, at) => {
+      const named = (
+        what: string,
+        ...instead: Rule["cases"]
+      ): readonly [string, Rule] => [
+        `${what} of case ${at}`,
+        { ...rule, cases: cases.toSpliced(at, 1, ...instead) },
+      ];
+      return [
+        named("all"),
+        named("verdict", { ...each, verdict: other(each.verdict) }),
+        ...each.tests.flatMap((test, position) => {
+          const tests = (...instead: typeof each.tests): typeof each => ({
+            ...each,
+            tests: each.tests.toSpliced(position, 1, ...instead),
+          });
+          const high = test.half === "high";
+          return [
+            each.tests.length === 1
+              ? [
+                `the only test of case ${at}`,
+                { ...rule, cases: cases.slice(0, at), otherwise: each.verdict },
+              ] as const
+              : named(`test ${position}`, tests()),
+            named(
+              `half of test ${position}`,
+              tests({ ...test, half: high ? "low" : "high" }),
+            ),
+            named(
+              `value of test ${position}`,
+              tests({ ...test, value: (test.value ^ 1) >>> 0 }),
+            ),
+            ...(test.mask === undefined ? [] : [
+              named(
+                `mask of test ${position}`,
+                tests({ ...test, mask: 0xffffffff }),
+              ),
+            ]),
+            ...(each.tests.some(({ arg, half }) =>
+                arg === test.arg && half === "high"
+              )
+              ? []
+              : [
+                named(
+                  `test ${position}, which looks at one half`,
+                  {
+                    ...each,
+                    tests: [...each.tests, {
+                      ...test,
+                      half: "high",
+                      is: "equal",
+                      value: 0,
+                      mask: 0xffffffff,
+                    }],
+                  },
+                ),
+              ]),
+          ];
+        }),
+      ];
+    }),
+  ];
+}
+
+function other(verdict: Rule["otherwise"]): Rule["otherwise"] {
+  return verdict === "ALLOW" ? "EPERM" : "ALLOW";
+}
 
 function verdict(
   request: FilterRequest,
