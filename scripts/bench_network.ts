@@ -30,8 +30,8 @@ import {
 const LOAD_PROGRAM = `${import.meta.dirname}/bench_network_load.ts`;
 const TUNNELS = 2_000;
 const RUN_MS = 60_000;
-/** A round of tunnels takes as long as the peer that can't open them is waited for: these figures have no ratio. */
-const TUNNEL_ROUNDS = 3;
+/** A peer that failed so often in a row of the table, and never succeeded, is not waited for again: each time may take a minute. */
+const TRIALS = 3;
 const CURL =
   "env -u NO_PROXY -u no_proxy curl -sS --fail -o /dev/null --max-time 50";
 
@@ -44,8 +44,6 @@ type Row = {
   readonly line: string;
   readonly read: (text: string) => number;
   readonly better: "more" | "less";
-  /** Not more than these, where a round takes long. */
-  readonly rounds?: number;
 };
 
 /** For each row ours, with its ratio to the better of the peers, and theirs. */
@@ -148,7 +146,6 @@ function rowsOf(port: string, body: string): readonly Row[] {
         return stood === TUNNELS ? ms : Number.NaN;
       },
       better: "less",
-      rounds: TUNNEL_ROUNDS,
     },
   ];
 }
@@ -160,12 +157,13 @@ function figuresOf(
   rounds: number,
 ): readonly BenchRow[] {
   const isStart = row.line === "true";
-  // What takes seconds is done no more often than a ratio needs.
-  const most = row.rounds ?? (isStart ? rounds : Math.min(rounds, MIN_PAIRS));
   const results = subjects.map((): number[] => []);
-  for (let round = isStart ? -2 : 0; round < most; round++) { // two starts to fill the caches, not counted
+  for (let round = isStart ? -2 : 0; round < rounds; round++) { // two starts to fill the caches, not counted
+    // What takes seconds is done no more often than a ratio needs: a round in which no peer succeeds gives no pair.
+    if (!isStart && round >= MIN_PAIRS && hasPairs(results)) break;
     for (let i = 0; i < subjects.length; i++) {
       const which = (i + Math.max(round, 0)) % subjects.length;
+      if (which > 0 && isHopeless(results[which]!)) continue;
       const result = measure(row, subjects[which]!, place);
       if (round >= 0) results[which]!.push(result);
     }
@@ -175,7 +173,7 @@ function figuresOf(
   const name = row.name.replace("network: ", "");
   const better = row.better === "more" ? Math.max : Math.min;
   const best = ours.map((_, round) => {
-    const read = theirs.map((values) => values[round]!)
+    const read = theirs.map((values) => values[round] ?? Number.NaN)
       .filter((value) => !Number.isNaN(value));
     return read.length === 0 ? Number.NaN : better(...read);
   });
@@ -201,6 +199,18 @@ function figuresOf(
       figureRow(row, `${name}: ${peer.name}`, theirs[index]!, null)
     ),
   ];
+}
+
+/** As many as a ratio needs, or as many as there will ever be. */
+function hasPairs([ours = [], ...theirs]: readonly number[][]): boolean {
+  const pairs = ours.filter((_, round) =>
+    theirs.some((values) => !Number.isNaN(values[round] ?? Number.NaN))
+  );
+  return pairs.length >= MIN_PAIRS || theirs.every(isHopeless);
+}
+
+function isHopeless(values: readonly number[]): boolean {
+  return values.length >= TRIALS && values.every(Number.isNaN);
 }
 
 function figureRow(

@@ -217,7 +217,7 @@ export function notesOf(result: BenchResult): readonly string[] {
   const { machine, versions, busy, rounds } = result;
   const share = Math.round(busy.othersShare * 100);
   return [
-    `${rounds} rounds, all rows of a table once in each; a ratio is the median of the rounds' ratios, and is refused below ${MIN_PAIRS} pairs; masks and what goes through the network take no more than ${MIN_PAIRS} rounds`,
+    `${rounds} rounds, all rows of a table once in each; a ratio is the median of the rounds' ratios, and is refused below ${MIN_PAIRS} pairs; masks and what goes through the network take ${MIN_PAIRS} rounds, or more where a round gave no pair`,
     `${machine.processor}, ${machine.cores} cores, ${machine.memoryGb} GB, ${machine.kernel}`,
     versions.join(", "),
     `${result.date}, load ${
