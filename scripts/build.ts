@@ -27,7 +27,7 @@ import { join, relative } from "node:path";
 import process from "node:process";
 import {
   buildBwrap,
-  bwrapKey,
+  presentKey,
   readBuiltBwrap,
   readBwrapChoice,
 } from "./build_bwrap.ts";
@@ -299,7 +299,7 @@ function inputsKey(): string {
   ]);
   return digest([
     process.versions["bun"] ?? "",
-    bwrapKey(readBwrapChoice()),
+    presentKey(outDir, readBwrapChoice()),
     ...parts,
   ]);
 }

@@ -92,6 +92,9 @@ export type BuiltBwrap = {
   readonly origin: string;
 };
 
+/** How the origin of a given file begins. */
+const GIVEN = "BWRAP_BINARY ";
+
 /** The environment's choices; `null` where not given. */
 export type BwrapChoice = {
   readonly binary: string | null;
@@ -143,10 +146,26 @@ export function readBuiltBwrap(
   if (!existsSync(record) || !existsSync(file)) return null;
   const built: BuiltBwrap = JSON.parse(readFileSync(record, "utf8"));
   if (
-    built.key !== bwrapKey(choice) ||
+    built.key !== presentKey(outDir, choice) ||
     built.sha256 !== sha256(readFileSync(file))
   ) return null;
   return built;
+}
+
+/**
+ * {@linkcode bwrapKey} of what the next build bundles: of a file that was given earlier, where nothing else is asked for now. Whoever
+ * has no network gives it once.
+ */
+export function presentKey(outDir: string, choice: BwrapChoice): string {
+  const record = join(outDir, "bwrap.json");
+  if (choice.binary === null && choice.tarball === null && existsSync(record)) {
+    const built: BuiltBwrap = JSON.parse(readFileSync(record, "utf8"));
+    const isGiven = built.origin.startsWith(GIVEN);
+    if (isGiven && built.version === readBwrapSource().version) {
+      return built.key;
+    }
+  }
+  return bwrapKey(choice);
 }
 
 /**
@@ -160,7 +179,16 @@ export function buildBwrap(
 ): BuiltBwrap {
   const choice = readBwrapChoice();
   const present = readBuiltBwrap(outDir, choice);
-  if (present !== null) return present;
+  if (present !== null) {
+    if (choice.binary === null && present.origin.startsWith(GIVEN)) {
+      note(
+        `bundling the bubblewrap that BWRAP_BINARY gave earlier; without ${
+          join(outDir, "bwrap.json")
+        } it is compiled`,
+      );
+    }
+    return present;
+  }
 
   mkdirSync(outDir, { recursive: true });
   const stage = mkdtempSync(join(outDir, "bwrap-stage-"));
@@ -227,7 +255,7 @@ function placeBwrap(
     writeFileSync(file, readGiven("BWRAP_BINARY", choice.binary), {
       mode: 0o755,
     });
-    return `BWRAP_BINARY ${sha256(readFileSync(file)).slice(0, 12)}`;
+    return `${GIVEN}${sha256(readFileSync(file)).slice(0, 12)}`;
   }
   const tarball = findTarball(choice, { outDir, note });
   if (tarball === null) {
@@ -332,17 +360,25 @@ function findTarball(
   { outDir, note }: { outDir: string; note: (line: string) => void },
 ): string | null {
   const source = readBwrapSource();
-  if (choice.tarball !== null) {
-    const found = sha256(readGiven("BWRAP_TARBALL", choice.tarball));
-    if (found === source.sha256) return choice.tarball;
-    throw new Error(
-      `Cannot use BWRAP_TARBALL "${choice.tarball}": its SHA-256 is ${found}, must be ${source.sha256}`,
-    );
-  }
   const kept = join(outDir, `bubblewrap-${source.version}.tar.xz`);
-  if (existsSync(kept) && sha256(readFileSync(kept)) === source.sha256) {
+  const isKept = existsSync(kept) &&
+    sha256(readFileSync(kept)) === source.sha256;
+  if (choice.tarball !== null) {
+    const bytes = readGiven("BWRAP_TARBALL", choice.tarball);
+    const found = sha256(bytes);
+    if (found !== source.sha256) {
+      throw new Error(
+        `Cannot use BWRAP_TARBALL "${choice.tarball}": its SHA-256 is ${found}, must be ${source.sha256}`,
+      );
+    }
+    if (!isKept) {
+      const partial = `${kept}.${process.pid}.partial`;
+      writeFileSync(partial, bytes);
+      renameSync(partial, kept);
+    }
     return kept;
   }
+  if (isKept) return kept;
   for (
     const url of [
       ...debianMirrors().map((uri) => uri + source.debianPool),

@@ -23,6 +23,7 @@ import type { Policy } from "../policy/policy.ts";
 import { fail, ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";
 import {
+  type ChildStatus,
   close,
   closeOnExecFrom,
   duplicate,
@@ -182,8 +183,8 @@ function runRg(
     descriptors: fds.map((fd, index) => [fd, index] as const),
   });
   if (!child.ok) return failed(`${toText(rg)} can't be started`, child.error);
-  const status = endOf(child.value);
-  if (status === null) {
+  const end = endOf(child.value);
+  if (end === null) {
     return fail(`rg took more than ${WALK_LIMITS.timeMs} ms`);
   }
   const [list, said] = fds.slice(1).map((fd) =>
@@ -198,7 +199,10 @@ function runRg(
   if (serious !== undefined) {
     return fail(`rg says "${toText(serious as ByteString)}"`);
   }
-  if (status > 2) return fail(`rg ended with status ${status}`);
+  if (end.kind === "signalled") {
+    return fail(`rg was ended by signal ${end.signal}`);
+  }
+  if (end.status > 2) return fail(`rg ended with status ${end.status}`);
   const start = root === "/" ? 1 : root.length + 1;
   return ok(
     list.value.split("\0").slice(0, -1)
@@ -224,8 +228,8 @@ function failed(
 /** What the walker judges by itself: a directory that is closed (EACCES) or went away (ENOENT). */
 const HARMLESS = /\(os error (2|13)\)$/;
 
-/** rg's status, 127 for a signal; `null` when it took too long, and is gone now. */
-function endOf(pid: number): number | null {
+/** How rg ended; `null` when it took too long, and is gone now. */
+function endOf(pid: number): ChildStatus | null {
   const handle = pidfdOpen(pid);
   const ready = handle.ok
     ? poll([{ fd: handle.value, events: 1 }], WALK_LIMITS.timeMs * 1e6)
@@ -235,8 +239,6 @@ function endOf(pid: number): number | null {
   if (!inTime) kill(-pid, abi.SIGKILL);
   const ended = waitFor(pid);
   if (!inTime) return null;
-  return ended.ok &&
-      ended.value.kind === "exited"
-    ? ended.value.status
-    : 127;
+  // Somebody else's wait took the answer: nothing is known of rg, so its list is not used.
+  return ended.ok ? ended.value : { kind: "exited", status: 127 };
 }

@@ -20,15 +20,21 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
+import { createHash } from "node:crypto";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import process from "node:process";
 import {
   applyEdit,
   SOURCE_EDITS,
   type SourceEdit,
 } from "../../scripts/bwrap_edits.ts";
-import { bwrapRefusal, readBwrapSource } from "../../scripts/build_bwrap.ts";
+import {
+  type BwrapChoice,
+  bwrapRefusal,
+  readBuiltBwrap,
+  readBwrapSource,
+} from "../../scripts/build_bwrap.ts";
 import { outDir, repositoryRoot } from "../../scripts/build_files.ts";
 import { TEST_PROGRAMS } from "../../scripts/setup.mjs";
 
@@ -42,6 +48,9 @@ const COPIED = [
   "package-lock.json",
   "deno.json",
 ];
+
+/** The source that this tree's build has kept; not there when it was given a finished bubblewrap. */
+const TARBALL = join(outDir, `bubblewrap-${readBwrapSource().version}.tar.xz`);
 
 let folder = "";
 let copy = "";
@@ -77,6 +86,7 @@ test(
       readdirSync(join(copy, "build")).filter((name) => !name.startsWith("."))
         .sort(),
     ).toEqual([
+      ...(existsSync(TARBALL) ? [basename(TARBALL)] : []), // a given source is kept
       "bwrap",
       "bwrap.json",
       "codex",
@@ -186,6 +196,43 @@ test("the built bwrap is static and of the locked version", () => {
   expect(bwrapRefusal(join(outDir, "bwrap"), "9.9")).toContain(
     `must be "bubblewrap 9.9"`,
   );
+});
+
+test("a bubblewrap that was given once is kept without the variable, until another is asked for", () => {
+  const out = join(folder, "given-once");
+  mkdirSync(out);
+  writeFileSync(join(out, "bwrap"), "given");
+  const built = {
+    key: "of the given file",
+    version: readBwrapSource().version,
+    sha256: createHash("sha256").update("given").digest("hex"),
+    origin: "BWRAP_BINARY 0123456789ab",
+  };
+  const read = (
+    change: Partial<typeof built>,
+    choice: Partial<BwrapChoice> = {},
+  ): unknown => {
+    writeFileSync(
+      join(out, "bwrap.json"),
+      JSON.stringify({ ...built, ...change }),
+    );
+    return readBuiltBwrap(out, { binary: null, tarball: null, ...choice });
+  };
+  expect({
+    given: read({}),
+    "of another version": read({ version: "0.11.0" }),
+    "not the recorded bytes": read({ sha256: "0".repeat(64) }),
+    "compiled from other sources": read({ origin: "built" }),
+    "beside a tarball": read({}, { tarball: "t.tar.xz" }),
+    "beside another file": read({}, { binary: "/etc/passwd" }),
+  }).toEqual({
+    given: built,
+    "of another version": null,
+    "not the recorded bytes": null,
+    "compiled from other sources": null,
+    "beside a tarball": null,
+    "beside another file": null,
+  });
 });
 
 const EDIT: SourceEdit = {
@@ -376,12 +423,8 @@ async function build(
 ): Promise<{ status: number; stderr: string }> {
   const out = environment["CODEX_BUILD_DIR"] ?? join(tree, "build");
   mkdirSync(out, { recursive: true });
-  const tarball = join(
-    outDir,
-    `bubblewrap-${readBwrapSource().version}.tar.xz`,
-  );
-  const given = existsSync(tarball)
-    ? { BWRAP_TARBALL: tarball }
+  const given = existsSync(TARBALL)
+    ? { BWRAP_TARBALL: TARBALL }
     : { BWRAP_BINARY: join(outDir, "bwrap") };
   const child = Bun.spawn([process.execPath, join(tree, "scripts/build.ts")], {
     env: {

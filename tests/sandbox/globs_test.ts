@@ -227,7 +227,7 @@ const FAKES = [ // a trusted rg that does this, status, what is said, why
     "",
     "a closed directory is the walker's matter",
   ],
-  ["kill -9 $$", 125, "rg ended with status 127", "a signal"],
+  ["kill -9 $$", 125, "rg was ended by signal 9", "a signal"],
 ] as const;
 for (const [line, status, says, why] of FAKES) {
   const title = `a trusted rg that ends oddly: ${why}`;
