@@ -4,7 +4,10 @@
  * Each step is taken out of a copy of the sources in a folder of its own; for a live test the copy is built. Then the named tests
  * run, and at least one must fail. A text that stands in its file not exactly once is a failure too: the list is stale.
  *
- * Usage: npm run mutate -- [--list] [--pure | --live] [--markdown] [--jobs N] [WORD...]   only steps that contain every WORD
+ * Usage: npm run mutate -- [--list] [--pure | --live] [--markdown] [--jobs N] [--minutes N] [WORD...]   only steps that contain every WORD
+ *
+ * With `--minutes` no step is begun after so long, and the commit decides which is the first: on a slow machine each step gets its turn
+ * with some commit.
  *
  * Limits: the live tests' own: root shows most. Nothing is proved about tests that fail anyway; run the tests first.
  *
@@ -78,8 +81,12 @@ async function main(): Promise<void> {
     live: { type: "boolean", default: false },
     markdown: { type: "boolean", default: false },
     jobs: { type: "string", default: String(JOBS) },
+    minutes: { type: "string" },
   });
   const jobs = wholeNumber(import.meta.path, "--jobs", values.jobs);
+  const minutes = values.minutes === undefined
+    ? Infinity
+    : wholeNumber(import.meta.path, "--minutes", values.minutes);
   if (values.pure && values.live) {
     misused(
       import.meta.path,
@@ -100,7 +107,11 @@ async function main(): Promise<void> {
     return;
   }
   const started = Date.now();
-  const verdicts = await judgeAll(chosen, jobs);
+  const verdicts = await judgeAll(chosen, {
+    jobs,
+    endsAt: started + minutes * 60_000,
+    first: minutes === Infinity ? 0 : commitNumber() % chosen.length,
+  });
   if (values.markdown) {
     say("| taken out | where | noticed by |");
     say("| --------- | ----- | ---------- |");
@@ -116,6 +127,13 @@ async function main(): Promise<void> {
       Math.round((Date.now() - started) / 1000)
     } s)`,
   );
+  if (verdicts.length < chosen.length) {
+    say(
+      `${
+        chosen.length - verdicts.length
+      } steps not asked about: ${minutes} minutes were over`,
+    );
+  }
   process.exitCode = missed.length === 0 && verdicts.length > 0 ? 0 : 1;
 }
 
@@ -141,32 +159,53 @@ function rowOf({ defence, noticedBy }: Verdict): string {
   return `| ${defence.step} | \`${defence.file}\` | ${title} |`;
 }
 
-/** In the order of the list; several at once, each in a folder of its own. */
+/** Another one for each commit. @throws {Error} where there is none */
+function commitNumber(): number {
+  const { status, stdout } = spawnSync("git", ["rev-parse", "HEAD"], {
+    cwd: repositoryRoot,
+    encoding: "utf8",
+  });
+  if (status !== 0) {
+    throw new Error(`Cannot use --minutes: ${repositoryRoot} has no commit`);
+  }
+  return Number.parseInt(stdout.slice(0, 8), 16);
+}
+
+/** In the order of the list, begun at the `first`; several at once, each in a folder of its own. Without those that time did not allow. */
 async function judgeAll(
   defences: readonly Defence[],
-  jobs: number,
+  { jobs, endsAt, first }: {
+    readonly jobs: number;
+    /** Milliseconds since 1970: no step is begun after it. */
+    readonly endsAt: number;
+    readonly first: number;
+  },
 ): Promise<Verdict[]> {
   const top = mkdtempSync("/var/tmp/codex-mutate-");
-  const verdicts: Verdict[] = [];
+  const verdicts: (Verdict | undefined)[] = [];
   const strangers = PLACEHOLDERS.filter((path) => existsSync(path));
   const foldersBefore = testFolders();
-  const queue = [...defences.entries()];
+  const entries = [...defences.entries()];
+  const queue = [...entries.slice(first), ...entries.slice(0, first)];
   const worker = async (slot: number): Promise<void> => {
     const tree = join(top, String(slot));
     copyTree(tree);
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+    while (Date.now() < endsAt) {
+      const next = queue.shift();
+      if (next === undefined) return;
       const [index, defence] = next;
       try {
-        const first = await judge(defence, tree);
+        const verdict = await judge(defence, tree);
         // Some are a matter of who comes first, and a machine may have no memory left for a moment: what nobody noticed is asked
         // once more.
-        verdicts[index] = first.noticedBy === null
+        const last = verdict.noticedBy === null
           ? await judge(defence, tree)
-          : first;
+          : verdict;
+        verdicts[index] = last;
+        process.stderr.write(`${lineOf(last)}\n`);
       } finally {
         clearPlaceholders(strangers);
       }
-      process.stderr.write(`${lineOf(verdicts[index])}\n`);
     }
   };
   // A live test ends what it started in its own end; a signal to us must not leave the copies.
@@ -190,7 +229,7 @@ async function judgeAll(
   } finally {
     clean();
   }
-  return verdicts;
+  return verdicts.filter((verdict) => verdict !== undefined);
 }
 
 /** Folders that a test file makes for itself: one that stops at its first failure does not come to removing it. */
