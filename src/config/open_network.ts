@@ -5,10 +5,12 @@
  *
  * @module
  */
+import { toText } from "../bytes.ts";
 import { nearest as nearestWord } from "../nearest.ts";
+import type { Origin } from "../policy/policy.ts";
 import type { Layer, TomlTable, TomlValue } from "./config.ts";
 import type { Chain } from "./inheritance.ts";
-import { type Fault, originIn, tablesOf } from "./layers.ts";
+import { type Fault, layerOf, originIn, tablesOf } from "./layers.ts";
 import { asksForLess } from "./network_settings.ts";
 import { networkProfileKeys } from "./schema.ts";
 import { isTable, keyText, lookup, own } from "./values.ts";
@@ -24,7 +26,7 @@ export function openedByMistake(
       for (const word of tablesOf(layer)) {
         const table = lookup(word, path);
         if (!isTable(table)) continue;
-        const fault = takenBack(layer, path, table) ??
+        const fault = takenBack({ chain, layers }, layer, path, table) ??
           misspelled(layer, path, table);
         if (fault !== null) return fault;
       }
@@ -50,6 +52,7 @@ function everNamed(chain: Chain, layers: readonly Layer[]): Set<string> {
 
 /** A layer or a parent asks for a managed network, and what lies above says no more of it. */
 function takenBack(
+  above: Above,
   layer: Layer,
   path: readonly string[],
   table: TomlTable,
@@ -61,11 +64,50 @@ function takenBack(
   const key = [...path, said ?? "domains"];
   return {
     severity: "error",
-    origin: originIn(layer, key),
+    origin: takerOf(above, key) ?? originIn(layer, key),
     message: `Cannot make this managed network the host's: nothing takes back ${
       keyText(key)
-    }; choose a profile without it`,
+    }${ofFile(layer)}; choose a profile without it`,
   };
+}
+
+/** What decides in the end. */
+interface Above {
+  readonly chain: Chain;
+  readonly layers: readonly Layer[];
+}
+
+/** Where `key` is taken back: by the same key of a higher layer or of a child, or else by another `extends`. */
+function takerOf(
+  { chain, layers }: Above,
+  key: readonly string[],
+): Origin | null {
+  const nearest = [...chain].reverse();
+  const paths = [
+    ...nearest.map(({ name }) => ["permissions", name, ...key.slice(2)]),
+    ...nearest.map(({ name }) => ["permissions", name, "extends"])
+      .filter((path) => isSaidTwice(layers, path)),
+  ];
+  for (const path of paths) {
+    const layer = layerOf(layers, path);
+    if (layer !== null) return originIn(layer, path);
+  }
+  return null;
+}
+
+/** Whether two layers, or two words of one, give `path` different values. */
+function isSaidTwice(
+  layers: readonly Layer[],
+  path: readonly string[],
+): boolean {
+  const said = layers.flatMap((layer) =>
+    tablesOf(layer).map((word) => lookup(word, path))
+  );
+  return new Set(said.filter((value) => value !== undefined)).size > 1;
+}
+
+function ofFile(layer: Layer): string {
+  return layer.file === null ? "" : ` of ${toText(layer.file)}`;
 }
 
 /** A key that was to limit the network: ignored, it would leave every host. */

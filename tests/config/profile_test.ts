@@ -688,6 +688,49 @@ for (const [user, words, expected, why] of OPENED) {
   });
 }
 
+const TAKERS: readonly (readonly [string, string, string, string])[] = [
+  // user's layer, the project's, where the refusal points to, why
+  [
+    "[permissions.p.network]\nmanaged = true\nenabled = true",
+    "permissions.p.network.managed = false",
+    "/w/.codex/config.toml:1:33",
+    "the same key of a higher layer",
+  ],
+  [
+    "[permissions.p.network]\nmode = 'limited'\nenabled = true",
+    "permissions.p.network.mode = 'full'",
+    "/w/.codex/config.toml:1:30",
+    "the other word",
+  ],
+  [
+    "[permissions.p]\nextends = 'q'\n[permissions.q.network]\nmanaged = true\nenabled = true",
+    "permissions.p.network.managed = false",
+    "/w/.codex/config.toml:1:33",
+    "a child's key",
+  ],
+  [
+    "[permissions]\np.extends = 'q'\nq.extends = 'r'\nr.network.managed = true\no.network.enabled = true",
+    "permissions.q.extends = 'o'",
+    "/w/.codex/config.toml:1:25",
+    "another parent of a parent",
+  ],
+];
+for (const [user, project, place, why] of TAKERS) {
+  test(`a managed network that becomes the host's is refused where it is taken back: ${why}`, () => {
+    const trust = '\n[projects."/w"]\ntrust_level = "trusted"\n';
+    const world: World = {
+      files: {
+        "/w/.git": "DIR",
+        [USER]: `default_permissions = "p"\n${user}${trust}`,
+        "/w/.codex/config.toml": project,
+      },
+    };
+    expect(refusal(world)).toStartWith(
+      `${place}: Cannot make this managed network the host's: nothing takes back permissions.`,
+    );
+  });
+}
+
 test("--disable network_proxy beside managed means no network", () => {
   const text =
     'default_permissions = "p"\n[permissions.p.network]\nmanaged = true\nenabled = true';
