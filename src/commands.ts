@@ -20,7 +20,7 @@ import type {
 import { CONFIG_HOST } from "./config/host_files.ts";
 import { locate, mergeLayers } from "./config/layers.ts";
 import { loadConfig, loadFile } from "./config/load.ts";
-import { networkTableOf } from "./config/network_rules.ts";
+import { domainsTableOf, networkLackOf } from "./config/network_rules.ts";
 import { listProfiles } from "./config/profile_list.ts";
 import { checkAll } from "./config/check_all.ts";
 import { placesOf } from "./config/decide.ts";
@@ -191,7 +191,8 @@ function explainHosts(
     profile: name,
     network: policy.network,
     rules: network.rules,
-    domainsTable: `[${networkTableOf(name)}.domains]`,
+    lack: networkLackOf(name, network.table, network.requirements),
+    domainsTable: domainsTableOf(name, network.rules),
     targets: options.targets.map(toText),
     own: createInterfaceReader()(),
     format,

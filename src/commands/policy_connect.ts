@@ -14,7 +14,8 @@ import {
   type NetworkPolicy,
 } from "../policy/network.ts";
 import type { NetworkMode, Origin } from "../policy/policy.ts";
-import { ok, type Result } from "../result.ts";
+import type { NetworkLack } from "../config/network_rules.ts";
+import { ok, type Result, unreachable } from "../result.ts";
 import {
   type CommandOutput,
   jsonText,
@@ -26,6 +27,8 @@ import {
 export interface ConnectRequest {
   readonly profile: string;
   readonly network: NetworkMode;
+  /** Why there is none, where `network` is `none`. */
+  readonly lack: NetworkLack;
   /** `null` where the profile says nothing about hosts. */
   readonly rules: NetworkPolicy | null;
   /** Where hosts belong: `[permissions.ci.network.domains]`. */
@@ -71,9 +74,10 @@ export function policyConnect(request: ConnectRequest): CommandOutput {
 }
 
 function answerOf(
-  { network, rules, domainsTable, own }: ConnectRequest,
+  request: ConnectRequest,
   text: string,
 ): Result<Answer, string> {
+  const { network, rules, domainsTable, own } = request;
   const policy = rules ?? EMPTY_NETWORK_POLICY;
   const endpoint = parseEndpoint(text, 443);
   const isPlain = policy.mode === "limited" && endpoint.ok &&
@@ -83,17 +87,23 @@ function answerOf(
   if (!asked.ok) return asked;
   const { decision } = asked.value;
   const target = formatEndpoint(asked.value.endpoint);
-  if (network !== "proxied") {
-    const isOpen = network === "host";
+  if (network === "none") {
     return ok({
       target,
-      allowed: isOpen,
-      reason: isOpen ? "host_network" : "no_network",
-      because: isOpen
-        ? "the profile gives the host's network, where nothing is refused"
-        : "the profile gives no network",
+      allowed: false,
+      reason: "no_network",
       rule: null,
-      change: isOpen ? null : `add "${target}" = "allow" to ${domainsTable}`,
+      ...noNetwork(request, target),
+    });
+  }
+  if (network === "host") {
+    return ok({
+      target,
+      allowed: true,
+      reason: "host_network",
+      because: "the profile gives the host's network, where nothing is refused",
+      rule: null,
+      change: null,
     });
   }
   if (decision.verdict === "allow") {
@@ -122,6 +132,47 @@ function answerOf(
       ? `replace that entry by "${decision.rule.written}" = "allow"`
       : null,
   });
+}
+
+/** A line of `domains` gives a network only where none was said: the other reasons have their own cures. */
+function noNetwork(
+  { profile, lack, domainsTable }: ConnectRequest,
+  target: string,
+): Pick<Answer, "because" | "change"> {
+  const line = `add "${target}" = "allow" to`;
+  switch (lack) {
+    case "required":
+      return {
+        because:
+          "the administrator's requirements say [experimental_network] enabled = false",
+        change: null,
+      };
+    case "built_in":
+      return {
+        because: "the profile gives no network",
+        change:
+          `${line} [permissions.NAME.network.domains] of a profile of your own that extends "${profile}"`,
+      };
+    case "disabled":
+      return {
+        because: "the profile's network says enabled = false",
+        change: `leave that out and ${line} ${domainsTable}`,
+      };
+    case "switched_off":
+      return {
+        because:
+          "the proxy is switched off, and this profile has no network but the managed one",
+        change:
+          "leave out --disable network_proxy, or features.network_proxy = false",
+      };
+    case "unsaid":
+      return {
+        because: "the profile gives no network",
+        change: `${line} ${domainsTable}`,
+      };
+    default:
+      return unreachable(lack);
+  }
 }
 
 function answerText({ locate }: ConnectRequest, answer: Answer): string {

@@ -14,7 +14,8 @@ import { fail, ok, type Result } from "../result.ts";
 import type { TomlTable } from "./config.ts";
 import type { Fault } from "./layers.ts";
 import type { BuiltProfile } from "./built_in_profiles.ts";
-import { keyText } from "./values.ts";
+import { asksForLess } from "./network_settings.ts";
+import { keyText, own } from "./values.ts";
 
 /** `[experimental_network]` and its file. */
 export interface NetworkRequirements {
@@ -62,8 +63,47 @@ export function networkRulesOf(
   });
 }
 
+/** Where a line that allows a host belongs: `[permissions.ci.network.domains]`. @param rules of the profile, `null` where it says nothing about hosts */
+export function domainsTableOf(
+  profile: string,
+  rules: NetworkPolicy | null,
+): string {
+  const table = rules?.table ?? `[${networkTableOf(profile)}]`;
+  const domains = `${table.slice(0, -1)}.domains]`;
+  return table.startsWith("[experimental_network")
+    ? `${domains} of the administrator's requirements`
+    : domains;
+}
+
+/** Why a profile without a network has none: what would have to change. */
+export type NetworkLack =
+  /** The administrator's requirements switch it off. */
+  | "required"
+  /** A built-in profile, which nothing can be added to. */
+  | "built_in"
+  /** `enabled = false`. */
+  | "disabled"
+  /** Its proxy is switched off: `features.network_proxy = false`. */
+  | "switched_off"
+  /** No word about one. */
+  | "unsaid";
+
+/** @param table of the profile, with the feature's laid over it */
+export function networkLackOf(
+  profile: string,
+  table: TomlTable,
+  requirements: TomlTable | null,
+): NetworkLack {
+  if (profile.startsWith(":")) return "built_in";
+  if (own(table, "enabled") === false) return "disabled";
+  if (requirements !== null && own(requirements, "enabled") === false) {
+    return "required";
+  }
+  return asksForLess(table) ? "switched_off" : "unsaid";
+}
+
 /** Where a profile's hosts belong: built-in profiles have no table of their own. */
-export function networkTableOf(profile: string): string {
+function networkTableOf(profile: string): string {
   return profile.startsWith(":")
     ? "features.network_proxy"
     : keyText(["permissions", profile, "network"]);

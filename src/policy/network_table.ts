@@ -100,6 +100,8 @@ function constrain(policy: NetworkPolicy, required: Reader): NetworkPolicy {
   const kept = policy.rules.filter((rule) => rule.access === "deny" || !only);
   return {
     ...policy,
+    // Where a host would have to stand to count.
+    table: only ? REQUIRED_TABLE : policy.table,
     rules: [...rules, ...kept],
     allowUpstreamProxy: readBoolean(required, "allow_upstream_proxy") ??
       policy.allowUpstreamProxy,
@@ -107,6 +109,9 @@ function constrain(policy: NetworkPolicy, required: Reader): NetworkPolicy {
       policy.allowLocalBinding,
   };
 }
+
+/** The administrator's table, by name. */
+const REQUIRED_TABLE = "[experimental_network]";
 
 function requirementsOrigin(path: readonly string[]): Origin {
   return { file: null, key: ["experimental_network", ...path].join(".") };

@@ -10,7 +10,7 @@ import type { HelperProxy } from "../cli/helper_options.ts";
 import type { NetworkReporting } from "../cli/sandbox_options.ts";
 import type { RunConfig } from "../config/config.ts";
 import { CONFIG_HOST } from "../config/host_files.ts";
-import { networkTableOf } from "../config/network_rules.ts";
+import { domainsTableOf } from "../config/network_rules.ts";
 import { proxiedEnvironment } from "../egress/environment.ts";
 import {
   HTTP_PORT,
@@ -61,7 +61,7 @@ export function managedNetwork(
       kind: "managed",
       policy: rules,
       environment: origin.environment,
-      domainsTable: `[${networkTableOf(run.name)}.domains]`,
+      domainsTable: domainsTableOf(run.name, rules),
       report: reporting.report,
       log: log.value,
     },

@@ -3,6 +3,7 @@ import { policyConnect } from "../../src/commands/policy_connect.ts";
 import type { CommandOutput } from "../../src/commands/output.ts";
 import { EMPTY_NETWORK_POLICY } from "../../src/policy/network.ts";
 import { readNetworkTable } from "../../src/policy/network_table.ts";
+import type { NetworkLack } from "../../src/config/network_rules.ts";
 import { abs } from "../../src/policy/path.ts";
 import type { NetworkMode, Origin } from "../../src/policy/policy.ts";
 
@@ -12,6 +13,8 @@ function why(
   targets: readonly string[],
   over: {
     readonly network?: NetworkMode;
+    readonly lack?: NetworkLack;
+    readonly profile?: string;
     readonly domains?: Readonly<Record<string, string>>;
     readonly mode?: string;
     readonly format?: "text" | "json";
@@ -27,7 +30,8 @@ function why(
     requirements: null,
   });
   return policyConnect({
-    profile: "ci",
+    profile: over.profile ?? "ci",
+    lack: over.lack ?? "unsaid",
     network: over.network ?? "proxied",
     rules: reading.ok ? reading.value.policy : EMPTY_NETWORK_POLICY,
     domainsTable: TABLE,
@@ -79,6 +83,25 @@ const ANSWERS: readonly (readonly [
     "denied (no_network): connect a.allowed.test:443",
     "  because the profile gives no network",
     `  to change it, add "a.allowed.test:443" = "allow" to ${TABLE}`,
+  ]],
+  ["a.test", { network: "none", lack: "disabled" }, 1, [
+    "denied (no_network): connect a.test:443",
+    "  because the profile's network says enabled = false",
+    `  to change it, leave that out and add "a.test:443" = "allow" to ${TABLE}`,
+  ]],
+  ["a.test", { network: "none", lack: "switched_off" }, 1, [
+    "denied (no_network): connect a.test:443",
+    "  because the proxy is switched off, and this profile has no network but the managed one",
+    "  to change it, leave out --disable network_proxy, or features.network_proxy = false",
+  ]],
+  ["a.test", { network: "none", lack: "required" }, 1, [
+    "denied (no_network): connect a.test:443",
+    "  because the administrator's requirements say [experimental_network] enabled = false",
+  ]],
+  ["a.test", { network: "none", lack: "built_in", profile: ":workspace" }, 1, [
+    "denied (no_network): connect a.test:443",
+    "  because the profile gives no network",
+    '  to change it, add "a.test:443" = "allow" to [permissions.NAME.network.domains] of a profile of your own that extends ":workspace"',
   ]],
   ["other.test", { network: "host" }, 0, [
     "allowed: connect other.test:443",
