@@ -19,7 +19,7 @@ const CASES = [ // script, words that it can't use, what it says of them
   ["fuzz", ["--seconds", "x"], 'Cannot use --seconds "x"'],
   ["fuzz", ["nothing"], 'Unknown target "nothing"'],
   ["mutate", ["--job", "3"], "Unknown option '--job'"],
-  ["mutate", ["--minutes", "soon"], "--minutes"],
+  ["mutate", ["--minutes", "soon"], 'Cannot use --minutes "soon"'],
   ["mutate", ["no such step"], 'No step has "no such step"'],
   ["soak", ["--quik"], "Unknown option '--quik'"],
   ["soak", ["--minutes", "-"], 'Cannot use --minutes "-"'],
