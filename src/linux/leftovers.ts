@@ -93,11 +93,12 @@ function ourPlaceholders(
   return reclaimPlaceholders({ codexHome, euid }, {
     dryRun: !removes,
     waits: true,
-  }).map((path) => ({
-    path,
-    state: "removable",
-    why: "placeholder of a run that is dead",
-  }));
+  }).map(({ path, refused }) => {
+    const why = "placeholder of a run that is dead";
+    return refused === null
+      ? { path, state: "removable", why }
+      : kept(path, `${why}, but ${refused}`);
+  });
 }
 
 /** Files that a writer left when it died, and caches of an earlier boot. */

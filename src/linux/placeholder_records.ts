@@ -154,10 +154,16 @@ export function speaksOf(
   return seconds >= -0.1 && seconds <= PENDING_WINDOW_SECONDS;
 }
 
-/** Does `work` while no other run with this state folder makes or removes anything. Where locks can't be had, it goes on without. */
-export function whileLocked<T>(recordsFd: number, work: () => T): T {
-  lockWaiting(recordsFd, abi.LOCK_EX);
-  const done = work();
+/**
+ * Does `work` while no other run with this state folder makes or removes anything. Where locks can't be had, it goes on without, and is
+ * told so.
+ */
+export function whileLocked<T>(
+  recordsFd: number,
+  work: (isLocked: boolean) => T,
+): T {
+  const locked = lockWaiting(recordsFd, abi.LOCK_EX);
+  const done = work(locked.ok);
   flock(recordsFd, abi.LOCK_UN);
   return done;
 }

@@ -15,7 +15,12 @@ import {
 } from "../../src/linux/landlock_launcher.ts";
 import type { Policy } from "../../src/policy/policy.ts";
 import * as abi from "../../src/sys/abi.ts";
-import { open, prctl, seccompSetFilter } from "../../src/sys/calls.ts";
+import {
+  O_DIRECTORY,
+  open,
+  prctl,
+  seccompSetFilter,
+} from "../../src/sys/calls.ts";
 import { dropCapabilities } from "../../src/sys/identity.ts";
 import { SYS } from "../../src/sys/outcome.ts";
 
@@ -66,12 +71,14 @@ function instruction(
 
 const LOAD = 0x20;
 const JUMP_IF_EQUAL = 0x15;
+const JUMP_IF_ANY = 0x45;
 const RETURN = 0x06;
 /** `linux/seccomp.h`: where the number and the arguments lie in struct seccomp_data, and two verdicts. */
 const AT_NUMBER = 0;
 const AT_ARGUMENTS = 16;
 const ERRNO = 0x0005_0000;
 const ALLOW = 0x7fff_0000;
+const KILL_PROCESS = 0x8000_0000;
 
 /** From here on those calls fail. */
 export function refuse(calls: readonly Refused[]): void {
@@ -89,6 +96,21 @@ export function refuse(calls: readonly Refused[]): void {
   const privileges = prctl(abi.PR_SET_NO_NEW_PRIVS, 1);
   const installed = seccompSetFilter(Buffer.concat(whole));
   if (!privileges.ok || !installed.ok) throw new Error("cannot refuse");
+}
+
+/** From here on whoever opens anything so that a pipe without another end would hold him dies of it, and needs not be waited for. */
+export function dieRatherThanWait(): void {
+  const program = [
+    instruction(LOAD, 0, 0, AT_NUMBER),
+    instruction(JUMP_IF_EQUAL, 0, 3, SYS.openat),
+    instruction(LOAD, 0, 0, AT_ARGUMENTS + 8 * 2),
+    instruction(JUMP_IF_ANY, 1, 0, abi.O_NONBLOCK | abi.O_PATH | O_DIRECTORY),
+    instruction(RETURN, 0, 0, KILL_PROCESS),
+    instruction(RETURN, 0, 0, ALLOW),
+  ];
+  const privileges = prctl(abi.PR_SET_NO_NEW_PRIVS, 1);
+  const installed = seccompSetFilter(Buffer.concat(program));
+  if (!privileges.ok || !installed.ok) throw new Error("cannot die");
 }
 
 function become({ stage, refused, capabilities }: Orders): void {
