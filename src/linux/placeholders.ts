@@ -274,7 +274,7 @@ function createFile(parentFd: number, name: string): Result<number, SysError> {
 }
 
 /** The locked placeholder, `gone` when it was removed meanwhile, or why it can't serve. */
-function lockShared(
+export function lockShared(
   parentFd: number,
   name: string,
   node: "directory" | "file",

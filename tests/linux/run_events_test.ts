@@ -348,6 +348,15 @@ for (const [why, rules, events, actions, end] of CASES) {
   });
 }
 
+test("each signal that would end us, and can be caught, is caught", () => {
+  const { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM } = abi;
+  const fatal = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM];
+  for (const rules of [AT_ONCE, TIMEOUT, GRACE, TERMINAL]) {
+    const caught = caughtSignals(rules);
+    expect(fatal.filter((it) => !caught.includes(it))).toEqual([]);
+  }
+});
+
 test("signals that mean nothing at once are caught only where they are passed on", () => {
   const quiet = [abi.SIGWINCH, abi.SIGTSTP, abi.SIGCONT];
   for (const rules of [AT_ONCE, TIMEOUT]) {

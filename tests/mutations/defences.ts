@@ -19,6 +19,7 @@ import { PROXY_POLICY } from "./proxy_policy.ts";
 import { PROXY_RUN } from "./proxy_run.ts";
 import { PROXY_WIRE } from "./proxy_wire.ts";
 import { REFUSAL_STEPS } from "./refusals.ts";
+import { RUN_STEPS } from "./runs.ts";
 import { STAGE_STEPS } from "./stages.ts";
 
 const ESCAPES = "sandbox/escape_test.ts";
@@ -37,7 +38,6 @@ const CHOICE = "linux/bwrap_choice_test.ts";
 const ARGV = "src/linux/bwrap_argv.ts";
 const MOUNTS = "src/linux/mounts.ts";
 const RULES = "src/linux/seccomp/rules.ts";
-const PLACES = "src/linux/placeholders.ts";
 const WAITING = "src/linux/watcher_program.ts";
 const VERIFY = "src/linux/verify_mounts.ts";
 const TRUST = "src/linux/bwrap_choice.ts";
@@ -687,54 +687,6 @@ const LIFE_STEPS: readonly Defence[] = [
     [LIFE, "the next run removes"],
   ),
   live(
-    "a placeholder is held by a shared lock",
-    PLACES,
-    `  const locked = lockWaiting(fd, abi.LOCK_SH);`,
-    `  const locked = ok(0) as ReturnType<typeof flock>;`,
-    [LIFE, "does not open up one that goes on|the first of two runs"],
-  ),
-  live(
-    "a placeholder is removed under the exclusive lock only",
-    PLACES,
-    `  if (!flock(lockFd, abi.LOCK_EX | abi.LOCK_NB).ok) return false;`,
-    ``,
-    [LIFE, "does not open up one that goes on|the first of two runs"],
-  ),
-  live(
-    "only what is recorded is removed",
-    PLACES,
-    `      record: ours ? record : null,`,
-    `      record,`,
-    ["sandbox/placeholder_test.ts"],
-  ),
-  live(
-    "a filled placeholder file stays",
-    PLACES,
-    `  if (node === "file" && now.value.sizeBytes !== 0) return true;`,
-    ``,
-    ["sandbox/placeholder_test.ts"],
-  ),
-  live(
-    "what was put in a placeholder's place stays",
-    PLACES,
-    `  if (!same) return true;`,
-    ``,
-    ["sandbox/placeholder_test.ts"],
-  ),
-  live(
-    "a placeholder that can't be recorded is taken back, with its record",
-    PLACES,
-    `        if (made.ok) removeIfFree(held);
-        close(fd);
-        if (begun !== null) unlinkAt(recordsFd, record, 0);
-        close(parent.value);
-        return unrecorded(written.error);`,
-    `        close(fd);
-        close(parent.value);
-        return unrecorded(written.error);`,
-    ["sandbox/placeholder_test.ts", "too few descriptors"],
-  ),
-  live(
     "a run that is short of descriptors takes no lower rung",
     CHOOSE,
     " && !SHORTAGE.test(text);",
@@ -756,41 +708,11 @@ const LIFE_STEPS: readonly Defence[] = [
     [LAUNCHER, "not replaced by the system's for uid 0"],
   ),
   live(
-    "a record without its name is removed when its writer is dead",
-    "src/linux/reclaim.ts",
-    `        if (!dryRun) dropDraft(records.value, record);`,
-    ``,
-    ["sandbox/placeholder_test.ts", "never gave its name"],
-  ),
-  live(
-    "a leftover is removed only if it is the recorded inode",
-    "src/linux/placeholder_records.ts",
-    `    return stat.inode === text.inode && stat.device === text.device &&
-      (text.isMarked !== true || isMarked(fd));`,
-    `    return true;`,
-    ["sandbox/placeholder_test.ts"],
-  ),
-  live(
-    "whatever the umask, every user's run can lock a placeholder",
-    PLACES,
-    `  const mask = setUmask(0);`,
-    `  const mask = setUmask(0o77); setUmask(mask);`,
-    ["sandbox/placeholder_test.ts", "strict umask"],
-  ),
-  live(
     "no mount stands on another's placeholder that can't be locked",
     "src/run/mount_places.ts",
     `isPlaceholderOfOthers(path);`,
     `false;`,
     ["sandbox/placeholder_test.ts", "can't be locked"],
-  ),
-  live(
-    "a leftover that somebody holds is not removed",
-    "src/linux/reclaim.ts",
-    `    if (flock(fd.value, abi.LOCK_EX | abi.LOCK_NB).ok) {`,
-    `    if (true) {`,
-    [LIFE, "does not open up one that goes on"],
-    ["sandbox/placeholder_test.ts"],
   ),
   live(
     "a state folder that others can write is not used",
@@ -1014,6 +936,7 @@ export const DEFENCES: readonly Defence[] = [
   ...PROJECTS,
   ...REFUSAL_STEPS,
   ...STAGE_STEPS,
+  ...RUN_STEPS,
   ...LANDLOCK,
   ...HOST,
   ...AROUND,

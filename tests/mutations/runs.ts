@@ -1,0 +1,481 @@
+/**
+ * The protective steps of a run that somebody stays for: how it goes on and ends, what it stands on, what of dead runs is taken away.
+ *
+ * @module
+ */
+import { type Defence, type Notice, pure } from "./defence.ts";
+
+const EVENTS = "src/linux/run_events.ts";
+
+const TOLD: Notice = ["linux/run_events_test.ts"];
+
+const EVENT_STEPS: readonly Defence[] = [
+  [
+    "each signal that would end us is caught",
+    `  abi.SIGUSR2,\n  abi.SIGALRM,\n`,
+    `  abi.SIGUSR2,\n`,
+  ],
+  [
+    "signals of the terminal are caught where they are passed on",
+    `? [...FATAL_SIGNALS, abi.SIGWINCH, abi.SIGTSTP, abi.SIGCONT]`,
+    `? FATAL_SIGNALS`,
+  ],
+  [
+    "a signal that is not passed on ends the run",
+    `        : endNow({ kind: "signalled", signal: event.signal });\n    case "undeliverable"`,
+    `        : { state, actions: [] };\n    case "undeliverable"`,
+  ],
+  [
+    "a signal that nobody is there for ends the run",
+    `      return FATAL_SIGNALS.includes(event.signal)`,
+    `      return false`,
+  ],
+  [
+    "whatever ends a run at once kills what is inside",
+    `actions: [{ kind: "kill_all" }] };`,
+    `actions: [] };`,
+  ],
+  [
+    "nothing happens to a run that is over",
+    `  if (state.kind === "over") return { state, actions: [] };\n`,
+    ``,
+  ],
+  [
+    "what is told to end while it is stopped is woken",
+    `      forward(abi.SIGCONT),
+      { kind: "arm", timer: "grace", afterMs: graceMs },`,
+    `      { kind: "arm", timer: "grace", afterMs: graceMs },`,
+  ],
+  [
+    "what is told to end has a time",
+    `      { kind: "arm", timer: "grace", afterMs: graceMs },\n`,
+    ``,
+  ],
+  [
+    "a second signal does not begin the time anew",
+    `  if (state.kind === "ending" || !setsTime(signal, rules)) {`,
+    `  if (!setsTime(signal, rules)) {`,
+  ],
+  [
+    "SIGTERM and SIGHUP set a time at a terminal too",
+    `    case abi.SIGHUP:
+      return true;`,
+    `    case abi.SIGHUP:
+      return !rules.terminal;`,
+  ],
+  [
+    "SIGINT and SIGQUIT set a time without a terminal",
+    `      return !rules.terminal;`,
+    `      return false;`,
+  ],
+  [
+    "a run ends when its time is over",
+    `        ? endNow(state.cause)`,
+    `        ? { state, actions: [] }`,
+  ],
+  [
+    "--timeout sets a time",
+    `          : [{ kind: "arm", timer: "timeout", afterMs: rules.timeoutMs }],`,
+    `          : [],`,
+  ],
+  [
+    "--timeout without --grace ends the run at once",
+    `      if (rules.graceMs === null) return endNow({ kind: "timeout" });\n`,
+    ``,
+  ],
+  [
+    "--timeout does not lengthen the time of a run that was told to end",
+    `      if (state.kind === "ending") return { state, actions: [] };
+      return tellToEnd(`,
+    `      return tellToEnd(`,
+  ],
+  [
+    "whatever the command makes of it, --timeout is a run's end",
+    `  if (state.kind === "ending" && state.cause.kind === "timeout") {`,
+    `  if (false) {`,
+  ],
+  [
+    "a run that was told to end does not stop for a terminal",
+    `      if (!forwards(rules) || state.kind === "ending") {`,
+    `      if (!forwards(rules)) {`,
+  ],
+  [
+    "a bubblewrap that did not run the command has no status of the command's",
+    `  if (!ran && status === 1) return { kind: "not_started" };\n`,
+    ``,
+  ],
+  [
+    "an inner stage that did not run the command has no status of the command's",
+    `  if (report !== null) return { kind: "refused_inside", status, report };\n`,
+    ``,
+  ],
+].map(([step = "", text = "", instead = ""]) =>
+  pure(step, EVENTS, text, instead, TOLD)
+);
+
+const PLACES = "src/linux/placeholders.ts";
+const RECORDS = "src/linux/placeholder_records.ts";
+
+const HELD: Notice = ["linux/placeholders_test.ts"];
+
+const PLACEHOLDER_STEPS: readonly Defence[] = [
+  [
+    "a placeholder is recorded before it is made",
+    `    const begun = recorded === null`,
+    `    create(parent.value, name, node);\n    const begun = recorded === null`,
+  ],
+  [
+    "what can't be recorded is not made",
+    `    if (begun?.ok === false) {`,
+    `    if (false) {`,
+  ],
+  [
+    "what could not be made leaves no record",
+    `      forget();
+      close(parent.value);
+      return unmade(path, made.error);`,
+    `      close(parent.value);
+      return unmade(path, made.error);`,
+  ],
+  [
+    "what was made before a failure is given back",
+    `  releasePlaceholders(held, records.value);
+  close(records.value);`,
+    `  close(records.value);`,
+  ],
+  [
+    "what can't be locked leaves no record",
+    `      if (made.ok) takeBack(parent.value, name, node);
+      forget();`,
+    `      if (made.ok) takeBack(parent.value, name, node);`,
+  ],
+  [
+    "what can't be locked is taken back",
+    `      if (made.ok) takeBack(parent.value, name, node);\n`,
+    ``,
+  ],
+  [
+    "what is taken back is what nobody has filled",
+    `    if (!now.ok || now.value.sizeBytes !== 0) return;`,
+    `    if (!now.ok) return;`,
+  ],
+  [
+    "what was there before leaves no record",
+    `      forget();
+      return ok(held);`,
+    `      return ok(held);`,
+  ],
+  [
+    "only what is recorded is removed",
+    `      record: ours ? record : null,`,
+    `      record,`,
+  ],
+  [
+    "what took a dead run's place is not that run's",
+    `      (recorded !== null && speaksOf(recorded, record, recordsFd, fd, stat));`,
+    `      recorded !== null;`,
+  ],
+  [
+    "what a dead run has made goes with the run that found it",
+    `      (recorded !== null && speaksOf(recorded, record, recordsFd, fd, stat));`,
+    `      false;`,
+  ],
+  [
+    "a placeholder bears a mark",
+    `    if (made.ok) setModified(fd, MARK);\n`,
+    ``,
+  ],
+  [
+    "the inode is added to a record that lacks it",
+    `    if (made.ok || recorded?.inode === undefined) {`,
+    `    if (made.ok) {`,
+  ],
+  [
+    "a placeholder that can't be recorded to the end is taken back",
+    `        if (made.ok) removeIfFree(held);\n`,
+    ``,
+  ],
+  [
+    "a placeholder that can't be recorded to the end leaves no record",
+    `        if (begun !== null) unlinkAt(recordsFd, record, 0);
+        close(parent.value);`,
+    `        close(parent.value);`,
+  ],
+  [
+    "a placeholder that can't be recorded to the end is refused",
+    `      if (!written.ok) {
+        if (made.ok)`,
+    `      if (false) {
+        if (made.ok)`,
+  ],
+  [
+    "what others keep removing is not tried for ever",
+    `attempt < ATTEMPTS;`,
+    `attempt < 1e3;`,
+  ],
+  [
+    "whatever the umask, every user's run can lock a placeholder",
+    `    const mask = setUmask(0);`,
+    `    const mask = setUmask(0o77); setUmask(mask);`,
+  ],
+  [
+    "the command's umask is the caller's",
+    `    setUmask(mask);\n`,
+    ``,
+  ],
+  [
+    "placeholders are made by one at a time",
+    `  const failure = whileLocked(records.value, () => {`,
+    `  const failure = ((_: number, work: () => ReturnType<typeof makeAll>) => work())(records.value, () => {`,
+  ],
+  [
+    "placeholders are given back by one at a time",
+    `): void {
+  whileLocked(recordsFd, () => {`,
+    `): void {
+  ((_: number, work: () => void) => work())(recordsFd, () => {`,
+  ],
+  [
+    "a placeholder is no link",
+    `    abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK | kind,`,
+    `    abi.O_RDONLY | abi.O_NONBLOCK | kind,`,
+  ],
+  [
+    "a pipe in a placeholder's place holds nobody",
+    `    abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK | kind,`,
+    `    abi.O_RDONLY | O_NOFOLLOW | kind,`,
+  ],
+  [
+    "a placeholder that is a folder is a folder",
+    `  const kind = node === "directory" ? O_DIRECTORY : 0;
+  const opened`,
+    `  const kind = 0;
+  const opened`,
+  ],
+  [
+    "a placeholder is held by a shared lock",
+    `  const locked = lockWaiting(fd, abi.LOCK_SH);`,
+    `  const locked = ok(0);`,
+  ],
+  [
+    "what can't be locked is not relied on",
+    `    !locked.ok || !stat.ok`,
+    `    !stat.ok`,
+  ],
+  [
+    "what was replaced before it was locked is not relied on",
+    ` || now.value.inode !== stat.value.inode
+  ) {`,
+    `
+  ) {`,
+  ],
+  [
+    "what somebody has filled is not relied on",
+    `  if (!isEmpty(fd, stat.value)) {`,
+    `  if (false) {`,
+  ],
+  [
+    "what bears our mark goes with the last who relies on it",
+    `      if (record !== null || isMarked(lockFd)) {`,
+    `      if (record !== null) {`,
+  ],
+  [
+    "what was there before and bears no mark stays",
+    `      if (record !== null || isMarked(lockFd)) {`,
+    `      if (true) {`,
+  ],
+  [
+    "the record goes with the placeholder",
+    `        if (gone && record !== null) unlinkAt(recordsFd, record, 0);\n`,
+    ``,
+  ],
+  [
+    "a record stays while its placeholder does",
+    `        if (gone && record !== null) unlinkAt(recordsFd, record, 0);`,
+    `        if (record !== null) unlinkAt(recordsFd, record, 0);`,
+  ],
+  [
+    "a placeholder is removed under the exclusive lock only",
+    `  if (!flock(lockFd, abi.LOCK_EX | abi.LOCK_NB).ok) return false;\n`,
+    ``,
+  ],
+  [
+    "what was put in a placeholder's place stays",
+    `  if (!same) return true;\n`,
+    ``,
+  ],
+  [
+    "a filled placeholder file stays",
+    `  if (node === "file" && now.value.sizeBytes !== 0) return true;\n`,
+    ``,
+  ],
+  [
+    "a filled placeholder folder needs no record",
+    ` || removed.error.errno === abi.ENOTEMPTY;`,
+    `;`,
+  ],
+].map(([step = "", text = "", instead = ""]) =>
+  pure(step, PLACES, text, instead, HELD)
+);
+
+/** Without its lock given back the others would wait for ever. */
+const HELD_ALONE: Notice = [
+  "linux/placeholders_test.ts",
+  "nobody else has their lock|a signal cuts no lock|leaves no draft",
+];
+
+const RECORD_STEPS: readonly Defence[] = [
+  [
+    "the records have one writer at a time",
+    `  const locked = lockWaiting(recordsFd, abi.LOCK_EX);`,
+    `  const locked = { ok: true };`,
+  ],
+  [
+    "who is done with the records lets others have them",
+    `  flock(recordsFd, abi.LOCK_UN);\n`,
+    ``,
+  ],
+  [
+    "a signal cuts no lock short",
+    `    if (locked.ok || locked.error.errno !== abi.EINTR) return locked;`,
+    `    return locked;`,
+  ],
+  [
+    "a record that can't be given its name leaves no draft",
+    `  unlinkAt(recordsFd, beside, 0);\n`,
+    ``,
+  ],
+].map(([step = "", text = "", instead = ""]) =>
+  pure(step, RECORDS, text, instead, HELD_ALONE)
+);
+
+const RECLAIM = "src/linux/reclaim.ts";
+
+const RECLAIMED: Notice = ["linux/reclaim_test.ts"];
+
+const RECLAIM_STEPS: readonly Defence[] = [
+  pure(
+    "leftovers are removed by one at a time",
+    RECLAIM,
+    `  whileLocked(records.value, (isLocked) => {`,
+    `  ((_: number, work: (isLocked: boolean) => void) => work(true))(records.value, (isLocked) => {`,
+    ["linux/placeholders_test.ts", "whoever reclaims"],
+  ),
+  ...[
+    [
+      "a leftover is removed only if it is the recorded inode",
+      `    return stat.inode === text.inode && stat.device === text.device &&
+      (text.isMarked !== true || isMarked(fd));`,
+      `    return true;`,
+    ],
+    [
+      "a leftover is removed only while it bears the recorded mark",
+      ` &&
+      (text.isMarked !== true || isMarked(fd));`,
+      `;`,
+    ],
+  ].map(([step = "", text = "", instead = ""]) =>
+    pure(step, RECORDS, text, instead, RECLAIMED)
+  ),
+  ...[
+    [
+      "who only looks for leftovers removes none",
+      `      const refused = dryRun ? null : forget(leftover, isLeft);`,
+      `      const refused = forget(leftover, isLeft);`,
+    ],
+    [
+      "who only looks for leftovers removes no draft",
+      `        if (!dryRun) dropDraft(records.value, record);`,
+      `        dropDraft(records.value, record);`,
+    ],
+    [
+      "who only looks for leftovers removes no record",
+      `    if (!dryRun && !mayComeYet) unlinkAt(recordsFd, record, 0);`,
+      `    if (!mayComeYet) unlinkAt(recordsFd, record, 0);`,
+    ],
+    [
+      "a record without its name is removed when its writer is dead",
+      `        if (!dryRun) dropDraft(records.value, record);`,
+      ``,
+    ],
+    [
+      "a record without its name stays while its writer lives",
+      `  if (!writer.ok && writer.error.errno === abi.ESRCH) {`,
+      `  if (true) {`,
+    ],
+    [
+      "what a run says that it relies on is no leftover",
+      `      if (live.has(record)) continue;\n`,
+      ``,
+    ],
+    [
+      "a run that needs no placeholder waits for nobody's records",
+      `  if (!waits && !flock(records.value, abi.LOCK_EX | abi.LOCK_NB).ok) {`,
+      `  if (false) {`,
+    ],
+    [
+      "a leftover that somebody holds is not removed",
+      `    if (flock(fd.value, abi.LOCK_EX | abi.LOCK_NB).ok) {`,
+      `    if (true) {`,
+    ],
+    [
+      "a leftover is no link",
+      `    abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK | kind,`,
+      `    abi.O_RDONLY | abi.O_NONBLOCK | kind,`,
+    ],
+    [
+      "a pipe in a leftover's place holds nobody",
+      `    abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK | kind,`,
+      `    abi.O_RDONLY | O_NOFOLLOW | kind,`,
+    ],
+    [
+      "a leftover that is a folder is a folder",
+      `  const kind = text.node === "directory" ? O_DIRECTORY : 0;`,
+      `  const kind = 0;`,
+    ],
+    [
+      "a leftover that somebody has filled is not removed",
+      `    isEmpty(fd, stat.value) &&\n`,
+      ``,
+    ],
+    [
+      "what takes a leftover's place while it is judged is not removed",
+      ` && named.value.inode === stat.value.inode &&`,
+      ` &&`,
+    ],
+    [
+      "a leftover that can't be removed is told so",
+      `    if (!removed.ok) return abi.errnoText(removed.error.errno);\n`,
+      ``,
+    ],
+    [
+      "a record without an inode stays where locks can't be had",
+      `    if (!dryRun && !mayComeYet) unlinkAt(recordsFd, record, 0);`,
+      `    if (!dryRun) unlinkAt(recordsFd, record, 0);`,
+    ],
+    [
+      "a record of what is gone goes",
+      `  } else if (fd.error.errno === abi.ENOENT) {`,
+      `  } else if (false) {`,
+    ],
+    [
+      "a record of a folder that is gone goes",
+      `    if (isFolderGone(text, parentFd.error.errno)) forgetMissing();\n`,
+      ``,
+    ],
+    [
+      "a record of a file system that is not mounted stays",
+      `    if (there.ok) return device === undefined || there.value.device === device;`,
+      `    if (there.ok) return true;`,
+    ],
+  ].map(([step = "", text = "", instead = ""]) =>
+    pure(step, RECLAIM, text, instead, RECLAIMED)
+  ),
+];
+
+export const RUN_STEPS: readonly Defence[] = [
+  ...EVENT_STEPS,
+  ...PLACEHOLDER_STEPS,
+  ...RECORD_STEPS,
+  ...RECLAIM_STEPS,
+];
