@@ -322,7 +322,7 @@ function procSteps(request: MountRequest, root: MountPoint): MountStep[] {
   if (request.proc === "host") {
     const bind = root.state === "read_only" ? [] : [{
       op: bindPath("read_only", PROC),
-      reason: "the host's /proc: a fresh one can't be mounted here",
+      reason: "the host's /proc: no fresh one is mounted",
     }];
     return [...bind, ...(root.state === "read_only" ? [] : guards)];
   }

@@ -277,7 +277,11 @@ export function completePlan(
       ...request.warnings,
       ...(proc === "host"
         ? [
-          "the host's /proc is visible inside, read-only: a fresh one can't be mounted here",
+          `the host's /proc is visible inside, read-only: ${
+            request.proc === "none"
+              ? "--no-proc asks for no fresh one"
+              : "a fresh one can't be mounted here"
+          }`,
         ]
         : []),
       ...(descriptors > request.softNofile

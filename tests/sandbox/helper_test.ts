@@ -386,6 +386,15 @@ for (const [why, words, stdout] of CALLS) {
   });
 }
 
+test("--no-proc says that it is the reason for the host's /proc", async () => {
+  const { stderr } = await helper(setup(), [
+    ...[...CWD, ...PROFILE, "--no-proc", ...RUN],
+  ]);
+  expect(stderr).toBe(
+    "codex: warning: the host's /proc is visible inside, read-only: --no-proc asks for no fresh one\n",
+  );
+});
+
 test("--command-cwd through a link leads to the real place", async () => {
   const subject = setup();
   mkdirSync(`${subject.work}/real`);
