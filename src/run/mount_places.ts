@@ -50,13 +50,17 @@ export function possiblePlaceholders(
 }
 
 /**
- * Whether a run can make a name in `folder`. Where its user neither may nor owns the folder, so that it could open it up, the name
- * needs no placeholder: nobody in the sandbox has more rights than the caller.
+ * Whether a run can make a name in `folder`. Where its user neither may nor owns the folder, so that it could open it up, and where the
+ * host has it read-only, the name needs no placeholder: nobody in the sandbox has more rights than the caller.
  */
 export function canMakeBelow(folder: AbsPath, euid: number): boolean {
+  const asked = accessWritable(folder);
+  if (asked.ok) return true;
+  // Of a file system or a mount; a command can't remount either.
+  if (asked.error.errno === abi.EROFS) return false;
   if (euid === 0) return true;
   const fact = stat(folder);
-  return !fact.ok || fact.value.uid === euid || accessWritable(folder).ok;
+  return !fact.ok || fact.value.uid === euid;
 }
 
 /** Whether it has nothing in it, and can be opened for reading as every placeholder can: one that can't is refused with the locks. */

@@ -22,6 +22,7 @@ import {
   isThere,
   leaveClean,
   matrix,
+  notProved,
   type Subject,
 } from "./harness.ts";
 
@@ -104,6 +105,30 @@ matrix(
       `${ATTACK_ALL}\necho looked`,
     ]);
     expect({ end, stdout }).toEqual({ end: 0, stdout: "looked\n" });
+    expect(readdirSync(work)).toEqual([]);
+  },
+);
+
+/** The working directory as a read-only mount of the host's. */
+const READ_ONLY_HERE =
+  `exec unshare -m sh -c 'mount --bind . . && mount -o remount,ro,bind "$PWD" && cd "$PWD" && exec "$@"' sh "$@"`;
+
+const ROOTS = EVERY_VARIANT.filter(({ actor }) => actor === "root");
+if (ROOTS.length === 0) notProved("a read-only mount", "only root can make it");
+matrix(
+  "in a directory that the host has read-only nothing has to be kept from being made, and nothing can be",
+  ROOTS,
+  async ({ run, work }) => {
+    const outcome = await run([
+      ...WORKSPACE,
+      `mkdir .git 2>&1; touch /tmp/made && rm /tmp/made && echo ran`,
+    ], { shell: READ_ONLY_HERE });
+    expect(outcome).toEqual({
+      end: 0,
+      stdout:
+        "mkdir: cannot create directory '.git': Read-only file system\nran\n",
+      stderr: "",
+    });
     expect(readdirSync(work)).toEqual([]);
   },
 );
