@@ -31,6 +31,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { type Defence, patchesOf } from "../tests/mutations/defence.ts";
 import { DEFENCES } from "../tests/mutations/defences.ts";
+import { removeUnheld } from "../tests/sandbox/our_processes.ts";
 import { outDir, repositoryRoot } from "./build_files.ts";
 import { misused, scriptWords, wholeNumber } from "./script_words.ts";
 
@@ -244,9 +245,7 @@ function testFolders(): readonly string[] {
 function clearPlaceholders(strangers: readonly string[]): void {
   for (const path of PLACEHOLDERS) {
     if (strangers.includes(path) || !existsSync(path)) continue;
-    const line =
-      'exec 9<"$0" && flock -n -x 9 && [ "$0" -ef /proc/self/fd/9 ] && rmdir "$0"';
-    spawnSync("sh", ["-c", line, path], { stdio: "ignore" });
+    removeUnheld(path);
   }
 }
 

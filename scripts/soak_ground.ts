@@ -1,7 +1,7 @@
 /**
  * Where the soak test stands: folders of its own, a copy of the executable, runs, and a look for whatever is left.
  *
- * Everything that is started carries a mark in its environment or runs the copy of the executable; nothing is ended by name.
+ * What is started is known by `tests/sandbox/our_processes.ts`; nothing is ended by name.
  *
  * @module
  */
@@ -14,18 +14,22 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  readlinkSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import process from "node:process";
+import {
+  killIfThere,
+  type OurProcess,
+  processesOf,
+} from "../tests/sandbox/our_processes.ts";
 import { outDir } from "./build_files.ts";
 
 /** The command of a run that doesn't end by itself. */
 export const NAP = "86390";
 
-const NAMES = [".git", ".agents", ".codex"];
+/** What a run protects in its workspace, and has a placeholder for where it is missing. */
+export const METADATA_NAMES = [".git", ".agents", ".codex"];
 
 /** How a run ended. */
 export interface Ended {
@@ -37,7 +41,8 @@ export interface Ended {
 
 /** A run that goes on. */
 export interface Going {
-  readonly pid: number;
+  /** `null` where it could not be started: as a number 0 would mean our own group. */
+  readonly pid: number | null;
   readonly ended: Promise<Ended>;
 }
 
@@ -49,8 +54,8 @@ export interface Ground {
   readonly codex: string;
   /** Starts any program in `work`. */
   readonly start: (words: readonly string[], cwd?: string) => Going;
-  /** Pids of everything that was started and is still there. */
-  readonly processes: () => number[];
+  /** Everything that was started and is still there. */
+  readonly processes: () => OurProcess[];
   /** What is left of runs that are over, waited for a while: one line each. */
   readonly leftovers: (folders?: readonly string[]) => Promise<string[]>;
   readonly clean: () => void;
@@ -97,9 +102,10 @@ export function makeGround(): Ground {
           stderr: texts[1] ?? "",
         }));
     });
-    return { pid: child.pid ?? 0, ended };
+    return { pid: child.pid ?? null, ended };
   };
-  const processes = (): number[] => processesOf(mark, codex);
+  const processes = (): OurProcess[] =>
+    processesOf({ mark, folders: [top], codex });
   return {
     top,
     home,
@@ -109,13 +115,7 @@ export function makeGround(): Ground {
     processes,
     leftovers: (folders = [work]) => leftovers({ home, folders, processes }),
     clean: () => {
-      for (const pid of processes()) {
-        try {
-          process.kill(pid, "SIGKILL");
-        } catch {
-          // gone meanwhile
-        }
-      }
+      for (const { pid } of processes()) killIfThere(pid);
       rmSync(top, { recursive: true, force: true });
     },
   };
@@ -128,38 +128,22 @@ extends = ":read-only"
 ":workspace_roots" = "write"
 `;
 
-function processesOf(mark: string, codex: string): number[] {
-  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap(
-    (name) => {
-      try {
-        if (/^State:\s*Z/m.test(readFileSync(`/proc/${name}/status`, "utf8"))) {
-          return [];
-        }
-        const isMarked = readFileSync(`/proc/${name}/environ`, "latin1")
-          .split("\0").includes(mark);
-        const isOurs = isMarked || readlinkSync(`/proc/${name}/exe`) === codex;
-        return isOurs ? [Number(name)] : [];
-      } catch {
-        return []; // gone meanwhile, or not ours
-      }
-    },
-  );
-}
-
 async function leftovers(
   { home, folders, processes }: {
     readonly home: string;
     readonly folders: readonly string[];
-    readonly processes: () => number[];
+    readonly processes: () => OurProcess[];
   },
 ): Promise<string[]> {
   const started = performance.now();
   for (;;) {
     const alive = processes();
     const found = [
-      ...alive.map((pid) => `process ${pid}: ${wordsOf(pid)}`),
+      ...alive.map(({ pid, words }) =>
+        `process ${pid}: ${words.slice(0, 120)}`
+      ),
       ...folders.flatMap((folder) =>
-        NAMES.map((name) => join(folder, name)).filter((path) =>
+        METADATA_NAMES.map((name) => join(folder, name)).filter((path) =>
           existsSync(path)
         ).map((path) => `file ${path}`)
       ),
@@ -184,16 +168,6 @@ function readIfThere(folder: string): string[] {
     return readdirSync(folder);
   } catch {
     return [];
-  }
-}
-
-/** A process's command line, as far as it can be read. */
-export function wordsOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ")
-      .trim().slice(0, 120);
-  } catch {
-    return "";
   }
 }
 

@@ -13,13 +13,14 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { killIfThere } from "../tests/sandbox/our_processes.ts";
 import {
   atLeast,
   type Ground,
+  METADATA_NAMES,
   NAP,
   type Outcome,
   pause,
-  wordsOf,
 } from "./soak_ground.ts";
 
 /** A start takes about this long: kills fall into it and a little behind. */
@@ -40,6 +41,11 @@ export async function kills(ground: Ground, scale: number): Promise<Outcome> {
       ...[codex, "sandbox", "--", "sh", "-c"],
       `sleep ${NAP} & sleep ${NAP}`,
     ]);
+    if (going.pid === null) {
+      const { stderr } = await going.ended;
+      faults.push(`kill ${round} of ${victim}: it did not start: ${stderr}`);
+      continue;
+    }
     await pause(Math.random() * KILL_WINDOW_MS);
     const hit = await kill(ground, victim, going.pid);
     if (!hit) process.kill(going.pid, "SIGTERM");
@@ -65,14 +71,8 @@ export async function kills(ground: Ground, scale: number): Promise<Outcome> {
 }
 
 function endAll(ground: Ground): void {
-  for (const pid of ground.processes()) {
-    try {
-      process.kill(pid, "SIGKILL");
-    } catch {
-      // gone meanwhile
-    }
-  }
-  for (const name of [".git", ".agents", ".codex"]) {
+  for (const { pid } of ground.processes()) killIfThere(pid);
+  for (const name of METADATA_NAMES) {
     rmSync(join(ground.work, name), { recursive: true, force: true });
   }
 }
@@ -87,11 +87,9 @@ async function kill(
   do {
     const found = victim === "codex"
       ? pid
-      : ground.processes().filter((one) =>
-        victim === "monitor"
-          ? wordsOf(one).startsWith("bwrap ")
-          : wordsOf(one).startsWith("sh -c ")
-      ).sort((a, b) => a - b)[0];
+      : ground.processes().filter(({ words }) =>
+        words.startsWith(victim === "monitor" ? "bwrap " : "sh -c ")
+      ).map(({ pid }) => pid).sort((a, b) => a - b)[0];
     if (found !== undefined) {
       try {
         process.kill(found, "SIGKILL");

@@ -17,7 +17,6 @@ import { targetKey } from "../../src/linux/reference_registry.ts";
 import {
   BOTH_ACTORS,
   isOurExecutable,
-  killIfThere,
   leaveClean,
   matrix,
   notProved,
@@ -29,6 +28,7 @@ import {
   until,
   untilNobodyIsLeft,
 } from "./harness.ts";
+import { killIfThere } from "./our_processes.ts";
 
 afterAll(leaveClean);
 

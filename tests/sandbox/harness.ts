@@ -21,13 +21,19 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  readlinkSync,
   realpathSync,
   rmSync,
   statSync,
 } from "node:fs";
 import { parseRecord } from "../../src/linux/placeholder_records.ts";
 import { afterPatience, comesToHold } from "../patience.ts";
+import {
+  isExecutableOf,
+  killIfThere,
+  type OurProcess,
+  processesOf,
+  removeUnheld,
+} from "./our_processes.ts";
 import { probeBinary } from "./probe.ts";
 
 /** Who runs `codex`. */
@@ -360,42 +366,9 @@ function launch(
   };
 }
 
-/** A process of ours: one that carries our mark, or stands in one of our folders. */
-export interface OurProcess {
-  readonly pid: number;
-  readonly words: string;
-  readonly exe: string;
-}
-
 /** Every process that this test file has started, directly or not, and that is still there. */
 export function ourProcesses(): OurProcess[] {
-  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap(
-    (name): OurProcess[] => {
-      const pid = Number(name);
-      if (pid === process.pid) return [];
-      const read = (file: string): string => {
-        try {
-          return readFileSync(`/proc/${name}/${file}`, "latin1");
-        } catch {
-          return ""; // gone meanwhile, or not ours
-        }
-      };
-      const link = (file: string): string => {
-        try {
-          return readlinkSync(`/proc/${name}/${file}`);
-        } catch {
-          return "";
-        }
-      };
-      const exe = link("exe");
-      const isOurs = read("environ").split("\0").includes(MARK) ||
-        inOurFolders(link("cwd")) ||
-        isOurExecutable(exe) && openFiles(name).some(inOurFolders);
-      if (!isOurs || /^State:\s*Z/m.test(read("status"))) return [];
-      const words = read("cmdline").replaceAll("\0", " ").trim();
-      return [{ pid, words, exe }];
-    },
-  );
+  return processesOf({ mark: MARK, folders, codex: shared?.codex ?? null });
 }
 
 /** The process that watches over a supervised run. @throws {Error} when there is none: 0 in its place would mean our own group */
@@ -413,40 +386,12 @@ export function watcherOf(supervisor: number): number {
 
 /** Whether a process runs our own file, or the program that waits in the watcher's place. */
 export function isOurExecutable(exe: string): boolean {
-  return exe === shared?.codex || exe.startsWith("/memfd:codex-watcher");
-}
-
-function inOurFolders(path: string): boolean {
-  return folders.some((folder) => path.startsWith(folder));
-}
-
-/** Where a process's descriptors lead: a watcher has no environment and stands in `/`, but it holds the folders of its placeholders. */
-function openFiles(pid: string): string[] {
-  try {
-    return readdirSync(`/proc/${pid}/fd`).map((fd) => {
-      try {
-        return readlinkSync(`/proc/${pid}/fd/${fd}`);
-      } catch {
-        return ""; // closed meanwhile: the others count
-      }
-    });
-  } catch {
-    return []; // gone meanwhile
-  }
+  return isExecutableOf(exe, shared?.codex ?? null);
 }
 
 /** Ends what a run that took too long has left. */
 function endOurs(): void {
   for (const { pid } of ourProcesses()) killIfThere(pid);
-}
-
-/** SIGKILL to a process that may have gone with another one by now. */
-export function killIfThere(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch {
-    // gone meanwhile
-  }
 }
 
 /** Waits until `holds`, looking every few milliseconds. @throws {Error} after `timeoutMs` */
@@ -519,9 +464,6 @@ export async function leaveClean(): Promise<void> {
 function clearTmp(): void {
   for (const path of METADATA) {
     if (metadataBefore.has(path) || !isThere(path)) continue;
-    // Under the lock it is still the one that was opened, or else it is another run's by now.
-    const line =
-      'exec 9<"$0" && flock -n -x 9 && [ "$0" -ef /proc/self/fd/9 ] && rmdir "$0"';
-    Bun.spawnSync(["sh", "-c", line, path], { stderr: "ignore" });
+    removeUnheld(path);
   }
 }

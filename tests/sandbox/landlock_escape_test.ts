@@ -22,12 +22,12 @@ import { type Escape, ESCAPES } from "./escape_rows.ts";
 import {
   type Actor,
   ACTORS,
-  killIfThere,
   leaveClean,
   ourProcesses,
   PLAIN,
   setup,
 } from "./harness.ts";
+import { killIfThere } from "./our_processes.ts";
 
 afterAll(leaveClean);
 

@@ -18,10 +18,8 @@ import {
   EVERY_VARIANT,
   isOurExecutable,
   isThere,
-  killIfThere,
   leaveClean,
   matrix,
-  type OurProcess,
   ourProcesses,
   PLAIN,
   recordedPlaces,
@@ -34,6 +32,7 @@ import {
   type Variant,
   watcherOf,
 } from "./harness.ts";
+import { killIfThere, type OurProcess } from "./our_processes.ts";
 
 afterAll(leaveClean);
 
