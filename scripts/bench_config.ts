@@ -9,6 +9,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type BenchRow, quantile, timeRow } from "./bench_result.ts";
+import { interleaved } from "./bench_runs.ts";
 
 const PROFILES = 200;
 const ENTRIES_PER_PROFILE = 10;
@@ -59,18 +60,15 @@ export function configRows(
     if (text !== null) writeFileSync(join(home, "config.toml"), text);
     return home;
   });
-  const times = ROWS.map((): number[] => []);
-  for (let round = -2; round < rounds; round++) { // two rounds to fill the caches, not counted
-    for (let i = 0; i < ROWS.length; i++) {
-      const row = (i + Math.max(round, 0)) % ROWS.length;
-      const home = homes[row]!;
-      const ms = configMs(codex, join(folder, "plain"), {
+  const times = interleaved(
+    ROWS.length,
+    rounds,
+    (row) =>
+      configMs(codex, join(folder, "plain"), {
         ...env,
-        CODEX_HOME: home,
-      });
-      if (round >= 0) times[row]!.push(ms);
-    }
-  }
+        CODEX_HOME: homes[row]!,
+      }),
+  );
   const medians = times.map((own) => quantile(own, 0.5));
   return ROWS.map(({ name, over, budgetMs }, index) => {
     const base = over === null

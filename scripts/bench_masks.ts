@@ -9,7 +9,8 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type BenchRow, MIN_PAIRS, timeRow } from "./bench_result.ts";
-import { bareArguments, METADATA_NAMES } from "./bench_start.ts";
+import { interleaved, runMs } from "./bench_runs.ts";
+import { bareArguments, explain, METADATA_NAMES } from "./bench_start.ts";
 
 const RIPGREP = "/usr/bin/rg";
 const FILES_PER_DIRECTORY = 100;
@@ -44,16 +45,14 @@ export function masksRows(
   );
   const place = { cwd: join(folder, "k1"), env: { ...env, CODEX_HOME: home } };
   const rows = rowsOf(codex, place, folder, bundled);
-  const times = rows.map((): number[] => []);
   // What takes seconds is done no more often than a ratio needs.
   const most = Math.min(rounds, MIN_PAIRS);
-  for (let round = -2; round < most; round++) { // two rounds to fill the caches, not counted
-    for (let i = 0; i < rows.length; i++) {
-      const row = (i + Math.max(round, 0)) % rows.length;
-      const ms = runMs(rows[row]!, place);
-      if (round >= 0) times[row]!.push(ms);
-    }
-  }
+  const times = interleaved(rows.length, most, (index) => {
+    const { name, argv } = rows[index]!;
+    // rg stops looking when its output goes to /dev/null.
+    const stdout = argv[0] === RIPGREP ? "pipe" : "ignore";
+    return runMs({ name, argv, cwd: place.cwd }, place.env, stdout);
+  });
   return rows.map(({ name, against, budgetMs }, index) =>
     timeRow({
       table: "masks",
@@ -76,7 +75,11 @@ function rowsOf(
   bundled: string,
 ): MaskRow[] {
   const system = "/usr/bin/bwrap";
-  const plan = explained(codex, place, "k1");
+  const { bwrapArguments: plan } = explain(
+    [codex, "sandbox", "-P", "k1"],
+    place.cwd,
+    place.env,
+  );
   const upstream = "1,000 masks: bare system's bwrap";
   const edited = "1,000 masks: bare bundled bwrap";
   const files = "100,000 files: rg --files";
@@ -151,36 +154,4 @@ function makeTree(tree: string, name: string): void {
       );
     }
   }
-}
-
-function explained(
-  codex: string,
-  { cwd, env }: Place,
-  name: string,
-): readonly string[] {
-  const done = Bun.spawnSync(
-    [codex, "sandbox", "-P", name, "--explain=json", "--", "true"],
-    { cwd, env, stdin: "ignore" },
-  );
-  if (done.exitCode !== 0) {
-    throw new Error(`Cannot plan "${name}": ${done.stderr.toString().trim()}`);
-  }
-  return JSON.parse(done.stdout.toString()).bwrapArguments;
-}
-
-function runMs({ name, argv }: MaskRow, { cwd, env }: Place): number {
-  const started = Bun.nanoseconds();
-  const done = Bun.spawnSync([...argv], {
-    cwd,
-    env,
-    // rg stops looking when its output goes to /dev/null.
-    stdio: ["ignore", argv[0] === RIPGREP ? "pipe" : "ignore", "pipe"],
-  });
-  const ms = (Bun.nanoseconds() - started) / 1e6;
-  if (done.exitCode !== 0) {
-    throw new Error(
-      `Cannot measure "${name}": status ${done.exitCode}, ${done.stderr.toString().trim()}`,
-    );
-  }
-  return ms;
 }

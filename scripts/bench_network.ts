@@ -9,16 +9,10 @@
  * @module
  */
 
-import {
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  truncateSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { HALF_BYTES } from "./bench_network_load.ts";
+import { HALF_BYTES, LOAD_PROGRAM, startOrigin } from "./bench_network_load.ts";
 import type { Peer } from "./bench_peers.ts";
 import {
   type BenchRow,
@@ -26,8 +20,8 @@ import {
   MIN_PAIRS,
   quantile,
 } from "./bench_result.ts";
+import { type Answers, interleaved } from "./bench_runs.ts";
 
-const LOAD_PROGRAM = `${import.meta.dirname}/bench_network_load.ts`;
 const TUNNELS = 2_000;
 const RUN_MS = 60_000;
 /** A peer that failed so often in a row of the table, and never succeeded, is not waited for again: each time may take a minute. */
@@ -77,14 +71,8 @@ domains = { "127.0.0.1" = "allow" }
   const body = join(work, "zeros");
   writeFileSync(body, "");
   truncateSync(body, HALF_BYTES);
-  const portFile = join(folder, "network-port");
-  const origin = Bun.spawn(
-    [process.execPath, LOAD_PROGRAM, "origin", portFile],
-    { stdio: ["ignore", "ignore", "inherit"] },
-  );
+  const origin = startOrigin(folder);
   try {
-    for (let i = 0; i < 500 && !existsSync(portFile); i++) Bun.sleepSync(10);
-    const port = readFileSync(portFile, "utf8");
     const place = { cwd: work, env: { ...env, CODEX_HOME: home } };
     const subjects = [
       { name: "ours", path: codex },
@@ -92,13 +80,13 @@ domains = { "127.0.0.1" = "allow" }
         path === null ? [] : [{ name, path }]
       ),
     ];
-    return rowsOf(port, body)
+    return rowsOf(origin.port, body)
       .filter(({ name }) =>
         parts.length === 0 || parts.some((part) => name.startsWith(part))
       )
       .flatMap((row) => figuresOf(row, subjects, place, rounds));
   } finally {
-    origin.kill();
+    origin.stop();
   }
 }
 
@@ -157,17 +145,20 @@ function figuresOf(
   rounds: number,
 ): readonly BenchRow[] {
   const isStart = row.line === "true";
-  const results = subjects.map((): number[] => []);
-  for (let round = isStart ? -2 : 0; round < rounds; round++) { // two starts to fill the caches, not counted
-    // What takes seconds is done no more often than a ratio needs: a round in which no peer succeeds gives no pair.
-    if (!isStart && round >= MIN_PAIRS && hasPairs(results)) break;
-    for (let i = 0; i < subjects.length; i++) {
-      const which = (i + Math.max(round, 0)) % subjects.length;
-      if (which > 0 && isHopeless(results[which]!)) continue;
-      const result = measure(row, subjects[which]!, place);
-      if (round >= 0) results[which]!.push(result);
-    }
-  }
+  const results = interleaved(
+    subjects.length,
+    rounds,
+    (which, so) =>
+      which > 0 && isHopeless(so[which]!)
+        ? null
+        : measure(row, subjects[which]!, place),
+    isStart ? {} : {
+      // Only a start is so short that cold caches show.
+      warmUps: 0,
+      // What takes seconds is done no more often than a ratio needs: a round in which no peer succeeds gives no pair.
+      isEnough: (so, round) => round >= MIN_PAIRS && hasPairs(so),
+    },
+  );
   const [ours = [], ...theirs] = results;
   const peers = subjects.slice(1);
   const name = row.name.replace("network: ", "");
@@ -202,7 +193,7 @@ function figuresOf(
 }
 
 /** As many as a ratio needs, or as many as there will ever be. */
-function hasPairs([ours = [], ...theirs]: readonly number[][]): boolean {
+function hasPairs([ours = [], ...theirs]: Answers): boolean {
   const pairs = ours.filter((_, round) =>
     theirs.some((values) => !Number.isNaN(values[round] ?? Number.NaN))
   );

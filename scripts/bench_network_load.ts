@@ -3,16 +3,20 @@
  *
  * Raw sockets of the runtime, and no parser: whoever is between the two is what is measured.
  *
- * Usage: bun scripts/bench_network_load.ts origin FILE | keep-alive PORT | new PORT | tunnels PORT COUNT | slow PORT
+ * Usage: bun scripts/bench_network_load.ts origin FILE | keep-alive PORT [COUNT] | new PORT [COUNT] | tunnels PORT COUNT | slow PORT
  *
  * @module
  */
 
-import { renameSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
 
+/** This file: the program that plays each role. */
+export const LOAD_PROGRAM = import.meta.path;
+
 /** Bytes of a body that is asked for, or sent. */
-const BODY_BYTES = 200_000_000;
+export const BODY_BYTES = 200_000_000;
 /** The same for what is done in many rounds: `/half`. */
 export const HALF_BYTES = BODY_BYTES / 2;
 
@@ -20,6 +24,8 @@ const CLIENTS = 16;
 const LOAD_MS = 500;
 const COUNTED_MS = 300_000;
 const TUNNELS_MS = 10_000;
+/** Within this the origin listens. */
+const ORIGIN_MS = 10_000;
 /** Between two pieces of what is read slowly: 200 MB take ten seconds or more. */
 const SLOW_TURN_MS = 5;
 /** Tunnels that are being opened at one time. */
@@ -54,6 +60,25 @@ function say(result: Readonly<Record<string, number>>): void {
 }
 
 // ---- the origin
+
+/** The origin as a process of its own; the file with its port lies in `folder`. @throws {Error} when it doesn't come to listen */
+export function startOrigin(
+  folder: string,
+): { readonly port: string; readonly stop: () => void } {
+  const file = join(folder, "origin-port");
+  const child = Bun.spawn([process.execPath, LOAD_PROGRAM, "origin", file], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  const until = performance.now() + ORIGIN_MS;
+  while (!existsSync(file)) {
+    if (performance.now() > until) {
+      child.kill();
+      throw new Error("Cannot load a network: the origin does not listen");
+    }
+    Bun.sleepSync(10);
+  }
+  return { port: readFileSync(file, "utf8"), stop: () => child.kill() };
+}
 
 interface Served {
   head: string;

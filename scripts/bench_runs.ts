@@ -20,34 +20,67 @@ export type StartRow = {
   readonly budget: number | null;
 };
 
-/** Milliseconds of each row, one number a round. */
+/** Rounds that fill the caches and are not counted. */
+const WARM_UPS = 2;
+
+/** What each subject has answered so far, one number a counted round. */
+export type Answers = readonly (readonly number[])[];
+
+/**
+ * What each of `count` subjects answers.
+ *
+ * Every round asks each of them once, beginning one further than the last: what the machine does meanwhile falls on all alike.
+ *
+ * @param ask `null` leaves the subject out of this round
+ */
+export function interleaved(
+  count: number,
+  rounds: number,
+  ask: (subject: number, soFar: Answers) => number | null,
+  { warmUps = WARM_UPS, isEnough = (): boolean => false }: {
+    readonly warmUps?: number;
+    /** Ends it before its last round. */
+    readonly isEnough?: (soFar: Answers, round: number) => boolean;
+  } = {},
+): Answers {
+  const answers = Array.from({ length: count }, (): number[] => []);
+  for (let round = -warmUps; round < rounds; round++) {
+    if (isEnough(answers, round)) break;
+    for (let i = 0; i < count; i++) {
+      const subject = (i + Math.max(round, 0)) % count;
+      const answer = ask(subject, answers);
+      if (round >= 0 && answer !== null) answers[subject]!.push(answer);
+    }
+  }
+  return answers;
+}
+
+/** Milliseconds of each row by its name, one number a round. */
 export function measure(
   rows: readonly StartRow[],
   rounds: number,
   env: Record<string, string>,
 ): ReadonlyMap<string, readonly number[]> {
-  const times = new Map<string, number[]>(rows.map(({ name }) => [name, []]));
   Bun.sleepSync(SETTLING_MS);
-  for (let round = -2; round < rounds; round++) { // two rounds to fill the caches, not counted
-    for (let i = 0; i < rows.length; i++) {
-      const row = rows[(i + Math.max(round, 0)) % rows.length]!;
-      const ms = runOnce(row, env);
-      if (round >= 0) times.get(row.name)!.push(ms);
-    }
-  }
-  return times;
+  const times = interleaved(
+    rows.length,
+    rounds,
+    (row) => runMs(rows[row]!, env),
+  );
+  return new Map(rows.map(({ name }, row) => [name, times[row]!]));
 }
 
 /** Milliseconds from the start to the end of one run that succeeds. */
-function runOnce(
-  { argv, cwd, name }: StartRow,
+export function runMs(
+  { argv, cwd, name }: Pick<StartRow, "argv" | "cwd" | "name">,
   env: Record<string, string>,
+  stdout: "ignore" | "pipe" = "ignore",
 ): number {
   const started = Bun.nanoseconds();
   const done = Bun.spawnSync([...argv], {
     cwd,
     env,
-    stdio: ["ignore", "ignore", "pipe"],
+    stdio: ["ignore", stdout, "pipe"],
   });
   const ms = (Bun.nanoseconds() - started) / 1e6;
   if (done.exitCode !== 0) {

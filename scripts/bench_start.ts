@@ -309,7 +309,8 @@ function systemBwrap(
   }
 }
 
-function explain(
+/** What `argv`, `codex sandbox` and its flags, would do. */
+export function explain(
   argv: readonly string[],
   cwd: string,
   env: Record<string, string>,

@@ -26,7 +26,6 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { type Defence, patchesOf } from "../tests/mutations/defence.ts";
@@ -70,7 +69,7 @@ interface Verdict {
   readonly seconds: number;
 }
 
-/** The folder of a copy that its pure tests take for the temporary one. */
+/** The folder of a copy that its tests take for the temporary one, but for those of `tests/sandbox/`, which have places of their own. */
 const TEMPORARY = "temporary";
 
 if (import.meta.main) await main();
@@ -185,7 +184,6 @@ async function judgeAll(
   const top = mkdtempSync("/var/tmp/codex-mutate-");
   const verdicts: (Verdict | undefined)[] = [];
   const strangers = PLACEHOLDERS.filter((path) => existsSync(path));
-  const foldersBefore = testFolders();
   const entries = [...defences.entries()];
   const queue = [...entries.slice(first), ...entries.slice(0, first)];
   const worker = async (slot: number): Promise<void> => {
@@ -213,10 +211,6 @@ async function judgeAll(
   const clean = (): void => {
     rmSync(top, { recursive: true, force: true });
     clearPlaceholders(strangers);
-    for (const folder of testFolders()) {
-      if (foldersBefore.includes(folder)) continue;
-      rmSync(folder, { recursive: true, force: true });
-    }
   };
   for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
     process.once(signal, () => {
@@ -231,14 +225,6 @@ async function judgeAll(
     clean();
   }
   return verdicts.filter((verdict) => verdict !== undefined);
-}
-
-/** Folders that a test file makes for itself: one that stops at its first failure does not come to removing it. */
-function testFolders(): readonly string[] {
-  return readdirSync(tmpdir()).filter((name) =>
-    /^codex-(https|seal)-/.test(name)
-  )
-    .map((name) => join(tmpdir(), name));
 }
 
 /** What killed runs of a broken build leave in places that are everybody's. Held or filled ones stay, and those that were there before. */
@@ -334,7 +320,9 @@ async function firstFailure(
         CODEX_BUILD_DIR: join(tree, "build"),
         CODEX_TEST_COLUMNS: columns ?? "root bundled",
         // A test that stops at its first failure does not come to removing its folders; these go with the copy.
-        ...(kind === "pure" ? { TMPDIR: join(tree, TEMPORARY) } : {}),
+        ...(file.startsWith("sandbox/")
+          ? {}
+          : { TMPDIR: join(tree, TEMPORARY) }),
         ...(isEscape && titles !== undefined
           ? { CODEX_TEST_ESCAPES: titles }
           : {}),

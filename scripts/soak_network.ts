@@ -2,7 +2,8 @@
  * What the supervisor of one proxied run holds while 100,000 requests go through it, a slow reader gets 200 MB, and 2,000 tunnels stand.
  *
  * Descriptors and resident memory are read from outside, before and after each lot. They must be where they were: a leak of one byte a
- * request is not seen, one of a descriptor or of a kilobyte is.
+ * request is not seen, one of a descriptor or of a kilobyte is. And all of it must have gone through: a request that failed, a byte
+ * that is missing or a tunnel that brought nothing back is a failure too.
  *
  * Usage: bun scripts/soak_network.ts [--codex FILE] [--requests N]
  *
@@ -10,7 +11,6 @@
  */
 
 import {
-  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -20,16 +20,28 @@ import {
 } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
+import { BODY_BYTES, LOAD_PROGRAM, startOrigin } from "./bench_network_load.ts";
 import { outDir } from "./build_files.ts";
 import { misused, scriptWords, wholeNumber } from "./script_words.ts";
 
-const LOAD_PROGRAM = `${import.meta.dirname}/bench_network_load.ts`;
 const LOTS = 4;
 const TUNNELS = 2_000;
 const SAMPLE_MS = 20;
 /** Sockets that are just closing, and what the runtime keeps for itself. */
 const SPARE_FILES = 8;
 const MOST_GROWTH_BYTES = 64 * 1024 * 1024;
+
+/** One answer of the load. */
+type Answer = Readonly<Record<string, number>>;
+
+/** What goes through at one time. */
+type Part = {
+  readonly name: string;
+  /** The line of a shell inside. */
+  readonly line: string;
+  /** Whether an answer says that all of it went through. */
+  readonly isWhole: (answer: Answer) => boolean;
+};
 
 type Held = { readonly files: number; readonly bytes: number };
 
@@ -49,25 +61,18 @@ async function main(): Promise<number> {
     values.requests,
   );
   const folder = mkdtempSync("/var/tmp/codex-soak-");
-  const portFile = join(folder, "port");
-  const origin = Bun.spawn(
-    [process.execPath, LOAD_PROGRAM, "origin", portFile],
-    { stdio: ["ignore", "ignore", "inherit"] },
-  );
   try {
-    while (!existsSync(portFile)) {
-      if (origin.exitCode !== null) {
-        throw new Error(`The origin ended with ${origin.exitCode}`);
-      }
-      await Bun.sleep(10);
+    const origin = startOrigin(folder);
+    try {
+      return await soak(resolve(values.codex), {
+        folder,
+        port: origin.port,
+        lot: Math.ceil(requests / LOTS / 2),
+      });
+    } finally {
+      origin.stop();
     }
-    return await soak(resolve(values.codex), {
-      folder,
-      port: readFileSync(portFile, "utf8"),
-      lot: Math.ceil(requests / LOTS / 2),
-    });
   } finally {
-    origin.kill();
     rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -87,22 +92,9 @@ async function soak(
     join(home, "config.toml"),
     'default_permissions = "net"\n[permissions.net]\nextends = ":read-only"\n[permissions.net.network]\ndomains = { "127.0.0.1" = "allow" }\n',
   );
-  const load = (words: string): string =>
-    `${process.execPath} ${LOAD_PROGRAM} ${words}`;
-  const requests = (count: number): string =>
-    `${load(`keep-alive ${port} ${count}`)} && ${load(`new ${port} ${count}`)}`;
+  const parts = partsOf(port, lot);
   // After each part a rest, in which what it held can go.
-  const parts = [
-    ["warm-up", requests(2_000)],
-    ...Array.from({ length: LOTS }, (_, index) =>
-      [
-        `${(index + 1) * lot * 2} requests`,
-        requests(lot),
-      ] as const),
-    ["200 MB, read slowly", load(`slow ${port}`)],
-    [`${TUNNELS} tunnels`, load(`tunnels ${port} ${TUNNELS}`)],
-  ] as const;
-  const script = parts.map(([, line]) => `${line} && sleep 3 && echo`)
+  const script = parts.map(({ line }) => `${line} && sleep 3 && echo`)
     .join(" over && ");
   const child = Bun.spawn(
     [codex, "sandbox", "--", "sh", "-c", `${script} over`],
@@ -133,19 +125,21 @@ async function soak(
     for (;;) {
       const end = text.indexOf("over\n");
       if (end < 0) break;
-      const said = text.slice(0, end).trim().split("\n").join(" ");
+      const said = text.slice(0, end).trim().split("\n");
+      const { name, isWhole } = parts[part++]!;
+      const isDone = said.every((answer) => isWhole(JSON.parse(answer)));
       text = text.slice(end + "over\n".length);
       const now = held(child.pid);
       first ??= now;
       const isFlat = now.files <= first.files + SPARE_FILES &&
         peak.bytes - first.bytes < MOST_GROWTH_BYTES;
-      isKept &&= isFlat;
+      isKept &&= isFlat && isDone;
       process.stdout.write(
-        `${parts[part++]![0]}: ${now.files} descriptors, ${
+        `${name}: ${now.files} descriptors, ${
           megabytes(now.bytes)
         } MB; at most ${peak.files} and ${megabytes(peak.bytes)} MB${
           isFlat ? "" : " GROWN"
-        }; ${said}\n`,
+        }; ${said.join(" ")}${isDone ? "" : " NOT WHOLE"}\n`,
       );
       peak = now;
     }
@@ -157,6 +151,35 @@ async function soak(
     return 125;
   }
   return isKept ? 0 : 1;
+}
+
+function partsOf(port: string, lot: number): readonly Part[] {
+  const load = (words: string): string =>
+    `${process.execPath} ${LOAD_PROGRAM} ${words}`;
+  const requests = (name: string, count: number): Part => ({
+    name,
+    line: `${load(`keep-alive ${port} ${count}`)} && ${
+      load(`new ${port} ${count}`)
+    }`,
+    isWhole: (answer) => answer["count"]! >= count,
+  });
+  return [
+    requests("warm-up", 2_000),
+    ...Array.from(
+      { length: LOTS },
+      (_, index) => requests(`${(index + 1) * lot * 2} requests`, lot),
+    ),
+    {
+      name: `${megabytes(BODY_BYTES)} MB, read slowly`,
+      line: load(`slow ${port}`),
+      isWhole: (answer) => answer["bytes"]! >= BODY_BYTES,
+    },
+    {
+      name: `${TUNNELS} tunnels`,
+      line: load(`tunnels ${port} ${TUNNELS}`),
+      isWhole: (answer) => answer["stood"] === TUNNELS,
+    },
+  ];
 }
 
 /** What a process holds; nothing when it has ended. */

@@ -13,9 +13,11 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { afterPatience } from "../tests/patience.ts";
 import { killIfThere } from "../tests/sandbox/our_processes.ts";
 import {
   atLeast,
+  type Going,
   type Ground,
   METADATA_NAMES,
   NAP,
@@ -25,6 +27,9 @@ import {
 
 /** A start takes about this long: kills fall into it and a little behind. */
 const KILL_WINDOW_MS = 60;
+
+/** Nothing that ends takes as long. */
+const END_MS = 20_000;
 
 /** Whom a kill hits. */
 type Victim = "codex" | "monitor" | "command";
@@ -49,7 +54,14 @@ export async function kills(ground: Ground, scale: number): Promise<Outcome> {
     await pause(Math.random() * KILL_WINDOW_MS);
     const hit = await kill(ground, victim, going.pid);
     if (!hit) process.kill(going.pid, "SIGTERM");
-    await going.ended;
+    if (!await endsSoon(going)) {
+      for (const { pid, words } of ground.processes()) {
+        faults.push(`kill ${round} of ${victim}: ${pid} goes on: ${words}`);
+      }
+      endAll(ground);
+      await going.ended;
+      continue;
+    }
     const left = await ground.leftovers();
     const isRunning = left.some((line) => line.startsWith("process"));
     if (left.length > 0 && !isRunning) {
@@ -70,6 +82,17 @@ export async function kills(ground: Ground, scale: number): Promise<Outcome> {
   };
 }
 
+/** Whether a run that was hit ends, and gives its streams back: what goes on would hold them. */
+async function endsSoon({ ended }: Going): Promise<boolean> {
+  const late = Promise.withResolvers<false>();
+  const stopWaiting = afterPatience(END_MS, () => late.resolve(false));
+  try {
+    return await Promise.race([ended.then(() => true), late.promise]);
+  } finally {
+    stopWaiting();
+  }
+}
+
 function endAll(ground: Ground): void {
   for (const { pid } of ground.processes()) killIfThere(pid);
   for (const name of METADATA_NAMES) {
@@ -88,7 +111,8 @@ async function kill(
     const found = victim === "codex"
       ? pid
       : ground.processes().filter(({ words }) =>
-        words.startsWith(victim === "monitor" ? "bwrap " : "sh -c ")
+        words.startsWith(victim === "monitor" ? "bwrap " : "sh -c ") &&
+        words.endsWith(`sleep ${NAP}`) // and no probe of bubblewrap
       ).map(({ pid }) => pid).sort((a, b) => a - b)[0];
     if (found !== undefined) {
       try {

@@ -17,6 +17,7 @@ import {
   textTable,
   timeRow,
 } from "../../scripts/bench_result.ts";
+import { interleaved } from "../../scripts/bench_runs.ts";
 
 const times = (count: number, ms: number): number[] => Array(count).fill(ms);
 const bare = { name: "bare", times: times(20, 5) };
@@ -48,6 +49,25 @@ test("a ratio is the median of the rounds' ratios, not the ratio of medians", ()
     against: { name: "bare", times: base },
   });
   expect(row.ratio).toBe(2);
+});
+
+test("every round asks each subject once, beginning one further, and warm-ups are not counted", () => {
+  const asked: number[] = [];
+  const answers = interleaved(3, 3, (subject) => asked.push(subject), {
+    warmUps: 1,
+  });
+  expect(asked).toEqual([0, 1, 2, 0, 1, 2, 1, 2, 0, 2, 0, 1]);
+  expect(answers).toEqual([[4, 9, 11], [5, 7, 12], [6, 8, 10]]);
+});
+
+test("a subject may be left out of a round, and what is enough ends the rounds", () => {
+  const answers = interleaved(
+    2,
+    9,
+    (subject, soFar) => subject === 1 && soFar[1]!.length === 2 ? null : 7,
+    { isEnough: (soFar) => soFar[0]!.length === 3 },
+  );
+  expect(answers).toEqual([[7, 7, 7], [7, 7]]);
 });
 
 const BUSY = [ // load, share of others, busy, why
