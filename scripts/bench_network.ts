@@ -148,15 +148,15 @@ function figuresOf(
   const results = interleaved(
     subjects.length,
     rounds,
-    (which, so) =>
-      which > 0 && isHopeless(so[which]!)
+    (which, soFar) =>
+      which > 0 && isHopeless(soFar[which]!)
         ? null
         : measure(row, subjects[which]!, place),
     isStart ? {} : {
       // Only a start is so short that cold caches show.
       warmUps: 0,
       // What takes seconds is done no more often than a ratio needs: a round in which no peer succeeds gives no pair.
-      isEnough: (so, round) => round >= MIN_PAIRS && hasPairs(so),
+      isEnough: (soFar, round) => round >= MIN_PAIRS && hasPairs(soFar),
     },
   );
   const [ours = [], ...theirs] = results;
