@@ -342,7 +342,7 @@ const FILTER_RULES: readonly Defence[] = [
   pure(
     "nobody types into a terminal",
     RULES,
-    `    request.attributes === "denied" ? QUIET_TERMINAL_RULE : TERMINAL_RULE,`,
+    `    request.attributes === "denied" ? QUIET_IOCTL_RULE : IOCTL_RULE,`,
     ``,
     [FILTERS],
   ),
@@ -401,6 +401,13 @@ const FILTER_RULES: readonly Defence[] = [
     `    ...[F_RDLCK, F_WRLCK].map((kind) => ({`,
     `    ...[].map((kind) => ({`,
     [FILTERS],
+  ),
+  pure(
+    "no snapshot shows what is hidden",
+    RULES,
+    `    ...SNAPSHOT_CASES,\n`,
+    ``,
+    [FILTERS, "btrfs: a snapshot"],
   ),
   pure(
     "the low half of ioctl's request decides",

@@ -16,6 +16,8 @@ import {
   AF_UNIX,
   AF_VSOCK,
   ATTRIBUTE_COMMANDS,
+  BCACHEFS_REQUESTS,
+  BTRFS_REQUESTS,
   CLONE_FILES,
   CLONE_FS,
   CLONE_NEWCGROUP,
@@ -31,9 +33,13 @@ import {
   F_SETFL,
   F_SETLEASE,
   F_WRLCK,
+  FICLONE,
+  FICLONERANGE,
+  FIDEDUPERANGE,
   FIOASYNC,
   NETLINK_ROUTE,
   O_ASYNC,
+  REQUEST_TYPE_MASK,
   SOCK_PACKET,
   SOCK_SEQPACKET,
   SOCK_STREAM,
@@ -81,7 +87,7 @@ export interface Rule {
 export function rulesOf(request: FilterRequest): Rule[] {
   return [
     ...networkRules(request),
-    request.attributes === "denied" ? QUIET_TERMINAL_RULE : TERMINAL_RULE,
+    request.attributes === "denied" ? QUIET_IOCTL_RULE : IOCTL_RULE,
     FCNTL_RULE,
     ...(request.attributes === "denied" ? [ATTRIBUTE_RULE] : []),
     ...(request.namespaces === "denied"
@@ -252,10 +258,26 @@ const HOST_SOCKET_RULE: Rule = {
 };
 
 /**
- * `cmd` is an `unsigned int`: bits above the low half are dropped by the kernel, so they may not help here. What the last three do is no
- * mode of the terminal (termios(3)): it would stay when the run is over.
+ * btrfs and bcachefs copy a whole subvolume by one request: a snapshot in a writable folder shows every file that a mount hides in the
+ * original, and no Landlock rule sees one being made. Nothing in a sandbox is lost with their other requests; the three that btrfs
+ * gave to every file system (`cp --reflink`) name files by descriptors.
  */
-const TERMINAL_RULE: Rule = {
+const SNAPSHOT_CASES: Rule["cases"] = [
+  ...[FICLONE, FICLONERANGE, FIDEDUPERANGE].map((command) => ({
+    tests: [intEquals(1, command)],
+    verdict: "ALLOW" as const,
+  })),
+  ...[BTRFS_REQUESTS, BCACHEFS_REQUESTS].map((type) => ({
+    tests: [maskedEquals(1, REQUEST_TYPE_MASK, type)],
+    verdict: "EPERM" as const,
+  })),
+];
+
+/**
+ * `cmd` is an `unsigned int`: bits above the low half are dropped by the kernel, so they may not help here. What the last three of the
+ * terminal's do is no mode of it (termios(3)): it would stay when the run is over.
+ */
+const IOCTL_RULE: Rule = {
   calls: ["ioctl"],
   cases: [
     ...[TIOCSTI, TIOCLINUX, FIOASYNC, TIOCSETD, TIOCEXCL].map((command) => ({
@@ -263,11 +285,13 @@ const TERMINAL_RULE: Rule = {
       verdict: "EPERM" as const,
     })),
     { tests: [intEquals(1, TCXONC), intEquals(2, TCOOFF)], verdict: "EPERM" },
+    ...SNAPSHOT_CASES,
   ],
   otherwise: "ALLOW",
-  what: "of TIOCSTI, TIOCLINUX, FIOASYNC, TIOCSETD, TIOCEXCL and TCOOFF",
+  what:
+    "of TIOCSTI, TIOCLINUX, FIOASYNC, TIOCSETD, TIOCEXCL, TCOOFF, btrfs and bcachefs",
   why:
-    "they type into the caller's terminal, make it send signals to the host, or leave it dead or locked",
+    "they type into the caller's terminal, make it send signals to the host, leave it dead or locked, or copy what is hidden",
 };
 
 /**
@@ -300,19 +324,19 @@ const FCNTL_RULE: Rule = {
 };
 
 /** The same where the attributes of files are denied as well: a call belongs to one rule. */
-const QUIET_TERMINAL_RULE: Rule = {
-  ...TERMINAL_RULE,
+const QUIET_IOCTL_RULE: Rule = {
+  ...IOCTL_RULE,
   cases: [
-    ...TERMINAL_RULE.cases,
+    ...IOCTL_RULE.cases,
     ...Object.values(ATTRIBUTE_COMMANDS).map((command) => ({
       tests: [intEquals(1, command)],
       verdict: "EPERM" as const,
     })),
   ],
   what:
-    "of TIOCSTI, TIOCLINUX, FIOASYNC, TIOCSETD, TIOCEXCL, TCOOFF and flags of files",
+    "of TIOCSTI, TIOCLINUX, FIOASYNC, TIOCSETD, TIOCEXCL, TCOOFF, btrfs, bcachefs and flags of files",
   why:
-    "they type into the caller's terminal, make it send signals, leave it dead or locked, or change files that may only be read",
+    "they type into the caller's terminal, make it send signals, leave it dead or locked, or make or change files where they may only be read",
 };
 
 /** Landlock has no right for any of these, so they go by the file's owner alone. */

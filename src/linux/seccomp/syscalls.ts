@@ -164,6 +164,17 @@ export const TCXONC = 0x540a;
 // asm-generic/termbits.h
 export const TCOOFF = 0;
 
+// asm-generic/ioctl.h: whose request it is stands in the second byte.
+export const REQUEST_TYPE_MASK = 0xff00;
+/** BTRFS_IOCTL_MAGIC of linux/btrfs.h, and what fs/bcachefs/bcachefs_ioctl.h has in its place. */
+export const BTRFS_REQUESTS = 0x9400;
+export const BCACHEFS_REQUESTS = 0xbc00;
+
+// linux/fs.h took these over from btrfs.
+export const FICLONE = 0x40049409;
+export const FICLONERANGE = 0x4020940d;
+export const FIDEDUPERANGE = 0xc0189436;
+
 // asm-generic/fcntl.h, the same on both architectures.
 export const F_SETFL = 4;
 export const F_RDLCK = 0;
@@ -183,6 +194,8 @@ export const ATTRIBUTE_COMMANDS = {
   FS_IOC_FSSETXATTR: 0x401c5820,
   FS_IOC_ENABLE_VERITY: 0x40806685,
   FS_IOC_SET_ENCRYPTION_POLICY: 0x800c6613,
+  FAT_IOCTL_SET_ATTRIBUTES: 0x40047211,
+  OCFS2_IOC_REFLINK: 0x40186f04,
 } as const;
 
 // linux/sched.h

@@ -183,6 +183,19 @@ const ROWS_OF_EVERY_MODE: readonly (readonly [
   ["ioctl", [0n, 0x540an, 1n], "A", "TCOON: it goes on"],
   ["ioctl", [0n, 0x540dn], "A", "TIOCNXCL: others may open it again"],
   ["ioctl", [0n, 0x5414n, 0x7000n], "A", "TIOCSWINSZ: own terminals need it"],
+  ["ioctl", [3n, 0x50009401n], "P", "btrfs: a snapshot shows what is hidden"],
+  ["ioctl", [3n, HIGH | 0x50009417n], "P", "btrfs: the newer one, high bits"],
+  ["ioctl", [3n, 0x5000940en], "P", "btrfs: a subvolume past Landlock"],
+  ["ioctl", [3n, 0x5000940fn], "P", "btrfs: one taken away with its mounts"],
+  ["ioctl", [3n, 0x4020bc10n], "P", "bcachefs: a snapshot"],
+  ["ioctl", [3n, 0x40049409n], "A", "FICLONE: cp --reflink"],
+  ["ioctl", [3n, 0x4020940dn], "A", "FICLONERANGE: a part of it"],
+  ["ioctl", [3n, 0xc0189436n], "A", "FIDEDUPERANGE: what is the same anyhow"],
+  ["ioctl", [3n, HIGH | 0x40049409n], "A", "FICLONE with high bits"],
+  ["ioctl", [3n, HIGH | 0x4020940dn], "A", "FICLONERANGE with high bits"],
+  ["ioctl", [3n, HIGH | 0xc0189436n], "A", "FIDEDUPERANGE with high bits"],
+  ["ioctl", [3n, HIGH | 0x4020bc10n], "P", "bcachefs: with high bits"],
+  ["ioctl", [3n, 0x94n], "A", "the type is the second byte"],
   ["fcntl", [0n, 4n, 0o20000n], "P", "O_ASYNC: the terminal sends signals"],
   ["fcntl", [0n, 4n, 0o26002n], "P", "O_ASYNC among other flags"],
   ["fcntl", [0n, HIGH | 4n, HIGH | 0o20000n], "P", "O_ASYNC with high bits"],
@@ -363,6 +376,8 @@ const ATTRIBUTE_ROWS: readonly (readonly [
     [0x401c5820n, "FS_IOC_FSSETXATTR: project quota"],
     [0x40806685n, "FS_IOC_ENABLE_VERITY: never writable"],
     [0x800c6613n, "FS_IOC_SET_ENCRYPTION_POLICY"],
+    [0x40047211n, "FAT_IOCTL_SET_ATTRIBUTES: as chmod"],
+    [0x40186f04n, "OCFS2_IOC_REFLINK: makes a file"],
   ] as const).flatMap(([command, why]) => [
     ["ioctl", [3n, command], "AP", why] as const,
     ["ioctl", [3n, HIGH | command], "AP", `${why}, with high bits`] as const,
@@ -560,7 +575,7 @@ test("bits that the kernel drops never change a verdict", () => {
   );
   const low = fc.oneof(
     fc.nat(64),
-    fc.constantFrom(0x5412, 0x541c, 0x540a, 0x10000011, 0o20000),
+    fc.constantFrom(0x5412, 0x541c, 0x540a, 0x9401, 0x10000011, 0o20000),
     fc.nat(NR_MAX),
   );
   fc.assert(
@@ -599,7 +614,7 @@ test("what is denied is told line by line, with the errno and the reason", () =>
     "kill every call of another architecture (int 0x80 and x32 included)",
     "deny socket but for AF_INET, AF_INET6 and NETLINK_ROUTE (EPERM): the network namespace bounds internet sockets; an AF_UNIX socket reaches the host's by path",
     "deny socketpair but for AF_UNIX stream and seqpacket pairs (EPERM): a datagram pair reaches the host's sockets with sendmsg",
-    "deny ioctl of TIOCSTI, TIOCLINUX, FIOASYNC, TIOCSETD, TIOCEXCL and TCOOFF (EPERM): they type into the caller's terminal, make it send signals to the host, or leave it dead or locked",
+    "deny ioctl of TIOCSTI, TIOCLINUX, FIOASYNC, TIOCSETD, TIOCEXCL, TCOOFF, btrfs and bcachefs (EPERM): they type into the caller's terminal, make it send signals to the host, leave it dead or locked, or copy what is hidden",
     "deny fcntl that sets O_ASYNC or takes a lease (EPERM): a terminal would send signals to its foreground group, and a lease makes other programs wait, on the host",
     "deny unshare of a namespace (EPERM): a nested namespace could undo the sandbox's view",
     "deny clone with a namespace flag (EPERM): a nested namespace could undo the sandbox's view",
