@@ -33,11 +33,16 @@ export function commandEnvironment(
     return isNetworkOurs && !hasName(policy.set, name) &&
       isProxyWithLogin(name, entry);
   };
+  const isGits = (entry: ByteString): boolean =>
+    isNetworkOurs && entry.startsWith("GIT_CONFIG_") &&
+    !hasName(policy.set, nameOfEntry(entry));
   const kept: ByteString[] = [];
   for (const entry of entries) {
     // Nearly every entry is neither a mark nor an address with a login: two native looks tell, where names cost start-up time.
     const isPlain = !entry.startsWith("CODEX_") && !entry.includes("@");
-    if (isPlain || !isLost(entry)) kept.push(entry);
+    if (isPlain) kept.push(entry);
+    else if (isGits(entry)) kept.push(withoutGitLogin(entry, entries));
+    else if (!isLost(entry)) kept.push(entry);
   }
   for (const [name, value] of marks) {
     kept.push(`${name}=${value}` as ByteString);
@@ -160,6 +165,21 @@ function isProxyWithLogin(name: string, entry: ByteString): boolean {
   const authority = value.replace(/^\s*[A-Za-z][A-Za-z0-9+.-]*:\/\//, "")
     .split(/[/?#]/, 1)[0]!;
   return authority.includes("@");
+}
+
+/** What git is told of a proxy with a login: its value becomes empty, since git refuses a key without one. */
+function withoutGitLogin(
+  entry: ByteString,
+  entries: readonly ByteString[],
+): ByteString {
+  const { isGitProxyValue, PARAMETERS, withoutGitProxies } = require(
+    "../policy/git_settings.ts",
+  ) as typeof import("../policy/git_settings.ts");
+  const name = nameOfEntry(entry);
+  if (isGitProxyValue(name, entries)) return `${name}=` as ByteString;
+  return name === PARAMETERS
+    ? `${name}=${withoutGitProxies(entry.slice(name.length + 1))}` as ByteString
+    : entry;
 }
 
 /** A loop, because a start asks once: `some` costs it 60 microseconds. */

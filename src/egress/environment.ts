@@ -7,6 +7,7 @@
  */
 import type { ByteString } from "../bytes.ts";
 import { namesLocal, type NetworkPolicy } from "../policy/network.ts";
+import { gitProxySettings } from "../policy/git_settings.ts";
 import { parseEndpoint, parseHost } from "../policy/host.ts";
 
 /** What the command will see. */
@@ -38,6 +39,8 @@ const HTTP_VARIABLES: readonly string[] = [
   "PIP_PROXY",
   "DOCKER_HTTP_PROXY",
   "DOCKER_HTTPS_PROXY",
+  // cargo's files, and git's, would be stronger than HTTPS_PROXY.
+  "CARGO_HTTP_PROXY",
   "WS_PROXY",
   "WSS_PROXY",
   "ws_proxy",
@@ -127,6 +130,7 @@ function proxyVariables(
     ["CLOUDSDK_PROXY_PORT", String(proxy.httpPort)],
     ["JAVA_TOOL_OPTIONS", javaOptions(environment, proxy, bypass)],
     ["GIT_SSH_COMMAND", gitSsh(environment, proxy)],
+    ...gitProxySettings(environment, http),
   ];
 }
 

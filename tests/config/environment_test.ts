@@ -202,6 +202,52 @@ describe("proxy variables with a login, when the network is ours", () => {
   }
 });
 
+const GIT_KEYS = b(
+  "GIT_CONFIG_KEY_0=http.proxy",
+  "GIT_CONFIG_KEY_1=user.email",
+);
+
+const GIT_PROXIES = [ // entry, without the host's network, why
+  [
+    "GIT_CONFIG_VALUE_0=http://u:secret@p:1",
+    "GIT_CONFIG_VALUE_0=",
+    "a key needs a value",
+  ],
+  ["GIT_CONFIG_VALUE_0=http://p:1/@x", "GIT_CONFIG_VALUE_0=", "whatever it is"],
+  ["GIT_CONFIG_VALUE_1=u@x", "GIT_CONFIG_VALUE_1=u@x", "another key's"],
+  ["GIT_CONFIG_VALUE_7=u@x", "GIT_CONFIG_VALUE_7=u@x", "no key's"],
+  [
+    "GIT_CONFIG_PARAMETERS='http.proxy'='http://u:it'\\''s@p' 'user.email'='u@x'",
+    "GIT_CONFIG_PARAMETERS='user.email'='u@x'",
+    "one of two settings",
+  ],
+  [
+    "GIT_CONFIG_PARAMETERS='user.email=u@x' 'remote.a b.proxy=http://u:p@h'",
+    "GIT_CONFIG_PARAMETERS='user.email=u@x' ",
+    "as git wrote it before 2.31",
+  ],
+  [
+    "GIT_CONFIG_PARAMETERS='http.proxyAuthMethod'='basic' 'a.proxy'='u@x' 'b.c'",
+    "GIT_CONFIG_PARAMETERS='http.proxyAuthMethod'='basic' 'a.proxy'='u@x' 'b.c'",
+    "no proxy of git's",
+  ],
+] as const;
+
+describe("what git is told of a proxy with a login, when the network is ours", () => {
+  for (const [entry, left, why] of GIT_PROXIES) {
+    test(`${entry}: ${why}`, () => {
+      const seen = (network: Confinement["network"]) =>
+        environment({}, [...GIT_KEYS, entry], { network, sandbox: null })
+          .filter((one) =>
+            one.startsWith("GIT_CONFIG_") &&
+            !GIT_KEYS.includes(one as ByteString)
+          );
+      expect([seen("none"), seen("proxied"), seen("host")] as unknown)
+        .toEqual([[left], [left], [entry]]);
+    });
+  }
+});
+
 test("one that set writes stays", () => {
   const entry = "HTTP_PROXY=http://u:p@h";
   expect(

@@ -74,6 +74,7 @@ test("a command sees these variables and no others", () => {
     PIP_PROXY: H,
     DOCKER_HTTP_PROXY: H,
     DOCKER_HTTPS_PROXY: H,
+    CARGO_HTTP_PROXY: H,
     WS_PROXY: H,
     WSS_PROXY: H,
     ws_proxy: H,
@@ -101,7 +102,39 @@ test("a command sees these variables and no others", () => {
       "-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=8001 -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=8001 -Dhttp.nonProxyHosts=localhost|127.0.0.1|[::1]",
     GIT_SSH_COMMAND:
       "ssh -o ProxyCommand='/dev/codex-linux-sandbox proxy-connect %h %p'",
+    GIT_CONFIG_COUNT: "1",
+    GIT_CONFIG_KEY_0: "http.proxy",
+    GIT_CONFIG_VALUE_0: H,
   });
+});
+
+test("what the caller tells git by variables stays, but for its proxies", () => {
+  const map = seen(entries(
+    "GIT_CONFIG_COUNT=2",
+    "GIT_CONFIG_KEY_0=user.email",
+    "GIT_CONFIG_VALUE_0=u@x",
+    "GIT_CONFIG_KEY_1=http.https://a.test/.Proxy",
+    "GIT_CONFIG_VALUE_1=http://corp:3128",
+    "GIT_CONFIG_KEY_2=beyond",
+    "GIT_CONFIG_PARAMETERS='remote.o.proxy'='http://corp' 'a.b'='c'",
+  ));
+  const git = [...map].filter(([name]) => name.startsWith("GIT_CONFIG_"));
+  expect(Object.fromEntries(git)).toEqual({
+    GIT_CONFIG_COUNT: "3",
+    GIT_CONFIG_KEY_0: "user.email",
+    GIT_CONFIG_VALUE_0: "u@x",
+    GIT_CONFIG_KEY_1: "http.https://a.test/.Proxy",
+    GIT_CONFIG_VALUE_1: H,
+    GIT_CONFIG_KEY_2: "http.proxy",
+    GIT_CONFIG_VALUE_2: H,
+    GIT_CONFIG_PARAMETERS: "'a.b'='c'",
+  });
+});
+
+test("a count that git refuses is left to git", () => {
+  const map = seen(entries("GIT_CONFIG_COUNT=many"));
+  expect([map.get("GIT_CONFIG_COUNT"), map.has("GIT_CONFIG_KEY_0")])
+    .toEqual(["many", false]);
 });
 
 test("a JVM, which adds the whole loopback to a list, bypasses nothing where part of it is allowed", () => {
@@ -121,7 +154,7 @@ test("inherited proxy values are overwritten, other values of the caller are kep
     "CODEX_NETWORK_PROXY_ATTRIBUTION=tok",
     "CODEX_SANDBOX_NETWORK_DISABLED=1",
     "CLOUDSDK_PROXY_USERNAME=u",
-    "CARGO_HTTP_PROXY=http://u:secret@corp:3128",
+    "FTPS_PROXY=http://u:secret@corp:3128",
     "JAVA_TOOL_OPTIONS=-Xmx1g -Dhttps.proxyHost=corp -DsocksProxyHost=corp",
     "GIT_SSH_COMMAND=ssh -i key",
     "X=1",
@@ -134,7 +167,7 @@ test("inherited proxy values are overwritten, other values of the caller are kep
       "CODEX_NETWORK_PROXY_ATTRIBUTION",
       "CODEX_SANDBOX_NETWORK_DISABLED",
       "CLOUDSDK_PROXY_USERNAME",
-      "CARGO_HTTP_PROXY",
+      "FTPS_PROXY",
     ]
   ) {
     expect(map.has(gone)).toBe(false);

@@ -402,6 +402,13 @@ const ENVIRONMENT_STEPS: readonly Defence[] = [
     ["config/environment_test.ts"],
   ),
   pure(
+    "so does one that git is told by a variable",
+    "src/config/command_environment.ts",
+    `  if (isGitProxyValue(name, entries)) return`,
+    `  if (isGitProxyValue(name, [])) return`,
+    ["config/environment_test.ts"],
+  ),
+  pure(
     "the caller's proxy leaves every variable of a JVM's options",
     ENVIRONMENT,
     `  if (!JAVA_VARIABLES.includes(name)) return entry;`,

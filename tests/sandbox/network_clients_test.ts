@@ -143,6 +143,15 @@ async function git(request: Request): Promise<Response> {
 
 const WHEEL = "tiny-1.0-py3-none-any.whl";
 
+function serveRepository(): void {
+  if (existsSync(`${dir}/served.git`)) return;
+  make(["git", "init", "-q", "-b", "main", "made"]);
+  writeFileSync(`${dir}/made/file`, "content\n".repeat(100_000));
+  make(["git", "-C", "made", "add", "."]);
+  make(["git", "-C", "made", "commit", "-qm", "first"]);
+  make(["git", "clone", "-q", "--bare", "made", "served.git"]);
+}
+
 /** What npm's registry says of a package. */
 function registered(): string {
   return JSON.stringify({
@@ -219,19 +228,27 @@ const CLIENTS: readonly Client[] = [
   {
     program: "git",
     title: "git clones and pushes over HTTP",
-    prepare: () => {
-      if (existsSync(`${dir}/served.git`)) return;
-      make(["git", "init", "-q", "-b", "main", "made"]);
-      writeFileSync(`${dir}/made/file`, "content\n".repeat(100_000));
-      make(["git", "-C", "made", "add", "."]);
-      make(["git", "-C", "made", "commit", "-qm", "first"]);
-      make(["git", "clone", "-q", "--bare", "made", "served.git"]);
-    },
+    prepare: serveRepository,
     reaches: ({ variant }) =>
       `git clone -q ${url("/git/served.git")} copy && cd copy &&
       head -c 3000000 /dev/urandom > random && git add . &&
       git -c user.name=t -c user.email=t@t.test commit -qm second &&
       git push -q origin HEAD:refs/heads/by-${variant.actor} && git ls-remote origin | grep -c by-${variant.actor}`,
+    prints: "1\n",
+    refused: "git ls-remote http://example.com/x.git",
+  },
+  {
+    program: "git",
+    title: "git whose own file names a proxy of the host's",
+    prepare: ({ work }) => {
+      serveRepository();
+      writeFileSync(
+        `${work}/.gitconfig`,
+        "[http]\nproxy = http://127.0.0.1:9\n",
+      );
+    },
+    reaches: () =>
+      `git ls-remote ${url("/git/served.git")} | grep -c refs/heads/main`,
     prints: "1\n",
     refused: "git ls-remote http://example.com/x.git",
   },
