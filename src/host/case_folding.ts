@@ -37,10 +37,15 @@ const SERVED = new Set([
   0x7c7c6673,
 ]);
 
-/** The devices of what `policy` names on which names ignore case; `facts` know those places. */
+/**
+ * The devices of what `policy` names on which names ignore case; `facts` know those places.
+ *
+ * @param typeOf the kind of file system at a place, by its magic number
+ */
 export function foldingDevices(
   policy: Policy,
   facts: PathFacts,
+  typeOf: typeof fileSystemType = fileSystemType,
 ): ReadonlySet<number> {
   const folding = new Set<number>();
   // The root's own file system is what the machine was started from.
@@ -56,7 +61,7 @@ export function foldingDevices(
     const { device } = factOf(facts, place.path);
     if (seen.has(device)) continue;
     seen.add(device);
-    const type = fileSystemType(place.path);
+    const type = typeOf(place.path);
     if (!type.ok || !SERVED.has(type.value)) continue;
     if (foldsCase(place.path, place.node === "directory")) folding.add(device);
   }
@@ -78,8 +83,11 @@ function isFoundTurned(path: AbsPath): boolean {
     one.value.device === other.value.device;
 }
 
-/** One name suffices, if it has letters. */
+/** One name suffices, if it has letters; those without are not counted. */
 const MAX_NAMES = 8;
+
+/** So many names without letters are looked at, and it takes less than a millisecond. */
+const MAX_ENTRIES = 10_000;
 
 function namesIn(directory: AbsPath): readonly ByteString[] {
   const fd = open(directory, abi.O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
@@ -87,10 +95,10 @@ function namesIn(directory: AbsPath): readonly ByteString[] {
   const names: ByteString[] = [];
   const buffer = stableBytes(4_096);
   visitDirectory(fd.value, buffer, (start, end) => {
-    names.push(
-      Buffer.from(buffer.buffer).toString("latin1", start, end) as ByteString,
-    );
-  }, () => names.length >= MAX_NAMES);
+    const name = Buffer.from(buffer.buffer)
+      .toString("latin1", start, end) as ByteString;
+    if (turnCase(name) !== name) names.push(name);
+  }, (entries) => names.length >= MAX_NAMES || entries >= MAX_ENTRIES);
   close(fd.value);
   return names;
 }

@@ -93,8 +93,12 @@ export function kernelRepositoryReader(euid: number): RepositoryReader {
 /** Mount points of file systems that a walk must not enter: it would hang on a dead server, or start an automounter. */
 export function foreignMountPoints(): ReadonlySet<AbsPath> {
   const table = readFile("/proc/self/mountinfo", 16 * 1024 * 1024);
+  return foreignPlaces(table.ok ? table.value : "");
+}
+
+/** The mount points in a table of proc_pid_mountinfo(5) whose file systems are not of this machine. */
+export function foreignPlaces(text: string): ReadonlySet<AbsPath> {
   const foreign = new Set<AbsPath>();
-  const text = table.ok ? table.value : "";
   for (let start = 0; start < text.length;) {
     const end = text.indexOf("\n", start);
     // The optional fields before it end with a dash; a place can't hold a blank.

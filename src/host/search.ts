@@ -53,14 +53,16 @@ function plannedSearch(
 }
 
 /** Where a rule takes writing away, and where other file systems begin that may hang. */
-function closedPlaces(rules: Rules): (directory: AbsPath) => boolean {
+export function closedPlaces(
+  rules: Rules,
+  mountPoints: () => ReadonlySet<AbsPath> = foreignMountPoints,
+): (directory: AbsPath) => boolean {
   const closed = new Set<AbsPath>([PROC, DEV, SYS]);
   for (const path of ruledPaths(rules)) {
     if (rule(rules, path).state !== "writable") closed.add(path);
   }
   let foreign: ReadonlySet<AbsPath> | null = null;
-  return (path) =>
-    closed.has(path) || (foreign ??= foreignMountPoints()).has(path);
+  return (path) => closed.has(path) || (foreign ??= mountPoints()).has(path);
 }
 
 /** Whether only the symbols for temporary folders make `path` writable. */

@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import {
+  closeSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -16,10 +18,11 @@ import {
   findMatches,
   WALK_LIMITS,
 } from "../../src/host/glob.ts";
-import type { Wanted } from "../../src/host/glob_searches.ts";
+import { type Wanted, wantedBy } from "../../src/host/glob_searches.ts";
 import { compileGlob } from "../../src/policy/glob.ts";
 import { abs } from "../../src/policy/path.ts";
 import { ok } from "../../src/result.ts";
+import { factsOf, policyOf } from "../policy/world.ts";
 
 let root = "";
 beforeAll(() => {
@@ -131,6 +134,12 @@ const FOUND = [ // patterns, depth, matches, why
   [["top.env/*"], null, [], "nor has a file"],
   [["{a,o}/*"], null, ["a/b/", "a/one.env", "o/real"], "alternatives"],
   [["a/*.env"], 1, ["a/one.env"], "depth counts from the pattern's own prefix"],
+  [
+    ["a/b/*.env", "o/*"],
+    null,
+    ["a/b/two.env", "o/real"],
+    "a prefix that is less deep is no way to another's",
+  ],
 ] as const;
 
 for (const [patterns, depth, expected, why] of FOUND) {
@@ -175,8 +184,13 @@ function memoryReader(
   };
 }
 
-function errorOf(reader: DirectoryReader, limits = WALK_LIMITS): string {
-  const found = findMatches([wanted("**/*.env", "/w")], null, reader, limits);
+function errorOf(
+  reader: DirectoryReader,
+  limits = WALK_LIMITS,
+  prefixes: readonly string[] = ["/w"],
+): string {
+  const patterns = prefixes.map((prefix) => wanted("**/*.env", prefix));
+  const found = findMatches(patterns, null, reader, limits);
   return found.ok ? "" : found.error.message;
 }
 
@@ -228,6 +242,47 @@ test("a directory that holds more than is allowed isn't read to its end", () => 
   expect(visited).toBe(11);
 });
 
+test("the limits are those of all walks together", () => {
+  const reader = memoryReader(() => ["a", "b"]);
+  const limits = { ...WALK_LIMITS, entries: 3 };
+  expect(errorOf(reader, limits, ["/v", "/w"]))
+    .toContain('more than 3 entries by "/w"');
+});
+
+test("a walk that is given up looks into no further directory", () => {
+  const reader = memoryReader((path) =>
+    path === "/w" ? ["a/", "b/", "c/"] : ["x"]
+  );
+  errorOf(reader, { ...WALK_LIMITS, entries: 3 });
+  expect(reader.opened).toEqual(["/w", "/w/a"]);
+});
+
+test("every directory that was opened is closed", () => {
+  const closed: number[] = [];
+  const reader = memoryReader(
+    (path) => path === "/w" ? ["a/", "b/"] : path === "/w/a" ? ["c/"] : [],
+    { close: (directory) => void closed.push(directory) },
+  );
+  errorOf(reader);
+  expect(closed.length).toBe(reader.opened.length);
+});
+
+test("a pattern whose own directory is closed by its mode is refused", () => {
+  const reader = memoryReader(() => []);
+  expect(errorOf(reader, WALK_LIMITS, ["/w!"])).toContain(
+    `directory "/w!" can't be opened (its mode forbids it)`,
+  );
+});
+
+test("somebody else's directory that can't be opened for another reason than its mode is refused", () => {
+  const EMFILE = 24;
+  const reader = memoryReader(() => ["x/"], {
+    isOwn: () => false,
+    open: (parent) => parent === null ? ok(0) : { ok: false, error: EMFILE },
+  });
+  expect(errorOf(reader)).toContain(`x" can't be opened (EMFILE: `);
+});
+
 test("somebody else's closed directory is passed over", () => {
   const children = (path: string): string[] => path === "/w" ? ["x!/"] : [];
   expect(errorOf(memoryReader(children, { isOwn: () => false }))).toBe("");
@@ -277,3 +332,40 @@ test("a directory that was swapped for a link is not entered", () => {
   });
   expect(opened).toEqual([true, false]);
 });
+
+test("the kernel's reader tells what lies in a directory, whose it is, and what can't be read", () => {
+  const euid = process.geteuid?.() ?? 0;
+  const reader = kernelDirectoryReader(euid);
+  const directory = openSync(root, "r");
+  const file = openSync(`${root}/top.env`, "r");
+  const kinds = ["a", "top.env", "link.env", "gone"].map((name) =>
+    reader.kindOf(directory, fromText(name))
+  );
+  const own = ["a", "gone"].map((name) => [
+    reader.isOwn(directory, fromText(name)),
+    kernelDirectoryReader(euid + 1).isOwn(directory, fromText(name)),
+  ]);
+  const errno = reader.read(file, () => {}, () => false, null);
+  closeSync(directory);
+  closeSync(file);
+  expect({ kinds, own, errno }).toEqual({
+    kinds: ["directory", "file", "symlink", "missing"],
+    own: [[true, false], [true, true]], // what can't be told may be anybody's
+    errno: 20, // ENOTDIR
+  });
+});
+
+const LOOKED_FOR = [ // prefix, whether, why
+  ["/dev/shm/x", true, "it can be the host's, where a grant says so"],
+  ["/dev/x", false, "made afresh in the sandbox"],
+  ["/w/x", true, "the host's"],
+] as const;
+for (const [prefix, isLookedFor, why] of LOOKED_FOR) {
+  test(`patterns below ${prefix} are ${isLookedFor ? "" : "not "}looked for: ${why}`, () => {
+    const policy = policyOf([[":root", "read"]], {
+      globs: [`${prefix}/*.env`],
+    });
+    const facts = factsOf({ [prefix]: "dir" }, policy);
+    expect(wantedBy(policy, facts).length).toBe(isLookedFor ? 1 : 0);
+  });
+}

@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readSmallFile } from "../../src/host/probe.ts";
+import { probePath, readSmallFile } from "../../src/host/probe.ts";
 import { abs } from "../../src/policy/path.ts";
 
 let base = "";
@@ -70,6 +70,16 @@ for (const [what, module, expression] of READERS) {
     expect(await new Response(child.stdout).text()).toBe("read\n");
   });
 }
+
+test("what can't be looked at is not taken for missing", () => {
+  const facts = new Map();
+  const paths = ["none", "file/below", "x".repeat(300)].map((name) =>
+    abs(join(base, name))
+  );
+  for (const path of paths) probePath(facts, path);
+  expect(paths.map((path) => facts.get(path)?.kind))
+    .toEqual(["missing", undefined, "unreadable"]);
+});
 
 test("links that loop are not followed for ever", () => {
   const folder = mkdtempSync(join(tmpdir(), "codex-loop-"));

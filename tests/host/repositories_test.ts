@@ -20,7 +20,10 @@ import {
   SEARCH_LIMITS,
   valuesOf,
 } from "../../src/host/repositories.ts";
-import { kernelRepositoryReader } from "../../src/host/repository_reader.ts";
+import {
+  foreignPlaces,
+  kernelRepositoryReader,
+} from "../../src/host/repository_reader.ts";
 import { abs, type AbsPath } from "../../src/policy/path.ts";
 
 const folders: string[] = [];
@@ -262,6 +265,36 @@ test("a shut directory that is named by .gitmodules counts when the walk ends at
   expect(search(paths, { reader, limits }).shut).toEqual(["a"]);
 });
 
+test("a root that can't be listed is no whole search", () => {
+  const { cut } = search(["a/.git/HEAD"], { reader: { read: () => false } });
+  expect(cut).toBe(": it can't be read");
+});
+
+test("where a directory doesn't tell what its names are, each is looked at", () => {
+  const { read } = kernelRepositoryReader(0);
+  const untold: RepositoryReader["read"] = (directory, visit, enough) =>
+    read(
+      directory,
+      (buffer, start, end) => visit(buffer, start, end, null),
+      enough,
+    );
+  expect(search(["a/b/.git/HEAD"], { reader: { read: untold } }).found)
+    .toEqual(["a/b"]);
+});
+
+test("what a repository inside names is looked at where the walk does not come to it", () => {
+  const paths = [
+    "a/.git/HEAD",
+    "a/.gitmodules: path = deep/b\n",
+    "a/deep/b/.git: gitdir: x",
+  ];
+  const { read } = kernelRepositoryReader(0);
+  const blind: RepositoryReader["read"] = (directory, visit, enough) =>
+    directory.includes("/deep") || read(directory, visit, enough);
+  expect(search(paths, { reader: { read: blind } }).found)
+    .toEqual(["a", "a/deep/b"]);
+});
+
 const CUTS: readonly (readonly [
   limits: Partial<typeof SEARCH_LIMITS>,
   cut: RegExp,
@@ -353,3 +386,51 @@ test("a directory that was swapped for a link is not read, and the search is not
     { isWhole: false, hasEntries: false },
   ]);
 });
+
+test("the kernel's reader tells what it can't look at from what is not there, and whose a directory is", () => {
+  const folder = mkdtempSync(`${tmpdir()}/codex-reader-`);
+  folders.push(folder);
+  writeFileSync(`${folder}/file`, "");
+  const euid = process.geteuid?.() ?? 0;
+  const { kindOf, isOurs } = kernelRepositoryReader(euid);
+  const kinds = ["file", "none", "file/below", "x".repeat(300)].map((name) =>
+    kindOf(abs(`${folder}/${name}`))
+  );
+  const owners = [
+    isOurs(abs(folder)),
+    kernelRepositoryReader(euid + 1).isOurs(abs(folder)),
+    isOurs(abs(`${folder}/none`)),
+  ];
+  expect({ kinds, owners }).toEqual({
+    kinds: ["file", "missing", "missing", "unreadable"],
+    owners: [true, false, false],
+  });
+});
+
+const MOUNTS: readonly (readonly [string, readonly string[], string])[] = [
+  ["22 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n", [], "a disk"],
+  ["40 22 0:5 / /n rw - nfs4 server:/ rw\n", ["/n"], "another machine's"],
+  [
+    "40 22 0:5 / /auto rw shared:3 master:1 - autofs systemd-1 rw\n",
+    ["/auto"],
+    "an automounter, behind optional fields",
+  ],
+  ["40 22 0:5 / /f rw - fuse.sshfs h:/ rw\n", ["/f"], "a program's"],
+  [
+    "40 22 0:5 / /a\\040b\\011\\134 rw - 9p x rw\n",
+    ["/a b\t\\"],
+    "a place with blanks and a backslash",
+  ],
+  [
+    "40 22 0:5 / /n rw - nfs x rw\n41 22 0:6 / /t rw - tmpfs x rw\n42 22 0:7 / /c rw - cifs x rw\n",
+    ["/n", "/c"],
+    "several",
+  ],
+  ["40 22 0:5 / /n rw - nfs x rw", [], "half a line"],
+  ["", [], "no table"],
+];
+for (const [table, places, why] of MOUNTS) {
+  test(`foreign in ${JSON.stringify(table)} are ${JSON.stringify(places)}: ${why}`, () => {
+    expect([...foreignPlaces(table)]).toEqual(places as AbsPath[]);
+  });
+}

@@ -77,3 +77,12 @@ test("a file of it is private, whole, and never written through a link", () => {
   expect(existsSync(join(home, "victim"))).toBe(false);
   expect(readdirSync(join(home, "sandbox"))).toContain("kept");
 });
+
+test("a file of it that can't be put in its place leaves nothing beside it", () => {
+  const folder = openStateFolder(abs(home), [], { create: true, euid: OURS });
+  if (!folder.ok) throw new Error(folder.error.why);
+  mkdirSync(join(home, "sandbox/kept"));
+  replaceFile(folder.value, "kept", "text");
+  close(folder.value);
+  expect(readdirSync(join(home, "sandbox"))).toEqual(["kept"]);
+});

@@ -20,6 +20,7 @@ import { PROXY_RUN } from "./proxy_run.ts";
 import { PROXY_WIRE } from "./proxy_wire.ts";
 import { REFUSAL_STEPS } from "./refusals.ts";
 import { RUN_STEPS } from "./runs.ts";
+import { SEARCH_STEPS } from "./searches.ts";
 import { STAGE_STEPS } from "./stages.ts";
 
 const ESCAPES = "sandbox/escape_test.ts";
@@ -946,6 +947,7 @@ export const DEFENCES: readonly Defence[] = [
   ...RUN_STEPS,
   ...LANDLOCK,
   ...HOST,
+  ...SEARCH_STEPS,
   ...AROUND,
   ...PROXY_POLICY,
   ...PROXY_WIRE,
