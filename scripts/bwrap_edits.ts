@@ -205,6 +205,14 @@ export const SOURCE_EDITS: readonly SourceEdit[] = [
     replace:
       "setup_op_bind_mount (BIND_DEVICES | BIND_READONLY, host_tty_dev, console_fd,",
   },
+  {
+    name: "09-no-late-mounts",
+    file: "bubblewrap.c",
+    why:
+      "what the host mounts during the run would appear inside with the host's own flags: writable below what was bound read-only",
+    find: "MS_SILENT | MS_SLAVE | MS_REC",
+    replace: "MS_SILENT | MS_PRIVATE | MS_REC",
+  },
 ];
 
 /** The edited text, or one line that says why the edit does not fit. */

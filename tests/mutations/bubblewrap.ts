@@ -33,6 +33,12 @@ export const BUBBLEWRAP: readonly Defence[] = [
     `"setup_op_bind_mount (BIND_DEVICES, host_tty_dev,`,
     ["sandbox/terminal_test.ts", "node inside is read-only"],
   ),
+  edit(
+    "what the host mounts during the run stays outside",
+    `    replace: "MS_SILENT | MS_PRIVATE | MS_REC",`,
+    `    replace: "MS_SILENT | MS_SLAVE | MS_REC",`,
+    ["sandbox/masks_test.ts", "mounts during the run"],
+  ),
   withSystem(edit(
     "what is bound read-only at once is read-only",
     `    change.set |= SET_RDONLY;`,

@@ -181,6 +181,40 @@ test.if(canCompare)(
   },
 );
 
+/** A place from which mounts go on to whoever follows it, as on most hosts, and one that is made there while a command runs. */
+const MOUNT_LATE = `set -e
+tree=$1 work=$2; shift 2
+mount --make-rprivate /
+mount -t tmpfs t "$tree"; mount --make-shared "$tree"; mkdir "$tree/late"
+"$@" & run=$!
+until [ -e "$work/up" ]; do kill -0 "$run"; sleep 0.05; done
+mount -t tmpfs t "$tree/late"; echo decoy > "$tree/late/file"; chmod 666 "$tree/late/file"
+: > "$work/go"
+wait "$run"; cat "$tree/late/file"`;
+
+const LOOK_LATE = `: > up; until [ -e go ]; do sleep 0.05; done
+cat "$0/late/file" 2>/dev/null; (echo changed > "$0/late/file") 2>/dev/null; echo looked`;
+
+for (const actor of ACTORS.includes("root") ? ACTORS : []) {
+  test(`what the host mounts during the run is neither seen nor written [${actor}]`, async () => {
+    const subject = setup({ actor: "root", launcher: "auto", stage: "auto" });
+    const { dir, home, work, codex, outside } = subject;
+    const tree = `${dir}/tree`;
+    mkdirSync(tree);
+    if (actor === "user") {
+      for (const path of [home, work]) chownSync(path, 65_534, 65_534);
+    }
+    const { end, stdout } = await outside([
+      ...["unshare", "-m", "sh", "-c", MOUNT_LATE, "sh", tree, work],
+      ...(actor === "root" ? [] : USER),
+      ...[codex, "sandbox", "--launcher", "bundled", "-P", ":workspace"],
+      ...["--", "sh", "-c", LOOK_LATE, tree],
+    ]);
+    expect({ end, stdout }).toEqual({ end: 0, stdout: "looked\ndecoy\n" });
+    rmSync(dir, { recursive: true });
+  });
+}
+
 const GONE = [ // below $B, what is said, why
   [
     "gone.env",
