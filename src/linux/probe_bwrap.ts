@@ -160,7 +160,7 @@ function trialRun(
   });
 }
 
-/** Everything that a remembered answer depends on: the file, this boot, this user and this user namespace. */
+/** Everything that a remembered answer depends on: the file, this boot, this user, and the namespaces of users and of mounts, which decide about a fresh `/proc`: a container may share our state folder. */
 function cacheKey(
   file: BwrapFile,
   cache: CachePlace | null,
@@ -168,9 +168,10 @@ function cacheKey(
 ): string | null {
   const boot = readFile("/proc/sys/kernel/random/boot_id", 64);
   const namespace = stat("/proc/self/ns/user" as ByteString);
-  if (!boot.ok || !namespace.ok || cache === null) return null;
+  const mounts = stat("/proc/self/ns/mnt" as ByteString);
+  if (!boot.ok || !namespace.ok || !mounts.ok || cache === null) return null;
   const uid = user?.uid ?? cache.euid;
-  return `${boot.value.trim()} ${namespace.value.inode} ${uid} ${file.identity}`;
+  return `${boot.value.trim()} ${namespace.value.inode} ${mounts.value.inode} ${uid} ${file.identity}`;
 }
 
 function readCache(cache: CachePlace): Record<string, unknown> | null {

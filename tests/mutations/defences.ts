@@ -716,6 +716,13 @@ const LIFE_STEPS: readonly Defence[] = [
     [LAUNCHER, "not replaced by the system's for uid 0"],
   ),
   live(
+    "what bubblewrap can do is remembered of one mount namespace",
+    "src/linux/probe_bwrap.ts",
+    " ${mounts.value.inode} ",
+    " ",
+    [LAUNCHER, "a container's mounts"],
+  ),
+  live(
     "no mount stands on another's placeholder that can't be locked",
     "src/run/mount_places.ts",
     `isPlaceholderOfOthers(path);`,

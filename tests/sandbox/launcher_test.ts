@@ -27,6 +27,7 @@ import {
 import {
   ACTORS,
   BOTH_ACTORS,
+  EVERY_VARIANT,
   isThere,
   LAUNCHERS,
   leaveClean,
@@ -441,6 +442,30 @@ for (const [why, prepare] of CACHES) {
     },
   );
 }
+
+matrix(
+  "what a container's mounts forbid is not remembered of the host, nor the other way round",
+  EVERY_VARIANT.filter(({ actor, stage }) =>
+    actor === "root" && stage === "one-start"
+  ),
+  async ({ run }) => {
+    // A part of /proc is covered: the kernel mounts no fresh one there.
+    const container =
+      `exec unshare -m sh -c 'mount --bind /dev/null /proc/filesystems && exec "$@"' sh "$@"`;
+    const warns = async (shell: string): Promise<boolean> => {
+      const { end, stderr } = await run(["--", "true"], { shell });
+      expect(end).toBe(0);
+      return stderr.includes("the host's /proc is visible");
+    };
+    const here = 'exec "$@"';
+    expect([
+      await warns(here),
+      await warns(container),
+      await warns(here),
+      await warns(container),
+    ]).toEqual([false, true, false, true]);
+  },
+);
 
 test("the second run asks no bwrap again", async () => {
   const { home, run } = setup();
