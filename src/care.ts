@@ -14,7 +14,7 @@ import { parseSandboxOptions } from "./cli/sandbox_options.ts";
 import { type CommandOutput, jsonText } from "./commands/output.ts";
 import { describe, type Failure } from "./failure.ts";
 import { homeOf, type Origin, variable } from "./host/origin.ts";
-import { openStateFolder, stateFolderOf } from "./host/state_folder.ts";
+import { openStateFolder } from "./host/state_folder.ts";
 import {
   type Leftover,
   type LeftoverPlaces,
@@ -203,12 +203,13 @@ export function runClean(
 /** The line about records that can't be read: they may speak of anything, so nobody knows that nothing was left. */
 function unreadRecords({ codexHome, euid }: LeftoverPlaces): string | null {
   if (codexHome === null) return null;
-  const folder = openStateFolder(codexHome, [], { create: false, euid });
+  const options = { create: false, euid };
+  const folder = openStateFolder(codexHome, ["placeholders"], options);
   if (folder.ok) close(folder.value);
   return folder.ok || folder.error.isMissing
     ? null
     : `codex: Cannot read what runs have recorded in ${
-      toText(stateFolderOf(codexHome))
+      toText(folder.error.path)
     }: ${folder.error.why}\n`;
 }
 

@@ -290,3 +290,24 @@ matrix(
     expect(stdout).not.toContain("nothing to clean");
   },
 );
+
+matrix(
+  "nor where the records' own folder is none any more, and doctor says so as well",
+  BOTH_ACTORS,
+  async (subject) => {
+    const folder = `${subject.home}/sandbox`;
+    mkdirSync(folder, { mode: 0o700 });
+    writeFileSync(`${folder}/placeholders`, "");
+    for (const path of [folder, `${folder}/placeholders`]) {
+      chownSync(path, subject.uid, subject.uid);
+    }
+    const cleaned = await subject.codexRun(["sandbox", "clean"]);
+    expect({ end: cleaned.end, stdout: cleaned.stdout })
+      .toEqual({ end: 1, stdout: "" });
+    expect(cleaned.stderr).toStartWith(
+      `codex: Cannot read what runs have recorded in ${folder}/placeholders: ENOTDIR: `,
+    );
+    const { stdout } = await subject.codexRun(["doctor"]);
+    expect(stdout).toContain(`${folder}/placeholders can't be used: ENOTDIR: `);
+  },
+);

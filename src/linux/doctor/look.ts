@@ -174,17 +174,26 @@ export function lookAtState(
 ): StateFacts {
   if (codexHome === null) return { path: null, state: "missing", why: "" };
   const path = toText(stateFolderOf(codexHome));
-  const folder = openStateFolder(codexHome, [], { create: false, euid });
-  if (folder.ok) {
-    close(folder.value);
-    return { path, state: "usable", why: "" };
+  for (const names of [["placeholders"], []]) {
+    const folder = openStateFolder(codexHome, names, { create: false, euid });
+    if (!folder.ok && folder.error.isMissing) continue;
+    const refused = folder.ok ? whyNotWritten(folder.value) : folder.error.why;
+    if (folder.ok) close(folder.value);
+    if (refused === null) return { path, state: "usable", why: "" };
+    const at = toText(
+      [stateFolderOf(codexHome), ...names].join("/") as AbsPath,
+    );
+    return { path: at, state: "unusable", why: refused };
   }
-  const { error } = folder;
-  if (!error.isMissing) return { path, state: "unusable", why: error.why };
   const why = whyNotMade(codexHome);
   return why === null
     ? { path, state: "missing", why: "" }
     : { path, state: "unusable", why: `it can't be made: ${why}` };
+}
+
+function whyNotWritten(folder: number): string | null {
+  const asked = accessWritable(`/proc/self/fd/${folder}` as ByteString);
+  return asked.ok ? null : abi.errnoText(asked.error.errno);
 }
 
 /** Why the first run can't make the folder: it makes `$CODEX_HOME` and what lies in it, and nothing above. */
