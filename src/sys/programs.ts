@@ -43,8 +43,8 @@ export interface Spawned extends Program {
 }
 
 /**
- * Starts a child (posix_spawn(3)) with SIGPIPE and SIGXFSZ, which the runtime ignores, and SIGCHLD, which a caller may, at their
- * defaults. @returns its pid
+ * Starts a child (posix_spawn(3)) with SIGPIPE and SIGXFSZ, which the runtime ignores, SIGCHLD, which a caller may, and the C library's
+ * own at their defaults. @returns its pid
  */
 export function spawn(program: Spawned): Result<number, SysError> {
   spoil();
@@ -62,7 +62,7 @@ export function spawn(program: Spawned): Result<number, SysError> {
     }
     family.posix_spawnattr_setsigdefault(
       attributes,
-      signalSet([abi.SIGPIPE, abi.SIGXFSZ, abi.SIGCHLD]),
+      signalSet([abi.SIGPIPE, abi.SIGXFSZ, abi.SIGCHLD, ...LIBC_SIGNALS]),
     );
     family.posix_spawnattr_setflags(
       attributes,
@@ -89,6 +89,12 @@ export function spawn(program: Spawned): Result<number, SysError> {
     family.posix_spawnattr_destroy(attributes);
   }
 }
+
+/**
+ * SIGCANCEL and SIGSETXID of glibc: its posix_spawn leaves them ignored in the child (`sysdeps/unix/sysv/linux/spawni.c`), and no call
+ * of the library gives them back.
+ */
+const LIBC_SIGNALS = [32, 33];
 
 /** `spawn.h`: POSIX_SPAWN_SETSIGDEF and POSIX_SPAWN_SETSID. */
 const SPAWN_SETSIGDEF = 0x04;

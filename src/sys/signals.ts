@@ -41,13 +41,18 @@ export function unblockSignal(signal: number): Result<number, SysError> {
   );
 }
 
-/** Bits of a kernel signal set: bit n-1 for signal n. Standard signals (1–31) only. */
+/** Bits of a kernel signal set: bit n-1 for signal n. Signals 1–64. */
 export function signalSet(signals: readonly number[]): Uint8Array<ArrayBuffer> {
   const set = stableBytes(128);
   const view = new DataView(set.buffer);
-  let bits = 0;
-  for (const signal of signals) bits |= 1 << (signal - 1);
-  view.setUint32(0, bits >>> 0, true);
+  let low = 0;
+  let high = 0;
+  for (const signal of signals) {
+    if (signal <= 32) low |= 1 << (signal - 1);
+    else high |= 1 << (signal - 33);
+  }
+  view.setUint32(0, low >>> 0, true);
+  view.setUint32(4, high >>> 0, true);
   return set;
 }
 

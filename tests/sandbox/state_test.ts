@@ -102,6 +102,15 @@ matrix(
 );
 
 matrix(
+  "a run with a supervisor ignores no signal either, not even the C library's own",
+  BOTH_STAGES,
+  async ({ run, probe }) => {
+    const { stdout } = await run(["--timeout", "60s", "--", probe, "sigs"]);
+    expect(signals(stdout, "SigIgn")).toBe(0n);
+  },
+);
+
+matrix(
   "SIGINT and SIGHUP that the caller ignores stay ignored",
   BOTH_STAGES,
   async ({ run, probe }) => {
