@@ -22,9 +22,16 @@ export interface BwrapAbility {
   readonly options: string;
   /** Of `--version`, `0.8.0`; empty when it didn't say. */
   readonly version: string;
-  /** The trial run: a sandbox with a fresh `/proc`, one with the host's, or none. */
+  /**
+   * The trial run: a sandbox with a fresh `/proc`, one with the host's, or none; and who keeps the command from namespaces of its own:
+   * bwrap by a setting below `/proc/sys`, or, where a container has that read-only, our filter.
+   */
   readonly trial:
-    | { readonly kind: "works"; readonly proc: "fresh" | "host" }
+    | {
+      readonly kind: "works";
+      readonly proc: "fresh" | "host";
+      readonly nesting: "bwrap" | "filter";
+    }
     | { readonly kind: "fails"; readonly stderr: string };
 }
 
@@ -143,6 +150,14 @@ export interface NamespaceFacts {
   readonly uid: number;
 }
 
+/**
+ * Whether bwrap could not close user namespaces for the command, as the setting for it can't be written: in a container with its usual
+ * `/proc`, and in a sandbox of ours with `nested_namespaces = true`. Our filter does it instead.
+ */
+export function isSettingReadOnly(stderr: string): boolean {
+  return /max_user_namespaces: Read-only file system/.test(stderr);
+}
+
 /** WSL1 by its kernel's name: the first `wsl` with a digit decides, else `microsoft` without `microsoft-standard`. */
 export function isWsl1(version: string): boolean {
   const text = version.toLowerCase();
@@ -172,9 +187,9 @@ export function explainRefusal(facts: NamespaceFacts, stderr: string): string {
   if (/\(ENOSPC\)|max_\*_namespaces exceeded|No space left/.test(stderr)) {
     return `no more user namespaces can be made here, as inside another sandbox: run it outside of that one (${said})`;
   }
-  if (/max_user_namespaces: Read-only/.test(stderr)) {
-    // With nested_namespaces = true outside: they can be made, but not closed for the command within.
-    return `sandboxes don't nest, not even with nested_namespaces = true: run it outside of the other one (${said})`;
+  if (facts.filtered && /look up lo: Operation not permitted/.test(stderr)) {
+    // A sandbox of ours that lets namespaces be made: bubblewrap finds its loopback by an AF_UNIX socket.
+    return `sandboxes don't nest without the host's network, not even with nested_namespaces = true: run it outside of the other one (${said})`;
   }
   if (namespaces && facts.filtered) {
     return `this container's seccomp profile forbids user namespaces: start the container with "--security-opt seccomp=unconfined" or a profile that allows clone, unshare and mount (${said})`;

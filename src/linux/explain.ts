@@ -235,7 +235,7 @@ function givenBackLines(plan: SandboxPlan): string[] {
         "debug        the command's processes can trace each other; a Landlock domain keeps process 1 out of reach",
       ]
       : []),
-    ...(plan.disableUserns ? [] : [
+    ...(plan.disableUserns || plan.filter.namespaces === "denied" ? [] : [
       "namespaces   the command can make user namespaces of its own, with all capabilities in them",
     ]),
   ];

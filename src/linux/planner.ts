@@ -208,6 +208,8 @@ export function completePlan(
     throw new Error("a plan needs a bwrap that works");
   }
   const proc = request.proc === "none" ? "host" : ability.trial.proc;
+  const closesNesting = disablesUserns(request.policy);
+  const byFilter = closesNesting && ability.trial.nesting === "filter";
   const [rebound] = request.reboundFds;
   if (proc === "host" && rebound !== undefined) {
     return fail({ kind: "plan", message: streamNeedsProc(rebound) });
@@ -256,14 +258,14 @@ export function completePlan(
     proc,
     network: request.policy.network,
     ...(abstractSockets === null ? {} : { abstractSockets }),
-    filter: draft.filter,
+    filter: byFilter ? { ...draft.filter, namespaces: "denied" } : draft.filter,
     launcher,
     stage,
     supervisor,
     rules: request.rules,
     placeholders: draft.placeholders,
     repositories: request.repositories,
-    disableUserns: disablesUserns(request.policy),
+    disableUserns: closesNesting && !byFilter,
     ...(request.user ? { user: request.user } : {}),
     passFds: request.passFds,
     guardedFds: request.guardedFds,

@@ -25,6 +25,7 @@ import { unobserved } from "../sys/observed.ts";
 import {
   type BwrapAbility,
   hasOption,
+  isSettingReadOnly,
   type NamespaceFacts,
   optionsOfHelp,
 } from "./bwrap_choice.ts";
@@ -109,11 +110,7 @@ function ask(file: BwrapFile): Result<BwrapAbility, SysError> {
   const version = run(["--version"]);
   if (!version.ok) return version;
   const options = optionsOfHelp(help.value.output);
-  const first = trialRun(run, options, "fresh");
-  if (!first.ok) return first;
-  const noProc = first.value.kind === "fails" &&
-    /Can't mount proc/.test(first.value.stderr);
-  const trial = noProc ? trialRun(run, options, "host") : first;
+  const trial = firstThatWorks(run, options);
   if (!trial.ok) return trial;
   return ok({
     options,
@@ -122,11 +119,36 @@ function ask(file: BwrapFile): Result<BwrapAbility, SysError> {
   });
 }
 
+type Run = (words: readonly string[]) => ReturnType<typeof runProbe>;
+
+/**
+ * The whole sandbox, or what a container leaves of it: with masks in its `/proc` the kernel allows no fresh one (mount_namespaces(7)),
+ * and with `/proc/sys` read-only bwrap can't close user namespaces. One that fails otherwise fails.
+ */
+function firstThatWorks(
+  run: Run,
+  options: string,
+): Result<BwrapAbility["trial"], SysError> {
+  let proc: "fresh" | "host" = "fresh";
+  let nesting: "bwrap" | "filter" = hasOption({ options }, "--disable-userns")
+    ? "bwrap"
+    : "filter";
+  for (;;) {
+    const trial = trialRun(run, proc, nesting);
+    if (!trial.ok || trial.value.kind === "works") return trial;
+    const { stderr } = trial.value;
+    if (proc === "fresh" && /Can't mount proc/.test(stderr)) proc = "host";
+    else if (nesting === "bwrap" && isSettingReadOnly(stderr)) {
+      nesting = "filter";
+    } else return trial;
+  }
+}
+
 /** A sandbox of the least kind that every plan needs. */
 function trialRun(
-  run: (words: readonly string[]) => ReturnType<typeof runProbe>,
-  options: string,
+  run: Run,
   proc: "fresh" | "host",
+  nesting: "bwrap" | "filter",
 ): Result<BwrapAbility["trial"], SysError> {
   const outcome = run([
     "--unshare-user",
@@ -136,7 +158,7 @@ function trialRun(
     "--unshare-net",
     "--cap-drop",
     "ALL",
-    ...(hasOption({ options }, "--disable-userns") ? ["--disable-userns"] : []),
+    ...(nesting === "bwrap" ? ["--disable-userns"] : []),
     "--ro-bind",
     "/",
     "/",
@@ -149,7 +171,7 @@ function trialRun(
   if (!outcome.ok) return outcome;
   const { output, status } = outcome.value;
   if (output.includes(`execvp ${NO_SUCH_COMMAND}`)) {
-    return ok({ kind: "works", proc });
+    return ok({ kind: "works", proc, nesting });
   }
   if (status.kind === "timed_out") {
     return ok(SILENT);
@@ -206,7 +228,8 @@ function isAbility(value: unknown): value is BwrapAbility {
   return typeof options === "string" &&
     typeof version === "string" && typeof trial === "object" &&
     trial?.kind === "works" &&
-    (trial.proc === "fresh" || trial.proc === "host");
+    (trial.proc === "fresh" || trial.proc === "host") &&
+    (trial.nesting === "bwrap" || trial.nesting === "filter");
 }
 
 /** Writes beside and renames, so that a reader never meets half a file. Entries of earlier boots are left out. */

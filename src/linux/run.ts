@@ -385,7 +385,9 @@ function cleanUp(run: Run): boolean {
   const gone = waitForEnd(run.sync, run.init.handle, END_TIMEOUT_MS);
   if (run.terminal !== null) restoreTerminal(run.terminal);
   if (!gone) return false;
-  if (run.recordsFd !== null && run.launch.plan.proc === "fresh") {
+  // With the host's /proc the pipe alone is no proof; the end of a first process that was named is one.
+  const isProof = run.launch.plan.proc === "fresh" || run.said.isHeard;
+  if (run.recordsFd !== null && isProof) {
     releasePlaceholders(run.held, run.recordsFd);
   }
   return true;

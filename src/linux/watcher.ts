@@ -35,7 +35,10 @@ export interface WatcherOrders {
   readonly sync: number;
   readonly records: number | null;
   readonly placeholders: readonly HeldPlaceholder[];
-  /** A fresh `/proc` is mounted inside: then end of file on `sync` proves that the sandbox is gone. */
+  /**
+   * A fresh `/proc` is mounted inside: then end of file on `sync` proves that the sandbox is gone. Without one its first process must be
+   * seen to end; where it was not met, the placeholders are left to the next start.
+   */
   readonly syncIsProof: boolean;
 }
 
@@ -54,7 +57,8 @@ export function runWatcher(ordersFd: number): never {
   if (awaitSupervisor(orders.lifeline) === "dismissed") exitNow(0);
   const init = endSandbox(orders.info, orders.sync);
   const gone = waitForEnd(orders.sync, init, END_TIMEOUT_MS);
-  if (gone && orders.syncIsProof && orders.records !== null) {
+  const isProof = orders.syncIsProof || init !== null;
+  if (gone && isProof && orders.records !== null) {
     releasePlaceholders(orders.placeholders, orders.records);
   }
   exitNow(0);

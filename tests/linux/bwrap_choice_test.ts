@@ -282,6 +282,12 @@ const REFUSALS = [ // facts, stderr, part of the line, why
   ],
   [
     { filtered: true },
+    "bwrap: loopback: Failed to look up lo: Operation not permitted",
+    "sandboxes don't nest without the host's network",
+    "our own filter, with nested_namespaces = true",
+  ],
+  [
+    { filtered: true },
     "bwrap: Can't find source path /x",
     "Can't find source path",
     "no namespace is at fault",

@@ -323,7 +323,7 @@ for (const root of [true, false]) {
 test("below a writable root the host's /proc is bound read-only where no fresh one can be had", () => {
   const plan = planOf(
     { name: "x", why: "", entries: [["/", "write"]] },
-    { ...ABLE, trial: { kind: "works", proc: "host" } },
+    { ...ABLE, trial: { kind: "works", proc: "host", nesting: "bwrap" } },
   );
   expect(plan.mounts.map(({ op }) => op)).toContainEqual({
     kind: "bind_path",
@@ -331,6 +331,29 @@ test("below a writable root the host's /proc is bound read-only where no fresh o
     path: abs("/proc"),
   });
 });
+
+for (const nested of [false, true]) {
+  test(`where bubblewrap can't close user namespaces the filter ${nested ? "leaves open those that the profile gives" : "denies them"}`, () => {
+    const draft = draftPlan(
+      requestOf(
+        { name: "x", why: "", entries: [READ], root: false },
+        { nestedNamespaces: nested },
+      ),
+    );
+    if (!draft.ok) throw new Error(draft.error.message);
+    const done = completePlan(
+      draft.value,
+      { kind: "bundled", version: "0.12.0", sha256: "", reason: "" },
+      { ...ABLE, trial: { kind: "works", proc: "fresh", nesting: "filter" } },
+    );
+    if (!done.ok) throw new Error(done.error.message);
+    const { disableUserns, filter } = done.value;
+    expect([disableUserns, filter.namespaces]).toEqual([
+      false,
+      nested ? "allowed" : "denied",
+    ]);
+  });
+}
 
 test("a supervised run leaves --die-with-parent to the watcher, the others have it", () => {
   const alone = planOf({ name: "x", why: "", entries: [READ] });
@@ -371,7 +394,7 @@ test('the host\'s /proc breaks the promise "proc": refused, not run', () => {
     reason: "",
   }, {
     ...ABLE,
-    trial: { kind: "works", proc: "host" },
+    trial: { kind: "works", proc: "host", nesting: "bwrap" },
   });
   expect(done.ok).toBe(false);
 });

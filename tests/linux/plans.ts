@@ -36,7 +36,7 @@ export const HOST: Tree = {
 export const ABLE: BwrapAbility = {
   options: " --ro-bind ",
   version: "0.12.0",
-  trial: { kind: "works", proc: "fresh" },
+  trial: { kind: "works", proc: "fresh", nesting: "bwrap" },
 };
 
 /** One plan to be made. */

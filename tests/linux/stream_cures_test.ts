@@ -128,7 +128,11 @@ test("without a fresh /proc a stream is not opened anew: process 1 still has the
       version: "0.12.0",
       sha256: "",
       reason: "",
-    }, { version: "0.12.0", options: "", trial: { kind: "works", proc } });
+    }, {
+      version: "0.12.0",
+      options: "",
+      trial: { kind: "works", proc, nesting: "bwrap" },
+    });
     return done.ok ? done.value.stage.reason : done.error.message;
   };
   expect(plan("host")).toBe(streamNeedsProc(stream));

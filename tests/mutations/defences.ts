@@ -87,6 +87,13 @@ const NAMESPACES: readonly Defence[] = [
     "",
     [ESCAPES, "^unshare-user$"],
   ),
+  pure(
+    "nor where bubblewrap can't close them: the filter denies namespaces",
+    "src/linux/planner.ts",
+    `filter: byFilter ? { ...draft.filter, namespaces: "denied" } : draft.filter,`,
+    `filter: draft.filter,`,
+    [PLAN, "close user namespaces the filter"],
+  ),
   live(
     "the command has a session of its own",
     ARGV,

@@ -5,7 +5,8 @@
  *
  * @module
  */
-import type { BwrapFacts, DoctorFacts } from "./facts.ts";
+import { isSettingReadOnly } from "../bwrap_choice.ts";
+import type { BwrapFacts, DoctorFacts, Trial } from "./facts.ts";
 
 /** How much a finding weighs: `fail` keeps sandboxes from working, `warn` will hurt somebody, `note` is good to know. */
 export type Weight = "ok" | "note" | "warn" | "fail";
@@ -46,7 +47,16 @@ export function firstLine(text: string): string {
 
 export function isUsable({ refused, missing, trials }: BwrapFacts): boolean {
   return refused === null && missing.length === 0 && trials.length > 0 &&
-    trials.every(({ what, failed }) => failed === null || what === "proc");
+    trials.every((trial) => trial.failed === null || canDoWithout(trial));
+}
+
+/** A sandbox with less is a sandbox still where `/proc` is concerned, and where our filter closes what bwrap can't. */
+export function canDoWithout({ what, failed }: Trial): boolean {
+  return what === "proc" || isClosedByFilter({ what, failed });
+}
+
+export function isClosedByFilter({ what, failed }: Trial): boolean {
+  return what === "disable-userns" && isSettingReadOnly(failed ?? "");
 }
 
 export function hasUsable(

@@ -7,7 +7,7 @@
  */
 import { isLikeChroot, isWsl1 } from "../bwrap_choice.ts";
 import { installCommands } from "./bwrap_checks.ts";
-import { type Check, check, isUsable } from "./check.ts";
+import { type Check, check, isClosedByFilter, isUsable } from "./check.ts";
 import type { DoctorFacts, Trial, TrialName } from "./facts.ts";
 
 /** What each small sandbox shows, by the bubblewrap that a run would use. */
@@ -35,9 +35,11 @@ export function namespaceChecks(facts: DoctorFacts): Check[] {
   for (const { what, failed: said } of failed) {
     // What follows fails for the same reason: it contains the first.
     if (what !== first.what && said === first.failed) continue;
-    // A sandbox with less is a sandbox still only where /proc is concerned.
-    const weight = what === "proc" ? "warn" : "fail";
-    const text = `${TRIAL_TEXTS[what]}: ${said}`;
+    const isFiltered = isClosedByFilter({ what, failed: said });
+    const weight = isFiltered ? "note" : what === "proc" ? "warn" : "fail";
+    const text = `${TRIAL_TEXTS[what]}${
+      isFiltered ? ", by the filter alone" : ""
+    }: ${said}`;
     const fix = what === first.what ? namespaceFix(first, facts) : [];
     checks.push(check("namespaces", "refused", weight, text, fix));
   }
@@ -77,7 +79,7 @@ function namespaceFix(
   if (isWsl1(namespaces.kernel) || isInOurSandbox) return [];
   // Devices have findings of their own.
   if (facts.brokenDevices.length > 0) return [];
-  if (what === "proc") {
+  if (what === "proc" || isClosedByFilter({ what, failed })) {
     return containers.length === 0 ? [] : [
       "docker run --security-opt systempaths=unconfined ...  # podman: --security-opt unmask=ALL",
     ];

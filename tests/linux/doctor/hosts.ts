@@ -325,6 +325,56 @@ export const HOSTS: readonly Host[] = [
     ],
   },
   {
+    name: "a container as runc and crun make it: /proc/sys is read-only too",
+    facts: {
+      ...WELL,
+      containers: ["/.dockerenv"],
+      bwraps: [{
+        ...BUNDLED,
+        trials: ALL.map((what) => ({
+          what,
+          failed: what === "proc"
+            ? "Can't mount proc on /newroot/proc: Operation not permitted"
+            : what === "disable-userns"
+            ? "cannot open /proc/sys/user/max_user_namespaces: Read-only file system"
+            : null,
+        })),
+      }],
+      profile: {
+        ...WELL.profile,
+        plan: {
+          kind: "planned",
+          backEnd: "bubblewrap",
+          launcher: "the bundled bubblewrap 0.12.0",
+          promises: [],
+          warnings: ["the host's /proc is visible inside, read-only"],
+        },
+      },
+    },
+    isEnforced: true,
+    findings: [
+      ["note", "container", "this looks like a container (/.dockerenv)"],
+      [
+        "warn",
+        "refused",
+        "a fresh /proc: Can't mount proc on /newroot/proc: Operation not permitted",
+      ],
+      [
+        "note",
+        "refused",
+        "no further user namespaces inside, by the filter alone: cannot open /proc/sys/user/max_user_namespaces: Read-only file system",
+      ],
+      [
+        "warn",
+        ":read-only",
+        "the host's /proc is visible inside, read-only",
+      ],
+    ],
+    fixes: [
+      "docker run --security-opt systempaths=unconfined ...  # podman: --security-opt unmask=ALL",
+    ],
+  },
+  {
     name: "a chroot without /dev/null",
     facts: {
       ...WELL,
