@@ -30,6 +30,7 @@ import {
   bwrapArgv,
   CHANNEL_FD,
   type Launch,
+  type Opened,
   openPlan,
   PROGRAM_PATH,
   REPORT_FD,
@@ -55,9 +56,28 @@ export interface StartRequest {
   readonly rules: RunRules;
 }
 
+/** Both ends of a pipe. */
+interface Pipe {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What is there before bubblewrap is. */
+interface Beginning {
+  readonly opened: Opened;
+  readonly lifeline: Pipe;
+  readonly info: Pipe;
+  readonly status: Pipe;
+  readonly sync: Pipe;
+  readonly block: Pipe;
+  readonly watcher: number;
+  /** bubblewrap waits at `block` until its mounts have been looked at. */
+  readonly verifying: boolean;
+}
+
 /** Starts both. Nobody is left when it fails. */
 export function startRun(request: StartRequest): Result<Run, LaunchError> {
-  const { launch, held, recordsFd, signals, rules } = request;
+  const { launch, held, recordsFd } = request;
   // Whatever else is open, the caller's stray descriptors included, reaches neither child.
   const closing = closeOnExecFrom(3);
   if (!closing.ok) {
@@ -77,15 +97,42 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
         : { kind: "sys", call: "pipe2", errno: abi.EMFILE },
     );
   }
-  const watcher = startWatcher({
-    lifeline: lifeline.from,
-    info: info.from,
-    sync: sync.from,
-    records: recordsFd,
-    placeholders: held,
-    syncIsProof: launch.plan.proc === "fresh",
-  });
+  const verifying = launch.plan.supervisor.includes("mount verification");
+  const watcher = startWatcher(
+    {
+      lifeline: lifeline.from,
+      info: info.from,
+      sync: sync.from,
+      records: recordsFd,
+      placeholders: held,
+      syncIsProof: launch.plan.proc === "fresh",
+    },
+    // Its end of file lets the sandbox go as well: not when we die, but when the sandbox is gone.
+    verifying ? [block.to] : [],
+  );
   if (!watcher.ok) return failed("Cannot start the watcher", watcher.error);
+  const run = startBubblewrap(request, {
+    opened: opened.value,
+    lifeline,
+    info,
+    status,
+    sync,
+    block,
+    watcher: watcher.value,
+    verifying,
+  });
+  if (run.ok) return run;
+  dismissWatcher(lifeline.to, watcher.value);
+  waitFor(watcher.value);
+  return run;
+}
+
+/** @returns on failure nobody but the watcher is left */
+function startBubblewrap(
+  { launch, held, recordsFd, signals, rules }: StartRequest,
+  { opened, lifeline, info, status, sync, block, watcher, verifying }:
+    Beginning,
+): Result<Run, LaunchError> {
   const channel = launch.listenPorts.length === 0 ? null : ownChannel();
   if (channel?.ok === false) {
     return failed("Cannot make the control channel", channel.error);
@@ -103,11 +150,10 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
   const report = launch.reportsFailures ? ownPipe(abi.O_NONBLOCK) : null;
   if (report?.ok === false) return failed("Cannot make pipes", report.error);
   const told = report?.value ?? null;
-  const verifying = launch.plan.supervisor.includes("mount verification");
   const words = bwrapArguments(
     launch.plan,
     {
-      ...opened.value.fds,
+      ...opened.fds,
       supervised: {
         info: String(info.to),
         status: String(status.to),
@@ -117,8 +163,8 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     },
     launch.lateEnvironment,
     inside === null && told === null
-      ? opened.value.command
-      : opened.value.command.map((word) =>
+      ? opened.command
+      : opened.command.map((word) =>
         word === PROGRAM_PATH
           ? `/proc/self/fd/${program?.value ?? -1}`
           : word === CHANNEL_FD
@@ -130,8 +176,8 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
   );
   const argv = bwrapArgv(
     words,
-    opened.value.command.length,
-    opened.value.keep,
+    opened.command.length,
+    opened.keep,
     launch,
   );
   if (!argv.ok) return argv;
@@ -140,7 +186,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     return failed("Cannot restore the limit of open files", limit.error);
   }
   const keep = [
-    ...opened.value.keep,
+    ...opened.keep,
     info.to,
     status.to,
     sync.to,
@@ -176,14 +222,10 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
       ...(told === null ? [] : [told.to]),
     ]
   ) close(fd);
-  for (const fd of opened.value.keep) if (fd >= firstOwnFd()) close(fd);
-  if (!bwrap.ok) {
-    dismissWatcher(lifeline.to, watcher.value);
-    waitFor(watcher.value);
-    return bwrap;
-  }
+  for (const fd of opened.keep) if (fd >= firstOwnFd()) close(fd);
+  if (!bwrap.ok) return bwrap;
   const handle = pidfdOpen(bwrap.value);
-  const watcherHandle = pidfdOpen(watcher.value);
+  const watcherHandle = pidfdOpen(watcher);
   const run: Run = {
     launch,
     held,
@@ -193,7 +235,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     status: status.from,
     said: { text: "", isHeard: false },
     sync: sync.from,
-    watcher: watcher.value,
+    watcher,
     watcherHandle: watcherHandle.ok ? watcherHandle.value : -1,
     bwrap: bwrap.value,
     init: { handle: null },
@@ -206,15 +248,20 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
   };
   if (handle.ok && watcherHandle.ok) return ok(run);
   killAll(run);
-  dismissWatcher(lifeline.to, watcher.value);
-  waitFor(watcher.value);
   const unwatched = handle.ok ? watcherHandle : handle;
   if (unwatched.ok) throw new Error("one of both has failed");
   return failed("Cannot watch the run", unwatched.error);
 }
 
-/** The watcher: a session of its own, `/dev/null` as stdio, only the descriptors of its orders. */
-function startWatcher(orders: WatcherOrders): Result<number, SysError> {
+/**
+ * The watcher: a session of its own, `/dev/null` as stdio, only the descriptors of its orders.
+ *
+ * @param holds what is to stay open while it lives
+ */
+function startWatcher(
+  orders: WatcherOrders,
+  holds: readonly number[],
+): Result<number, SysError> {
   const nothing = own(open("/dev/null" as ByteString, abi.O_RDWR));
   if (!nothing.ok) return nothing;
   const executable = own(open(OWN_EXECUTABLE, abi.O_PATH));
@@ -230,6 +277,7 @@ function startWatcher(orders: WatcherOrders): Result<number, SysError> {
     orders.lifeline,
     orders.info,
     orders.sync,
+    ...holds,
     ...(orders.records === null ? [] : [orders.records]),
     ...orders.placeholders.flatMap((
       { parentFd, lockFd },
@@ -320,10 +368,7 @@ function ownChannel(): Result<
     : outside;
 }
 
-function ownPipe(flags = 0): Result<
-  { readonly from: number; readonly to: number },
-  SysError
-> {
+function ownPipe(flags = 0): Result<Pipe, SysError> {
   const ends = pipe(flags);
   if (!ends.ok) return ends;
   const from = own(ok(ends.value[0]));

@@ -75,15 +75,6 @@ const SOCKET_STEPS: readonly Defence[] = [
 
 export const AROUND: readonly Defence[] = [
   live(
-    "inherited descriptors are closed in a run that somebody stays for",
-    "src/linux/run_start.ts",
-    `  const closing = closeOnExecFrom(3);`,
-    `  const closing = closeOnExecFrom(1000);`,
-    ["sandbox/state_test.ts", "no descriptor but 0 to 2"],
-    ["sandbox/network_test.ts", "holds no descriptor of the run's"],
-    ["sandbox/life_test.ts", "descriptor"],
-  ),
-  live(
     "a registry of another's is not looked at",
     LEFT,
     `stat.value.uid !== euid || (stat.value.mode & 0o022) !== 0`,

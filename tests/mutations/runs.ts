@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Defence, type Notice, pure } from "./defence.ts";
+import { type Defence, live, type Notice, pure } from "./defence.ts";
 
 const EVENTS = "src/linux/run_events.ts";
 
@@ -473,9 +473,172 @@ const RECLAIM_STEPS: readonly Defence[] = [
   ),
 ];
 
+const START = "src/linux/run_start.ts";
+const SUPERVISOR = "src/linux/supervisor.ts";
+
+const STARTED: Notice = ["linux/run_start_test.ts"];
+
+const START_STEPS: readonly Defence[] = [
+  {
+    ...live(
+      "the supervisor's death lets go no sandbox whose mounts nobody has verified",
+      START,
+      `    verifying ? [block.to] : [],`,
+      `    [],`,
+      ["sandbox/swap_test.ts", "killed before it has verified"],
+    ),
+    columns: "root system",
+  },
+  ...[
+    [
+      "inherited descriptors are closed in a run that somebody stays for",
+      `  const closing = closeOnExecFrom(3);`,
+      `  const closing = closeOnExecFrom(1000);`,
+    ],
+    [
+      "nothing starts where inherited descriptors can't be closed",
+      `  if (!closing.ok) {`,
+      `  if (false) {`,
+    ],
+    [
+      "nothing starts where the limit of open files can't be given back",
+      `  if (!limit.ok) {`,
+      `  if (false) {`,
+    ],
+    [
+      "a run that nobody can watch is ended",
+      `  if (handle.ok && watcherHandle.ok) return ok(run);`,
+      `  return ok(run);`,
+    ],
+    [
+      "a run that could not be watched leaves no bubblewrap",
+      `  killAll(run);\n`,
+      ``,
+    ],
+    [
+      "a run that could not be started leaves no watcher",
+      `  dismissWatcher(lifeline.to, watcher.value);
+  waitFor(watcher.value);
+`,
+      ``,
+    ],
+    [
+      "bubblewrap is out of the terminal's reach where its signals are passed on",
+      `      session: forwards(rules) ? "own" : "inherited",`,
+      `      session: "inherited",`,
+    ],
+    [
+      "the watcher is out of the terminal's reach",
+      `      session: "own",
+      descriptors: [`,
+      `      session: "inherited",
+      descriptors: [`,
+    ],
+    [
+      "the watcher has no environment",
+      `      environment: [],
+      session: "own",`,
+      `      environment: Object.entries(process.env).map(([name, value]) => name + "=" + value),
+      session: "own",`,
+    ],
+    [
+      "the watcher holds no output of the caller's",
+      `        [nothing.value, 1],\n`,
+      `        [1, 1],\n`,
+    ],
+    [
+      "the watcher holds no end of the lifeline that would keep it open",
+      `    orders.lifeline,
+    orders.info,`,
+      `    orders.lifeline,
+    orders.lifeline + 1,
+    orders.info,`,
+    ],
+  ].map(([step = "", text = "", instead = ""]) =>
+    pure(step, START, text, instead, STARTED)
+  ),
+  ...[
+    [
+      "a caller that ignores its children's end does not keep it from us",
+      `  signalDefault(abi.SIGCHLD);\n`,
+      ``,
+    ],
+    [
+      "nothing starts where signals can't be caught",
+      `  if (!caught.ok) return failed("Cannot catch signals", caught.error);\n`,
+      ``,
+    ],
+    [
+      "nothing starts that would not end with its caller",
+      `    if (!bound.ok) return failed("Cannot end with the caller", bound.error);\n`,
+      ``,
+    ],
+    [
+      "nothing starts whose orphans would be lost",
+      `  if (!reaper.ok) {`,
+      `  if (false) {`,
+    ],
+    [
+      "placeholders without a place for records are refused",
+      `  if (home === null) {`,
+      `  if (false) {`,
+    ],
+    [
+      "a run that could not be started gives its placeholders back",
+      `    if (recordsFd !== null) releasePlaceholders(held, recordsFd);\n`,
+      ``,
+    ],
+    [
+      "what is locked is what is mounted",
+      `    launch: onHeld(launch, held),`,
+      `    launch,`,
+    ],
+    [
+      "what can't be verified leaves no watcher",
+      `  killAll(run.value);
+  finishRun(run.value);
+  return verified;`,
+      `  killAll(run.value);
+  return verified;`,
+    ],
+    [
+      "what can't be verified is an error",
+      `  if (verified.ok) return run;
+  killAll`,
+      `  return run;
+  killAll`,
+    ],
+    [
+      "a run that was ended by a signal ends us by it",
+      `      signalDefault(end.signal);\n`,
+      ``,
+    ],
+  ].map(([step = "", text = "", instead = ""]) =>
+    pure(step, SUPERVISOR, text, instead, STARTED)
+  ),
+  {
+    ...pure(
+      "what can't be verified is ended",
+      SUPERVISOR,
+      `  killAll(run.value);
+  finishRun(run.value);
+  return verified;`,
+      `  finishRun(run.value);
+  return verified;`,
+      STARTED,
+    ),
+    also: {
+      file: "src/linux/run.ts",
+      text: `  killOrphans(run.watcher);\n  const gone`,
+      instead: `  const gone`,
+    },
+  },
+];
+
 export const RUN_STEPS: readonly Defence[] = [
   ...EVENT_STEPS,
   ...PLACEHOLDER_STEPS,
   ...RECORD_STEPS,
   ...RECLAIM_STEPS,
+  ...START_STEPS,
 ];

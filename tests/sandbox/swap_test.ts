@@ -10,6 +10,7 @@ import {
   chmodSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   renameSync,
   rmSync,
   symlinkSync,
@@ -29,6 +30,8 @@ import {
   type Subject,
   until,
   untilLockedOut,
+  untilNobodyIsLeft,
+  watcherOf,
 } from "./harness.ts";
 
 const trusted: string[] = [];
@@ -222,6 +225,67 @@ os._exit(1)
     expect(end).toBe(125);
     expect(ourProcesses().map(({ words }) => words)).toEqual([]);
     expect(isThere(`${subject.work}/.git`)).toBe(false);
+  },
+);
+
+/** State of a process (proc_pid_stat(5)), `X` for one that is gone. */
+function stateOf(pid: number): string {
+  const text = textOf(`/proc/${pid}/stat`);
+  return text === "" ? "X" : text.charAt(text.lastIndexOf(")") + 2);
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    return ""; // gone meanwhile
+  }
+}
+
+/** Whether a sandbox waits for the byte that lets it go: one of its processes is in read(2) of that pipe. */
+function isBlocked(): boolean {
+  return ourProcesses().some(({ pid, words }) => {
+    const fd = / --block-fd (\d+) /.exec(words)?.[1];
+    if (fd === undefined) return false;
+    const [call, argument] = textOf(`/proc/${pid}/syscall`).split(" ");
+    const isRead = call === "0" || call === "63"; // x86-64, arm64
+    return isRead && Number(argument) === Number(fd);
+  });
+}
+
+test.skipIf(!canLie)(
+  "a supervisor that is killed before it has verified the mounts lets nothing go",
+  async () => {
+    const subject = setup({ ...PLAIN, actor: "root", launcher: "system" });
+    const { work, start } = subject;
+    await prepare(subject);
+    const folder = mkdtempSync(`/opt/codex-live-${process.pid}-`);
+    trusted.push(folder);
+    chmodSync(folder, 0o755);
+    writeFileSync(
+      `${folder}/bwrap`,
+      `#!/usr/bin/python3
+import os,signal,sys
+if "--block-fd" in sys.argv: os.kill(os.getppid(),signal.SIGSTOP)
+os.execv("/usr/bin/bwrap",sys.argv)
+`,
+    );
+    chmodSync(`${folder}/bwrap`, 0o755);
+    const going = start(["--", "/bin/sh", "-c", "/bin/touch ran"], {
+      env: { PATH: folder },
+    });
+    await until(() => stateOf(going.pid) === "T", "it stands still");
+    const watcher = watcherOf(going.pid);
+    // Nobody ends the sandbox meanwhile: whether it was let go is not a matter of who comes first.
+    process.kill(watcher, "SIGSTOP");
+    await until(isBlocked, "the mounts are made");
+    process.kill(going.pid, "SIGKILL");
+    await until(() => "ZX".includes(stateOf(going.pid)), "it is dead");
+    await until(() => isThere(`${work}/ran`) || isBlocked(), "the sandbox");
+    process.kill(watcher, "SIGCONT");
+    await going.outcome;
+    await untilNobodyIsLeft();
+    expect(isThere(`${work}/ran`)).toBe(false);
   },
 );
 
