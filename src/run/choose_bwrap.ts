@@ -33,6 +33,7 @@ import {
   namespaceFacts,
 } from "../linux/probe_bwrap.ts";
 import { layoutOf, writableRoots } from "../policy/layout.ts";
+import type { AbsPath } from "../policy/path.ts";
 import { ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";
 import { hasMountSetattr, stat } from "../sys/calls.ts";
@@ -174,6 +175,7 @@ function systemBwrap(
   cache: StateHome | null,
   reasons: Set<string>,
 ): Result<Chosen, Failure> | null {
+  let tried: AbsPath | null = null;
   for (
     const candidate of bwrapCandidates(
       variable(request.callerEnvironment, "PATH"),
@@ -196,6 +198,9 @@ function systemBwrap(
       );
       continue;
     }
+    // One file by two names of PATH, as /usr/bin and /bin: it was refused a moment ago, and asking it again can take its whole time.
+    if (trust.path === tried) continue;
+    tried = trust.path;
     const identity = stat(trust.path);
     if (!identity.ok) continue;
     const { device, inode, ctimeSeconds, ctimeNanoseconds } = identity.value;

@@ -392,6 +392,23 @@ test.skipIf(!isRoot)(
   },
 );
 
+test.skipIf(!isRoot)(
+  "a bwrap that is no use is asked once, by however many names PATH has it",
+  async () => {
+    const subject = setup(USER);
+    const folder = trustedFolder();
+    symlinkSync(folder, `${folder}/again`);
+    const asked = `${subject.work}/asked`;
+    fakeBwrap(`${folder}/bwrap`, `echo "$1" >> ${asked}; exit 1`);
+    const { end } = await subject.run(["--", "/bin/true"], {
+      env: { PATH: `${folder}:${folder}/again` },
+    });
+    expect(end).toBe(0);
+    const words = readFileSync(asked, "utf8").split("\n");
+    expect(words.filter((word) => word === "--help")).toEqual(["--help"]);
+  },
+);
+
 const CACHES: readonly (readonly [
   why: string,
   prepare: (subject: Subject) => void,
