@@ -20,7 +20,6 @@ import {
 import type { DialFailure, Dialled } from "./dial.ts";
 import type { Exchange } from "./exchange.ts";
 import {
-  abort,
   closeLink,
   finish,
   gather,
@@ -108,9 +107,8 @@ export function onClientEnd(session: Session): void {
   else if (phase.kind === "closing") {
     if (session.client.tail.length === 0) closeLink(session.client);
   } else if (phase.kind === "exchange" && !phase.exchange.isRequestSent()) {
-    // Half a body: the origin must not take it for a whole one.
+    // Half a body: the origin must not take it for a whole one, and the client is cut off with it.
     phase.exchange.cancel();
-    abort(session.client);
   }
 }
 

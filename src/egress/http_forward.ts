@@ -204,7 +204,7 @@ function onEnding(
       const mayRetry = origin.isReused && ending.isUntouched &&
         ending.failure === "failed" && request.framing.kind === "none" &&
         (request.method === "GET" || request.method === "HEAD");
-      if (mayRetry && !client.isClosed) {
+      if (mayRetry) {
         dialAndExchange(session, request, target, tally, answering);
         return;
       }

@@ -150,7 +150,6 @@ export function serveSocks(
         reportDone(context, tally, "the origin closed the connection at once");
         return refuse(REPLY.CONNECTION_REFUSED);
       }
-      pause(upstream);
       context.timed.delete(timed);
       send(client, socksReply(REPLY.SUCCEEDED));
       joinTunnel({

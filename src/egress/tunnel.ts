@@ -68,8 +68,7 @@ export function joinTunnel(parts: TunnelParts): void {
   };
   const stop = (why: string): void => {
     failure = why;
-    abort(client);
-    abort(upstream);
+    abort(client); // which resets the other one as well
   };
 
   /** Holds back until the server name is known. @returns what may go on */
@@ -94,7 +93,6 @@ export function joinTunnel(parts: TunnelParts): void {
       }
     }
     hello = null;
-    timed.expiresAt = lastByteAt + tunnelIdleMs;
     return whole;
   };
 

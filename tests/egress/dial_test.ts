@@ -374,7 +374,10 @@ test("a connection that is kept is judged anew for the next request", async () =
   own.push(address);
   client.socket.write(request);
   await client.until((text) => text.includes("HTTP/1.1 403"), "403");
-  expect(origin.connections.length).toBe(1);
+  const [kept, ...others] = origin.connections;
+  const isClosed = (): boolean =>
+    kept?.socket.destroyed === true || kept?.socket.readableEnded === true;
+  expect([await comesToHold(isClosed, 1_000), others]).toEqual([true, []]);
 });
 
 /** A DNS server that answers A questions from a list of addresses, in turn. */

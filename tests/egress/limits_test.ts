@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import {
   DEFAULT_LIMITS as LIMITS,
   newTally,
@@ -185,6 +185,7 @@ test("an origin that does not answer a TLS handshake is given up", async () => {
       lines(`GET https://127.0.0.1:${silent.port}/ HTTP/1.1`),
     ),
   ).toContain("no TLS handshake in time");
+  await isGone(silent);
 });
 
 test("a client that asks and does not read its refusals is read no further", () => {
@@ -398,6 +399,16 @@ test("a tunnel that breaks on one side is reset on the other", () => {
   expect(pair.client.deeds).toEqual(["terminate"]);
 });
 
+test("a closed proxy looks at no time limit any more", async () => {
+  using set = spyOn(globalThis, "setInterval");
+  using clear = spyOn(globalThis, "clearInterval");
+  const proxy = startTestProxy();
+  const clock = set.mock.results[0]?.value;
+  await proxy.running.close();
+  expect([set.mock.calls.length, clear.mock.calls[0]?.[0] === clock])
+    .toEqual([1, true]);
+});
+
 test("a closed proxy resets a client that still waits for its turn", async () => {
   await using proxy = startTestProxy({ limits: { connections: 1 } });
   using first = await openClient(proxy.http);
@@ -426,7 +437,7 @@ async function isGone({ connections }: Origin): Promise<void> {
   const hasEnded = (): boolean =>
     connections.length > 0 &&
     connections.every(({ socket }) => socket.destroyed || socket.readableEnded);
-  if (!await comesToHold(hasEnded, 3_000)) {
+  if (!await comesToHold(hasEnded, 1_000)) {
     throw new Error("the connection is still there");
   }
 }

@@ -57,15 +57,34 @@ test("a proxy that is gone is a reset, and the relay goes on", async () => {
   const relay = startRelay({
     routes: [{ fd: listener.fd, dial: dialTo(port) }],
     preface: null,
-    connections: 9,
+    // So that one which kept its place would keep the next ones out.
+    connections: 1,
   });
   for (let i = 0; i < 3; i++) {
     using client = await openClient(listener.port);
-    await client.untilEnd();
+    await comesToHold(() => client.ended !== null, 1_000);
     expect(client.ended).toBe("reset");
   }
   await relay.close();
   await expect(openClient(listener.port)).rejects.toThrow();
+});
+
+test("a relay that is closed resets who is served", async () => {
+  await using callersProxy = await startOrigin(({ socket }) =>
+    socket.write("it")
+  );
+  const listener = listenFd();
+  const relay = startRelay({
+    routes: [{ fd: listener.fd, dial: dialTo(callersProxy.port) }],
+    preface: null,
+    connections: 9,
+  });
+  using client = await openClient(listener.port);
+  client.socket.write("x");
+  await client.until((text) => text === "it");
+  await relay.close();
+  await comesToHold(() => client.ended !== null, 1_000);
+  expect(client.ended).toBe("reset");
 });
 
 test("clients beyond the limit wait in the kernel and are served in turn", async () => {

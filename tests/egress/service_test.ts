@@ -5,6 +5,7 @@
  */
 import { expect, test } from "bun:test";
 import { prepareService } from "../../src/egress/service.ts";
+import { abs } from "../../src/policy/path.ts";
 import {
   lines,
   listenFd,
@@ -36,6 +37,20 @@ async function expectTwoAtOnce(
   await third?.until(isServed);
   for (const client of clients) client.socket.destroy();
 }
+
+test("a log that can't be opened is no reason to go on without one", () => {
+  const service = prepareService({
+    kind: "managed",
+    policy: policyOf({}),
+    environment: [],
+    domainsTable: "[t]",
+    report: "never",
+    log: abs("/proc/none/log"),
+  }, () => {});
+  expect(service.ok ? "goes on" : service.error).toStartWith(
+    "Cannot open the network log /proc/none/log: ",
+  );
+});
 
 test("a proxy serves as many clients as it has descriptors for", async () => {
   const http = listenFd();

@@ -135,7 +135,7 @@ const FOUND = [ // patterns, depth, matches, why
   [["{a,o}/*"], null, ["a/b/", "a/one.env", "o/real"], "alternatives"],
   [["a/*.env"], 1, ["a/one.env"], "depth counts from the pattern's own prefix"],
   [
-    ["a/b/*.env", "o/*"],
+    ["a/b/*.env", "o/rea?"],
     null,
     ["a/b/two.env", "o/real"],
     "a prefix that is less deep is no way to another's",

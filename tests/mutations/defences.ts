@@ -14,6 +14,7 @@ import { BUBBLEWRAP } from "./bubblewrap.ts";
 import { HOST } from "./host.ts";
 import { KEPT_CHECKS } from "./kept.ts";
 import { LANDLOCK } from "./landlock.ts";
+import { PROXY_ENDS } from "./proxy_ends.ts";
 import { PROXY_LIMITS } from "./proxy_limits.ts";
 import { PROXY_POLICY } from "./proxy_policy.ts";
 import { PROXY_RUN } from "./proxy_run.ts";
@@ -967,4 +968,5 @@ export const DEFENCES: readonly Defence[] = [
   ...PROXY_WIRE,
   ...PROXY_RUN,
   ...PROXY_LIMITS,
+  ...PROXY_ENDS,
 ];
