@@ -632,13 +632,6 @@ const LIFE_STEPS: readonly Defence[] = [
       instead: `  run.init`,
     },
   },
-  live(
-    "a run whose watcher is killed ends",
-    "src/linux/run.ts",
-    `    if (alone !== 0) return { kind: "lost" };`,
-    ``,
-    [LIFE, "SIGKILL to the watcher"],
-  ),
   pure(
     "the waiting watcher kills what it was told, at once",
     WAITING,
@@ -674,27 +667,6 @@ const LIFE_STEPS: readonly Defence[] = [
     ``,
     [WORKSPACE, "missing .git"],
   ),
-  {
-    ...live(
-      "the sandbox's first process is killed, by number or as an orphan",
-      "src/linux/run.ts",
-      `  killFirst(run);
-  kill(run.bwrap, abi.SIGKILL);`,
-      `  kill(run.bwrap, abi.SIGKILL);`,
-      [LIFE, "end of the cleaning up"],
-    ),
-    also: {
-      text: `  killOrphans(run.watcher);\n  const gone`,
-      instead: `  const gone`,
-    },
-  },
-  withSystem(live(
-    "orphans of a killed monitor come to the supervisor and are killed",
-    "src/linux/run.ts",
-    `  killOrphans(run.watcher);\n  const gone`,
-    `  const gone`,
-    [SWAPS, "leaves a process of the sandbox behind"],
-  )),
   live(
     "what dead runs left is reclaimed",
     "src/linux/supervisor.ts",

@@ -635,10 +635,154 @@ const START_STEPS: readonly Defence[] = [
   },
 ];
 
+const RUN = "src/linux/run.ts";
+
+const FOLLOWED: Notice = ["linux/run_test.ts"];
+
+const RUN_ITSELF: readonly Defence[] = [
+  [
+    "the watcher is told whom it is to end",
+    `  writeAll(run.lifeline, lifelineWord(pid));
+  run.init`,
+    `  run.init`,
+  ],
+  [
+    "the first process is met once",
+    `  const pid = run.said.isHeard ? null : childPidOf(run.said.text);`,
+    `  const pid = childPidOf(run.said.text);`,
+  ],
+  [
+    "a run whose watcher is killed ends",
+    `    if (alone !== 0) return { kind: "lost" };`,
+    ``,
+  ],
+  [
+    "a run that can't be waited for is lost",
+    `    if (!ready.ok) return { kind: "lost" };`,
+    `    if (!ready.ok) return null;`,
+  ],
+  [
+    "a run whose end nobody tells is lost",
+    `  if (!waited.ok) return { kind: "lost" };`,
+    `  if (!waited.ok) return null as never;`,
+  ],
+  [
+    "a signal comes before the end",
+    `    if (signalled !== 0) return { kind: "signal", signal: takeSignal(run) };
+    if (ended !== 0) return takeEnd(run);`,
+    `    if (ended !== 0) return takeEnd(run);
+    if (signalled !== 0) return { kind: "signal", signal: takeSignal(run) };`,
+  ],
+  [
+    "a signal that can't be read is one to end",
+    `word[0] ?? abi.SIGTERM : abi.SIGTERM;`,
+    `word[0] ?? abi.SIGTERM : 0;`,
+  ],
+  [
+    "what bubblewrap said last is heard before its end is judged",
+    `    if (!ready.ok || (ready.value[0] ?? 0) === 0 || !hearStatus(run, 0)) break;`,
+    `    break;`,
+  ],
+  [
+    "the first process does not outlive its monitor",
+    `  killFirst(run);
+  const status`,
+    `  const status`,
+  ],
+  [
+    "to end a run is to learn its first process before",
+    `  awaitChildPid(run);
+  killFirst(run);`,
+    `  killFirst(run);`,
+  ],
+  [
+    "to end a run is to end its first process",
+    `  killFirst(run);
+  kill(run.bwrap, abi.SIGKILL);`,
+    `  kill(run.bwrap, abi.SIGKILL);`,
+  ],
+  [
+    "to end a run is to end bubblewrap",
+    `  kill(run.bwrap, abi.SIGKILL);\n`,
+    ``,
+  ],
+  [
+    "to end a run is to wait for bubblewrap's end",
+    `  kill(run.bwrap, abi.SIGKILL);
+  waitFor(run.bwrap);`,
+    `  kill(run.bwrap, abi.SIGKILL);`,
+  ],
+  [
+    "no signal goes to a number that may be another's by now",
+    `  return pid !== null && !isAtEnd(run.sync) && kill(-pid, signal).ok;`,
+    `  return pid !== null && kill(-pid, signal).ok;`,
+  ],
+  [
+    "nobody is stopped by a number that may be another's by now",
+    `  if (init === null || isAtEnd(run.sync)) return stopped;`,
+    `  if (init === null) return stopped;`,
+  ],
+  [
+    "what is stopped at a terminal is all that is inside",
+    `    const going = treeOf(init).filter(isGoing);`,
+    `    const going = [init].filter(isGoing);`,
+  ],
+  [
+    "what is inside is stopped before we are",
+    `  const stopped = stopAll(run);
+`,
+    `  const stopped = new Set<number>();
+`,
+  ],
+  [
+    "a command that never stops is not waited for for ever",
+    `    leftMs -= STOPPED_LOOK_MS`,
+    `    leftMs -= 0.002`,
+  ],
+  [
+    "after a stop signals are caught again",
+    `  catchSignals([abi.SIGTSTP, abi.SIGCONT], run.signals.to);\n`,
+    ``,
+  ],
+  [
+    "what was stopped at a terminal goes on with us",
+    `  for (const pid of stopped) kill(pid, abi.SIGCONT);\n`,
+    ``,
+  ],
+  [
+    "what bubblewrap leaves to us is killed",
+    `    if (child !== watcher) kill(child, abi.SIGKILL);`,
+    ``,
+  ],
+  [
+    "the watcher is no orphan",
+    `    if (child !== watcher) kill(child, abi.SIGKILL);`,
+    `    kill(child, abi.SIGKILL);`,
+  ],
+  [
+    "a sandbox that does not go is left to the watcher",
+    `  if (!gone) return false;\n`,
+    ``,
+  ],
+  [
+    "a watcher that is dismissed ends nobody",
+    `  writeAll(lifeline, lifelineWord(0));\n`,
+    ``,
+  ],
+  [
+    "a watcher that is dismissed goes at once",
+    `  kill(watcher, abi.SIGKILL);\n`,
+    ``,
+  ],
+].map(([step = "", text = "", instead = ""]) =>
+  pure(step, RUN, text, instead, FOLLOWED)
+);
+
 export const RUN_STEPS: readonly Defence[] = [
   ...EVENT_STEPS,
   ...PLACEHOLDER_STEPS,
   ...RECORD_STEPS,
   ...RECLAIM_STEPS,
   ...START_STEPS,
+  ...RUN_ITSELF,
 ];
