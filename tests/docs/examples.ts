@@ -75,6 +75,7 @@ export function testMachines(machines: readonly Machine[]): void {
         const placed = config.replaceAll('"/home/dev', `"${home}`);
         writeFileSync(join(home, ".codex/config.toml"), placed);
       }
+      expect(consoles.length).toBeGreaterThan(0);
       for (const { attribute, text } of consoles) {
         if (!isRunnable(attribute)) {
           notProved(`the commands of ${title}`, attribute);
@@ -113,7 +114,7 @@ export function blocksOf(page: string): readonly Block[] {
   return blocks;
 }
 
-/** What shares a home: the `console` blocks below one `toml` block or heading. */
+/** What shares a home: the `console` blocks below one `toml` block or heading. Other languages are text. */
 export function machinesOf(blocks: readonly Block[]): readonly Machine[] {
   const machines: {
     title: string;
@@ -124,6 +125,7 @@ export function machinesOf(blocks: readonly Block[]): readonly Machine[] {
   for (const block of blocks) {
     if (block.attribute === "requirements") continue;
     const { heading, language, line } = block;
+    if (language !== "toml" && language !== "console") continue;
     const last = machines.at(-1);
     const isNew = language === "toml" || last === undefined ||
       last.heading !== heading;

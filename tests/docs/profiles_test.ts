@@ -22,14 +22,8 @@ import {
 
 const PAGE = pageText("docs/profiles.md");
 const BLOCKS = blocksOf(PAGE);
-const MACHINES = machinesOf(BLOCKS);
 
-testMachines(MACHINES);
-
-test("no machine of the page is without a command", () => {
-  const silent = MACHINES.filter(({ consoles }) => consoles.length === 0);
-  expect(silent.map(({ title }) => title)).toEqual([]);
-});
+testMachines(machinesOf(BLOCKS));
 
 test("the page names every key of the schema", () => {
   const spans = [...PAGE.matchAll(/`([^`\n]+)`|^#+ (.+)$/gm)];

@@ -25,7 +25,7 @@ const COMMANDS = [
   "npm test",
 ] as const;
 
-testMachines(machinesOf(BLOCKS.filter(({ language }) => language !== "sh")));
+testMachines(machinesOf(BLOCKS));
 
 test("the first two blocks are the two commands", () => {
   expect(BLOCKS.slice(0, 2).map(({ text }) => text)).toEqual([...COMMANDS]);

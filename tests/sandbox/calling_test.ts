@@ -102,6 +102,7 @@ test("completions are valid in their shells", async () => {
   for (const shell of ["bash", "zsh", "fish"]) {
     const { end, stdout } = await codexRun(["completions", shell]);
     expect(end).toBe(0);
+    expect(stdout).toContain("sandbox");
     writeFileSync(`${work}/${shell}`, stdout);
     const path = Bun.which(shell);
     if (path === null) continue; // the text itself has its own tests
@@ -202,7 +203,7 @@ test("--explain prints names of variables and never their values", async () => {
 
 test("--explain runs nothing", async () => {
   const { run, work } = setup();
-  const { end } = await run([
+  const { end, stdout } = await run([
     "-P",
     ":workspace",
     "--explain",
@@ -211,6 +212,7 @@ test("--explain runs nothing", async () => {
     "made",
   ]);
   expect(end).toBe(0);
+  expect(stdout).toContain("touch made");
   expect(await Bun.file(`${work}/made`).exists()).toBe(false);
 });
 

@@ -196,7 +196,11 @@ for (const [text, filled, forgets, why] of KEPT) {
       if (filled) writeFileSync(`${target}/file`, "");
       own(subject, target);
       const record = register(subject, target, { [deadPid()]: text });
-      await clean(subject);
+      expect((await clean(subject)).stdout).toBe(
+        forgets
+          ? `removed ${record}: record of a codex run that is dead\n`
+          : `kept ${target}: left by a dead run, but not empty any more\n`,
+      );
       expect(existsSync(target)).toBe(true);
       expect(existsSync(record)).toBe(!forgets);
     },

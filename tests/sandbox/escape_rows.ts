@@ -1,7 +1,7 @@
 /**
  * Ways out of the sandbox that have been tried: what an attacker would do, and what the kernel must answer.
  *
- * Data only. {@linkcode ESCAPES} is run by `escape_test.ts` against decoys, as root and as a user, with both bubblewraps and both ways
+ * {@linkcode ESCAPES} is run by `escape_test.ts` against decoys, as root and as a user, with both bubblewraps and both ways
  * to start the command. `{work}` is the workspace, `{outside}` a folder of the same user that no profile grants, `{home}`
  * `CODEX_HOME`, `{codex}` and `{probe}` the executables, `{pid}` a process on the host, `{tcp}` and `{udp}` ports there, `{shm}`,
  * `{sem}` and `{msg}` SysV objects, `{name}` a name for abstract sockets and queues, `{uid}` the user.
@@ -43,7 +43,7 @@ export interface Escape {
   /** Without it: `workspace`. */
   readonly run?: EscapeRun;
   readonly tries: string;
-  /** Calls in order, or a line of a shell that says something only when it got through. */
+  /** Calls in order, or a line of a shell: what it says where nothing gets through should show that it was tried at all. */
   readonly how: readonly Call[] | string;
   readonly answer: string;
   /** What it would give, or what it is like. */
@@ -1789,8 +1789,8 @@ const PROCESSES = group("processes", [
     id: "daemon-twice",
     tries: "stay behind as a grandchild, below a reaper of one's own",
     how:
-      "({probe} calls prctl 36 1 0 0 0 >/dev/null; setsid sh -c '(setsid sleep 86397 &)' </dev/null >/dev/null 2>&1 &)",
-    answer: "",
+      "({probe} calls prctl 36 1 0 0 0 >/dev/null; setsid sh -c '(setsid sleep 86397.2 &)' </dev/null >/dev/null 2>&1 &); n=0; until grep -qszx '86397[.]2' /proc/[0-9]*/cmdline || [ $n -gt 400 ]; do n=$((n+1)); sleep 0.05; done; [ $n -le 400 ] && echo up",
+    answer: "up",
     why: "looked for after the run",
   },
   {
@@ -1804,8 +1804,8 @@ const PROCESSES = group("processes", [
     id: "daemon",
     tries: "stay behind in a session of its own",
     how:
-      "(setsid sh -c 'trap \"\" HUP TERM INT; exec sleep 86397' </dev/null >/dev/null 2>&1 &)",
-    answer: "",
+      "(setsid sh -c 'trap \"\" HUP TERM INT; exec sleep 86397.1' </dev/null >/dev/null 2>&1 &); n=0; until grep -qszx '86397[.]1' /proc/[0-9]*/cmdline || [ $n -gt 400 ]; do n=$((n+1)); sleep 0.05; done; [ $n -le 400 ] && echo up",
+    answer: "up",
     why: "looked for after the run",
   },
 ]);
@@ -1972,8 +1972,8 @@ const TERMINALS = group("terminals", [
   {
     id: "exclusive-others",
     tries: "the host's other terminals",
-    how: "ls /dev/pts/ | grep -v ptmx",
-    answer: "",
+    how: "ls /dev/pts/",
+    answer: "ptmx",
     why: "a devpts of its own",
   },
 ], "terminal");
@@ -1989,10 +1989,10 @@ const DESCRIPTORS = [
     },
     {
       id: "inherited-numbers",
-      tries: "descriptors 3 to 60 by number",
+      tries: "descriptors up to 60 by number",
       how:
-        "n=3; while [ $n -lt 60 ]; do [ -e /proc/self/fd/$n ] && echo $n; n=$((n+1)); done",
-      answer: "",
+        "n=0; while [ $n -lt 60 ]; do [ -e /proc/self/fd/$n ] && echo $n; n=$((n+1)); done",
+      answer: "0 1 2",
       why: "what the caller had open",
     },
     {
@@ -2443,10 +2443,10 @@ const KERNEL = group("kernel", [
   })),
   {
     id: "proc-any",
-    tries: "every file of /proc that is no process's",
+    tries: "every file of /proc that is no process's, and one that opens",
     how:
-      "find /proc -path '/proc/[0-9]*' -prune -o -path /proc/self -prune -o -path /proc/thread-self -prune -o -type f -print 2>/dev/null | xargs {probe} open-write | grep '\tok$' | if [ {uid} = 0 ]; then cat; else grep -v ^/proc/pressure/; fi",
-    answer: "",
+      "(echo /dev/null; find /proc -path '/proc/[0-9]*' -prune -o -path /proc/self -prune -o -path /proc/thread-self -prune -o -type f -print) | xargs {probe} open-write | grep '\tok$' | if [ {uid} = 0 ]; then cat; else grep -v ^/proc/pressure/; fi | cut -f 1",
+    answer: "/dev/null",
     why:
       "a setting of the whole host, and what nobody has thought of; a user's own triggers of /proc/pressure cost nobody anything",
   },
@@ -2454,8 +2454,9 @@ const KERNEL = group("kernel", [
     id: "proc-read-only",
     tries: "a /proc that root may write",
     actor: "root",
-    how: 'grep -q " /proc ro" /proc/self/mountinfo || echo writable',
-    answer: "",
+    how:
+      'grep -q " /proc ro" /proc/self/mountinfo && echo closed || echo writable',
+    answer: "closed",
     why: "as uid 0 files there are the host's to write, whatever they are",
   },
   {
@@ -2475,33 +2476,26 @@ const KERNEL = group("kernel", [
   },
   {
     id: "sys-any",
-    tries: "a file of /sys that the user may write",
+    tries: "the files of /sys that the user may write, and one that opens",
     how:
-      "find /sys -type f -perm -u+w -print 2>/dev/null | head -400 | xargs {probe} open-write | grep '\tok$'",
-    answer: "",
+      "(echo /dev/null; find /sys -type f -perm -u+w | head -400) | xargs {probe} open-write | grep '\tok$' | cut -f 1",
+    answer: "/dev/null",
     why: "the kernel would run a program of root's",
   },
   {
-    id: "uid-map",
-    tries: "map another user",
-    how: "echo '0 0 1' > /proc/self/uid_map && echo did",
-    answer: "",
-    why: "uid 0 inside has no capability",
-  },
-  {
     id: "devices",
-    tries: "open devices that are more than harmless",
+    tries: "open devices that are more than harmless, and one that is not",
     how:
-      "for d in fuse cuse kvm kmsg mem port loop-control mapper/control uinput uhid vhost-net vhost-vsock net/tun userfaultfd rtc rtc0 vda sda hwrng ppp; do {probe} open-read /dev/$d; done | grep '\tok$'; true",
-    answer: "",
+      "for d in null fuse cuse kvm kmsg mem port loop-control mapper/control uinput uhid vhost-net vhost-vsock net/tun userfaultfd rtc rtc0 vda sda hwrng ppp; do {probe} open-read /dev/$d; done | grep '\tok$' | cut -f 1",
+    answer: "/dev/null",
     why: "each is a door to the kernel or to the machine",
   },
   {
     id: "cgroup-move",
-    tries: "the lists of processes of every control group",
+    tries: "the lists of processes of every control group, and one that opens",
     how:
-      "find /sys/fs/cgroup -name cgroup.procs 2>/dev/null | head -200 | xargs -r {probe} open-write | grep '\tok$'; true",
-    answer: "",
+      "(echo /dev/null; find /sys/fs/cgroup -name cgroup.procs | head -200) | xargs {probe} open-write | grep '\tok$' | cut -f 1",
+    answer: "/dev/null",
     why: "out of the caller's limits; only opened",
   },
   {
@@ -2890,13 +2884,6 @@ const NETWORK = [
       why: "the family is the socket's, not the address's",
     },
     {
-      id: "names",
-      tries: "the name of a host",
-      how: "getent hosts example.com && echo did",
-      answer: "",
-      why: "a name leads nowhere without the network",
-    },
-    {
       id: "net-namespace",
       tries: "the network namespace of process 1",
       how: [["openat", AT, "s:/proc/1/ns/net", 0]],
@@ -3135,8 +3122,8 @@ const OWN = group("our own files", [
     id: "nested-helper",
     tries: "be the inner stage with orders of one's own",
     how:
-      "ln -s {codex} codex-linux-sandbox; ./codex-linux-sandbox --watcher 0 </dev/null && echo did; rm -f codex-linux-sandbox",
-    answer: "",
+      "ln -s {codex} codex-linux-sandbox; ./codex-linux-sandbox --watcher 0 </dev/null; echo $?; rm -f codex-linux-sandbox",
+    answer: "125",
     why: "a watcher removes files by its orders",
   },
 ]);
@@ -3207,3 +3194,16 @@ export const ESCAPES: readonly Escape[] = [
   ...OWN,
   ...READ_ONLY,
 ];
+
+/** A row as a line of a shell, with what stands in braces still to be filled in. */
+export function lineOf({ how }: Escape): string {
+  if (typeof how === "string") return how;
+  const steps = how.map((call) => call.map((word) => quoted(String(word))));
+  return `{probe} calls ${steps.map((step) => step.join(" ")).join(" , ")}`;
+}
+
+function quoted(word: string): string {
+  return /^[\w:./@{}-]+$/.test(word)
+    ? word
+    : `'${word.replaceAll("'", "'\\''")}'`;
+}

@@ -240,7 +240,7 @@ for (const [line, status, says, why] of FAKES) {
     const folder = mkdtempSync(`/opt/codex-live-${process.pid}-`);
     trustedFolders.push(folder);
     chmodSync(folder, 0o755);
-    writeFileSync(`${folder}/rg`, `#!/bin/sh\n${line}\n`);
+    writeFileSync(`${folder}/rg`, `#!/bin/sh\n: > ${folder}/ran\n${line}\n`);
     chmodSync(`${folder}/rg`, 0o755);
     mkdirSync(`${subject.work}/d`);
     writeFileSync(
@@ -254,5 +254,6 @@ for (const [line, status, says, why] of FAKES) {
     if (says === "") expect(stderr).toBe("");
     else expect(stderr).toContain(says);
     expect(end).toBe(status);
+    expect(existsSync(`${folder}/ran`)).toBe(true);
   });
 }

@@ -18,7 +18,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { type Escape, ESCAPES } from "./escape_rows.ts";
+import { type Escape, ESCAPES, lineOf } from "./escape_rows.ts";
 import {
   type Actor,
   ACTORS,
@@ -205,18 +205,4 @@ function setTrap(
       rmSync(`/dev/shm/${name}`, { force: true });
     },
   };
-}
-
-function lineOf({ how }: Escape): string {
-  if (typeof how === "string") return how;
-  const steps = how.map((call) =>
-    call.map((word) => quoted(String(word))).join(" ")
-  );
-  return `{probe} calls ${steps.join(" , ")}`;
-}
-
-function quoted(word: string): string {
-  return /^[\w:./@{}-]+$/.test(word)
-    ? word
-    : `'${word.replaceAll("'", "'\\''")}'`;
 }

@@ -74,10 +74,12 @@ matrix(
   async ({ run, home, uid }) => {
     const file = `${home}/input`;
     plant(file, uid);
-    await run(
-      ["--pass-fd", "7", "--", "sh", "-c", "echo x > /proc/self/fd/7"],
+    const line = "cat <&7; (echo x > /proc/self/fd/7) 2>/dev/null; echo done";
+    const { stdout } = await run(
+      ["--pass-fd", "7", "--", "sh", "-c", line],
       { shell: `"$@" 7<${file}` },
     );
+    expect(stdout).toBe("keptdone\n");
     expect(readFileSync(file, "latin1")).toBe("kept");
   },
 );
