@@ -16,7 +16,7 @@ import {
 import { targetKey } from "../../src/linux/reference_registry.ts";
 import {
   BOTH_ACTORS,
-  isOurExecutable,
+  killWithWatcher,
   leaveClean,
   matrix,
   notProved,
@@ -26,9 +26,7 @@ import {
   setup,
   type Subject,
   until,
-  untilNobodyIsLeft,
 } from "./harness.ts";
-import { killIfThere } from "./our_processes.ts";
 
 afterAll(leaveClean);
 
@@ -46,12 +44,7 @@ async function leaveBehind(subject: Subject): Promise<void> {
     () => ourProcesses().some(({ words }) => words === `sleep ${NAP}`),
     "a sleeper",
   );
-  const ours = ourProcesses().filter(({ exe }) => isOurExecutable(exe));
-  const others = [...ours.filter(({ pid }) => pid !== run.pid), ...ours];
-  for (const { pid } of [...others, ...ourProcesses()]) killIfThere(pid);
-  for (const { pid } of ourProcesses()) killIfThere(pid);
-  await run.outcome;
-  await untilNobodyIsLeft();
+  await killWithWatcher(run);
   expect(placeholders(subject.work)).toEqual(NAMES);
 }
 

@@ -384,6 +384,25 @@ export function watcherOf(supervisor: number): number {
   return Number(found);
 }
 
+/**
+ * Kills a run's supervisor and its watcher as if at one moment: whichever was left would end the run and clean up. With both gone nobody
+ * does, so the rest of the run is ended here.
+ */
+export async function killWithWatcher(run: Running): Promise<void> {
+  const watcher = watcherOf(run.pid);
+  process.kill(run.pid, "SIGSTOP");
+  await until(
+    () =>
+      /^State:\s*T/m.test(readFileSync(`/proc/${run.pid}/status`, "latin1")),
+    "the supervisor stands still",
+  );
+  process.kill(watcher, "SIGKILL");
+  process.kill(run.pid, "SIGKILL");
+  endOurs();
+  await run.outcome;
+  await untilNobodyIsLeft();
+}
+
 /** Whether a process runs our own file, or the program that waits in the watcher's place. */
 export function isOurExecutable(exe: string): boolean {
   return isExecutableOf(exe, shared?.codex ?? null);

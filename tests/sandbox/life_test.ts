@@ -18,6 +18,7 @@ import {
   EVERY_VARIANT,
   isOurExecutable,
   isThere,
+  killWithWatcher,
   leaveClean,
   matrix,
   ourProcesses,
@@ -32,7 +33,7 @@ import {
   type Variant,
   watcherOf,
 } from "./harness.ts";
-import { killIfThere, type OurProcess } from "./our_processes.ts";
+import { type OurProcess } from "./our_processes.ts";
 
 afterAll(leaveClean);
 
@@ -362,16 +363,7 @@ matrix(
   async (subject) => {
     const { work, run, dir, outside } = subject;
     const long = await running(subject, ":workspace");
-    const watchers = ours().filter(({ pid }) => pid !== long.pid);
-    expect(watchers.length).toBeGreaterThanOrEqual(1);
-    // The one that is left would end the run.
-    process.kill(long.pid, "SIGSTOP");
-    for (const { pid } of watchers) process.kill(pid, "SIGKILL");
-    process.kill(long.pid, "SIGKILL");
-    // Without both nobody is left who would end it: this is the one case in which the test must.
-    for (const { pid } of ourProcesses()) killIfThere(pid);
-    await long.outcome;
-    await untilNobodyIsLeft();
+    await killWithWatcher(long);
     expect(placeholders(work)).toEqual(NAMES);
     // From the same folder or from another one.
     const other = subject.variant.stage === "inner" ? `${dir}/other` : work;

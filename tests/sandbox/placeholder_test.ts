@@ -16,15 +16,14 @@ import type { AbsPath } from "../../src/policy/path.ts";
 import {
   BOTH_STAGES,
   isThere,
+  killWithWatcher,
   leaveClean,
   matrix,
   notProved,
-  ourProcesses,
   PLAIN,
   setup,
   type Subject,
   until,
-  untilNobodyIsLeft,
 } from "./harness.ts";
 
 afterAll(leaveClean);
@@ -96,18 +95,9 @@ matrix(
     const { start } = subject;
     const going = start([...WORKSPACE, "--", "sh", "-c", WAIT]);
     await until(() => isThere(`${work}/up`), "up");
-    for (const { pid } of ourProcesses()) {
-      try {
-        process.kill(pid, "SIGKILL");
-      } catch {
-        // gone with the others
-      }
-    }
-    await going.outcome;
-    await untilNobodyIsLeft();
-    // Whoever died first, the placeholders are here or gone by now.
-    const line = "mkdir new; rmdir .agents || :; mv -T new .agents";
-    await outside(["sh", "-c", line]);
+    await killWithWatcher(going);
+    const line = "mkdir new && rmdir .agents && mv -T new .agents";
+    expect((await outside(["sh", "-c", line])).end).toBe(0);
     for (let round = 0; round < 2; round++) {
       expect((await run([...WORKSPACE, "--", "true"])).end).toBe(0);
     }
