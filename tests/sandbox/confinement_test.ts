@@ -9,6 +9,7 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import {
+  attempted,
   BOTH_ACTORS,
   EVERY_VARIANT,
   leaveClean,
@@ -196,13 +197,7 @@ const FUSES: readonly (readonly [why: string, command: string])[] = [
 for (const [why, command] of FUSES) {
   test(`refused: ${why}`, async () => {
     await everyVariant(async ({ run }) => {
-      const { stdout } = await run([
-        "--",
-        "sh",
-        "-c",
-        // 126 and 127 are the shell's: there was nothing to refuse.
-        `${command} 2>/dev/null; case $? in 0) echo did;; 12[67]) echo missing;; *) echo refused;; esac`,
-      ]);
+      const { stdout } = await run(["--", "sh", "-c", attempted(command)]);
       expect(stdout).toBe("refused\n");
     });
   });

@@ -413,6 +413,11 @@ function endOurs(): void {
   for (const { pid } of ourProcesses()) killIfThere(pid);
 }
 
+/** A shell's line that tries another and says `did`, `refused` or `missing`: of a program that isn't there nothing was refused. */
+export function attempted(line: string): string {
+  return `${line} 2>/dev/null; case $? in 0) echo did;; 12[67]) echo missing;; *) echo refused;; esac`;
+}
+
 /** Waits until `holds`, looking every few milliseconds. @throws {Error} after `timeoutMs` */
 export async function until(
   holds: () => boolean,

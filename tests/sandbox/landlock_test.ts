@@ -17,7 +17,13 @@ import {
   writeFileSync,
 } from "node:fs";
 import { createServer } from "node:net";
-import { BOTH_ACTORS, leaveClean, matrix, until } from "./harness.ts";
+import {
+  attempted,
+  BOTH_ACTORS,
+  leaveClean,
+  matrix,
+  until,
+} from "./harness.ts";
 import { alone, plant, profile, PYTHON } from "./landlock.ts";
 
 afterAll(leaveClean);
@@ -86,10 +92,12 @@ describe("a place that nothing grants to write", () => {
         await outside(["sh", "-c", line], { env: { D: `${dir}/outside` } });
         expect([...stateOf(`${dir}/outside`), statSync(`${dir}/outside`).mode])
           .not.toEqual([...control, folder]);
-        const { end } = await alone(subject, ["--", "sh", "-c", line], {
-          env: { D: `${dir}/inside` },
-        });
-        expect(end).not.toBe(0);
+        const { stdout } = await alone(
+          subject,
+          ["--", "sh", "-c", attempted(line)],
+          { env: { D: `${dir}/inside` } },
+        );
+        expect(stdout).toBe("refused\n");
         expect(stateOf(`${dir}/inside`)).toEqual(before);
         expect(statSync(`${dir}/inside`).mode).toBe(mode);
       },
@@ -307,8 +315,11 @@ matrix(
       "nsenter -t 1 -m true",
     ];
     for (const line of tries) {
-      const { end } = await alone(subject, ["--", "sh", "-c", line]);
-      expect([line, end === 0]).toEqual([line, false]);
+      const { stdout } = await alone(
+        subject,
+        ["--", "sh", "-c", attempted(line)],
+      );
+      expect({ line, stdout }).toEqual({ line, stdout: "refused\n" });
     }
   },
 );

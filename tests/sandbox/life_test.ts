@@ -197,13 +197,13 @@ matrix(
       `exec </dev/null >/dev/null 2>&1; i=0; while [ $i -lt 150 ]; do setsid sleep ${NAP} & i=$((i+1)); done; sleep 0.3`;
     // Between the end of codex and the look there must be nothing, not even this process.
     const shell =
-      '"$@"; for p in /proc/[0-9]*; do read -r line <$p/comm; [ "$line" = sleep ] && read -r line <$p/cmdline; case $line in sleep*) echo $line;; esac; done 2>/dev/null | tr "\\0" " " | grep -c ' +
+      '"$@"; echo $?; for p in /proc/[0-9]*; do read -r line <$p/comm; [ "$line" = sleep ] && read -r line <$p/cmdline; case $line in sleep*) echo $line;; esac; done 2>/dev/null | tr "\\0" " " | grep -c ' +
       NAP;
     const { stdout } = await subject.run(
       ["-P", ":workspace", "--", "sh", "-c", many],
       { shell },
     );
-    expect(stdout).toBe("0\n");
+    expect(stdout).toBe("0\n0\n");
   },
 );
 
@@ -504,7 +504,8 @@ test("the watcher proper can wait itself: a number does not dismiss it, 0 does",
 
 test("nothing is left in the records either", async () => {
   const subject = setup(PLAIN);
-  await subject.run(["-P", ":workspace", "--", "true"]);
+  const { end } = await subject.run(["-P", ":workspace", "--", "true"]);
+  expect(end).toBe(0);
   expect(recordedPlaces(subject)).toEqual([]);
 });
 
