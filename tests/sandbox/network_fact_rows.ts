@@ -87,7 +87,7 @@ const SHOWN: readonly ShownNetworkFact[] = [
     given: "the variables, and two ports",
     script:
       'env | grep -c "=.*127.0.0.1"; echo "${HTTP_PROXY##*:} ${ALL_PROXY##*:} $CODEX_NETWORK_PROXY_ACTIVE"',
-    stdout: "30 3128 1080 1",
+    stdout: "32 3128 1080 1",
     ours: "the same two ports in each run: the namespace is its own",
   },
   {
