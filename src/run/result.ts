@@ -145,8 +145,8 @@ function claimFd(
   if (!flags.ok || isOfRuntime(fd)) {
     return refuse(what, "the caller has not opened it");
   }
-  const mode = flags.value & abi.O_ACCMODE;
-  if (mode === abi.O_RDONLY || (flags.value & abi.O_PATH) !== 0) {
+  // One that only names a file has this mode too (O_PATH).
+  if ((flags.value & abi.O_ACCMODE) === abi.O_RDONLY) {
     return refuse(what, "it is not open for writing");
   }
   if (passFds.includes(fd)) {

@@ -25,7 +25,8 @@ import type { InnerOrders } from "../../src/linux/inner_stage.ts";
 import { abs } from "../../src/policy/path.ts";
 import * as abi from "../../src/sys/abi.ts";
 import { policyOf } from "../policy/world.ts";
-import type { Orders, Refused } from "./become.ts";
+import type { Orders } from "./become.ts";
+import type { Refused } from "./refuse.ts";
 
 const CHILD = `${import.meta.dirname}/become.ts`;
 /** The command's status, and ours. */

@@ -25,7 +25,8 @@ import { landlockVersion } from "../../src/sys/calls.ts";
 import type { LandlockPlan, LandlockRule } from "../../src/linux/plan.ts";
 import { abs } from "../../src/policy/path.ts";
 import * as abi from "../../src/sys/abi.ts";
-import { CAME_BACK, type Orders, type Refused } from "./become.ts";
+import { CAME_BACK, type Orders } from "./become.ts";
+import type { Refused } from "./refuse.ts";
 
 const CHILD = `${import.meta.dirname}/become.ts`;
 const STARTED = 7;

@@ -1,7 +1,8 @@
 /**
  * System calls of ours with somebody else's doing between them: what another process does in that very moment, as no test can time it.
  *
- * For a process of its own (`bun -e`), which imports what it asks about only after {@linkcode meddle}.
+ * For a process of its own (`bun -e`), which imports whatever makes such calls, `refuse.ts` as well, only after
+ * {@linkcode meddle}.
  *
  * @module
  */

@@ -110,7 +110,7 @@ for (const [what, expression, answer, make] of STRANGE) {
     const source = `
 import * as records from "${SOURCES}/linux/placeholder_records.ts";
 import { getpid, open } from "${SOURCES}/sys/calls.ts";
-import { dieRatherThanWait } from "${import.meta.dirname}/become.ts";
+import { dieRatherThanWait } from "${import.meta.dirname}/refuse.ts";
 import { execFileSync } from "node:child_process";
 execFileSync("sh", ["-c", ${JSON.stringify(make)}, String(getpid())]);
 const folder = open(".", 0).value;

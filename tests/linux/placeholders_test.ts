@@ -126,7 +126,7 @@ function alone(before: string, after: string): string {
 function scriptOf(before: string, after: string): string {
   return `
 import { meddle } from "${import.meta.dirname}/meddle.ts";
-import { refuse } from "${import.meta.dirname}/become.ts";
+import { refuse } from "${import.meta.dirname}/refuse.ts";
 import { mkdirSync, renameSync, rmdirSync, writeFileSync } from "node:fs";
 const home = ${JSON.stringify(homeOf("home"))};
 const work = ${JSON.stringify(join(base, "work"))};
@@ -215,7 +215,7 @@ for (const [what, node, make, why] of IN_THE_WAY) {
 test("a pipe in a file's place holds nobody", () => {
   spawnSync("mkfifo", [at("it")]);
   const said = alone(
-    `import { dieRatherThanWait } from "${import.meta.dirname}/become.ts";`,
+    `import { dieRatherThanWait } from "${import.meta.dirname}/refuse.ts";`,
     `
 const { openStateFolder } = await import("${SOURCES}/host/state_folder.ts");
 const { lockShared } = await import("${SOURCES}/linux/placeholders.ts");

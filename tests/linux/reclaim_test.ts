@@ -82,7 +82,7 @@ function folder(name: string): Placeholder {
 function alone(before: string, after: string): string {
   const source = `
 import { meddle } from "${import.meta.dirname}/meddle.ts";
-import { dieRatherThanWait } from "${import.meta.dirname}/become.ts";
+import { dieRatherThanWait } from "${import.meta.dirname}/refuse.ts";
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 const home = ${JSON.stringify(home)};
 const work = ${JSON.stringify(join(base, "work"))};
@@ -295,7 +295,7 @@ test("a record that no run can have the lock of may be a living run's, and stays
   leaveBehind(folder(".git"));
   GONE[3]?.[1]();
   const said = alone(
-    `import { refuse } from "${import.meta.dirname}/become.ts";`,
+    `import { refuse } from "${import.meta.dirname}/refuse.ts";`,
     `refuse([{ call: "flock" }]); console.log(reclaimPlaceholders(home).length);`,
   );
   expect([said, records().length]).toEqual(["0\n", 1]);

@@ -19,7 +19,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Refused } from "./become.ts";
+import type { Refused } from "./refuse.ts";
 
 const SOURCES = `${import.meta.dirname}/../../src`;
 
@@ -67,7 +67,7 @@ function started(): Record<string, unknown> | null {
 function alone(before: string, after: string): string {
   const source = `
 import { meddle } from "${import.meta.dirname}/meddle.ts";
-import { refuse } from "${import.meta.dirname}/become.ts";
+import { refuse } from "${import.meta.dirname}/refuse.ts";
 import { readdirSync, readFileSync, readlinkSync, lstatSync, mkdirSync, statSync } from "node:fs";
 const base = ${JSON.stringify(base)};
 const home = { codexHome: base + "/home", euid: process.geteuid() };

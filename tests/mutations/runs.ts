@@ -778,6 +778,87 @@ const RUN_ITSELF: readonly Defence[] = [
   pure(step, RUN, text, instead, FOLLOWED)
 );
 
+const RESULT = "src/run/result.ts";
+
+const RESULTS: Notice = ["run/result_test.ts"];
+
+const RESULT_STEPS: readonly Defence[] = [
+  [
+    "a result is told once",
+    `    if (told) return;\n`,
+    ``,
+  ],
+  [
+    "a result is not told where its place was refused",
+    `      if (!opened.ok) told = true;
+      else fd`,
+    `      if (opened.ok) fd`,
+  ],
+  [
+    "a result goes to no descriptor that the caller has not opened",
+    `  if (!flags.ok || isOfRuntime(fd)) {`,
+    `  if (!flags.ok) {`,
+  ],
+  [
+    "a result goes to no descriptor for reading",
+    `  if ((flags.value & abi.O_ACCMODE) === abi.O_RDONLY) {`,
+    `  if (false) {`,
+  ],
+  [
+    "a result goes to no descriptor of the command's",
+    `  if (passFds.includes(fd)) {`,
+    `  if (false) {`,
+  ],
+  [
+    "the command does not get the result's descriptor",
+    `  close(fd);
+  return moved;`,
+    `  return moved;`,
+  ],
+  [
+    "a result goes into no place that the command can write",
+    `    if (state === "writable") {`,
+    `    if (false) {`,
+  ],
+  [
+    "a result's place is where its folder leads",
+    `  const folder = readlink(\`/proc/self/fd/\${parent}\` as ByteString);`,
+    `  const folder = { ok: true, value: what.slice(0, what.lastIndexOf("/")) } as ReturnType<typeof readlink>;`,
+  ],
+  [
+    "a result goes into no link",
+    `    if (type === abi.S_IFLNK) return refuse(what, "it is a symbolic link");\n`,
+    ``,
+  ],
+  [
+    "a result goes into regular files only",
+    `    if (type !== abi.S_IFREG) {`,
+    `    if (false) {`,
+  ],
+  [
+    "a result goes into no file with another name",
+    `    if (there.value.linkCount > 1) {`,
+    `    if (false) {`,
+  ],
+  [
+    "a result is opened through no link",
+    `    abi.O_WRONLY | abi.O_CREAT | abi.O_TRUNC | abi.O_NONBLOCK | O_NOFOLLOW,`,
+    `    abi.O_WRONLY | abi.O_CREAT | abi.O_TRUNC | abi.O_NONBLOCK,`,
+  ],
+  [
+    "a pipe in a result's place holds nobody",
+    `    abi.O_WRONLY | abi.O_CREAT | abi.O_TRUNC | abi.O_NONBLOCK | O_NOFOLLOW,`,
+    `    abi.O_WRONLY | abi.O_CREAT | abi.O_TRUNC | O_NOFOLLOW,`,
+  ],
+  [
+    "what was opened for a result is a regular file",
+    `  if (file.ok && (file.value.mode & abi.S_IFMT) === abi.S_IFREG) {`,
+    `  if (true) {`,
+  ],
+].map(([step = "", text = "", instead = ""]) =>
+  pure(step, RESULT, text, instead, RESULTS)
+);
+
 export const RUN_STEPS: readonly Defence[] = [
   ...EVENT_STEPS,
   ...PLACEHOLDER_STEPS,
@@ -785,4 +866,5 @@ export const RUN_STEPS: readonly Defence[] = [
   ...RECLAIM_STEPS,
   ...START_STEPS,
   ...RUN_ITSELF,
+  ...RESULT_STEPS,
 ];
