@@ -148,15 +148,6 @@ const SHARED: ReadonlySet<string> = new Set([
   "src/own_paths.ts",
 ]);
 
-/** Uphill imports that are meant: importer, imported, why. */
-const EXCEPTIONS: readonly (readonly [string, string, string])[] = [
-  [
-    "src/host/command.ts",
-    "src/linux/command.ts",
-    "what is read of a command is defined by the pure file that judges it",
-  ],
-];
-
 /** Platform modules without effect: pure files may use them. */
 const PURE_MODULES: ReadonlySet<string> = new Set([
   "node:path",
@@ -193,7 +184,6 @@ test("imports run downhill only", () => {
       .filter((target) =>
         heightOf(target) > heightOf(file.path) || crosses(file.path, target)
       )
-      .filter((target) => !isException(file.path, target))
       .map((target) => `${file.path} imports ${target}`)
   );
   expect(breaches).toEqual([]);
@@ -262,15 +252,6 @@ test("only src/sys/ffi.ts imports bun:ffi", () => {
   const importers = FILES.filter((file) => file.imports.includes("bun:ffi"))
     .map(({ path }) => path);
   expect(importers.filter((path) => path !== "src/sys/ffi.ts")).toEqual([]);
-});
-
-test("each exception is still needed", () => {
-  const unused = EXCEPTIONS.filter(([importer, imported]) =>
-    !FILES.some((file) =>
-      file.path === importer && ourImports(file).includes(imported)
-    )
-  );
-  expect(unused).toEqual([]);
 });
 
 test("a local import carries its .ts suffix", () => {
@@ -365,10 +346,4 @@ function heightOf(path: string): number {
 /** Rooms side by side do not know one another. */
 function crosses(from: string, to: string): boolean {
   return heightOf(from) === heightOf(to) && roomOf(from) !== roomOf(to);
-}
-
-function isException(from: string, to: string): boolean {
-  return EXCEPTIONS.some(([importer, imported]) =>
-    importer === from && imported === to
-  );
 }

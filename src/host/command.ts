@@ -6,7 +6,6 @@
  * @module
  */
 import type { ByteString } from "../bytes.ts";
-import { type Candidate, HEAD_BYTES, searchPath } from "../linux/command.ts";
 import { type AbsPath, ancestry, resolvePath } from "../policy/path.ts";
 import * as abi from "../sys/abi.ts";
 import {
@@ -18,6 +17,7 @@ import {
   stat,
 } from "../sys/calls.ts";
 import { stableBytes } from "../sys/ffi.ts";
+import { type Candidate, HEAD_BYTES, searchPath } from "./candidates.ts";
 import { follow } from "./facts.ts";
 import { type FactMap, probePath } from "./probe.ts";
 

@@ -9,23 +9,8 @@
  * @module
  */
 import { type ByteString, toText } from "../bytes.ts";
+import type { Candidate } from "../host/candidates.ts";
 import { type AbsPath, toAbsPath } from "../policy/path.ts";
-
-/** How much of an executable is looked at, in bytes: the program headers and the interpreter's name of every usual one. */
-export const HEAD_BYTES = 1_024;
-
-/** What was found at one place where the command may lie. */
-export interface Candidate {
-  /** As execvp(3) would spell it. */
-  readonly path: AbsPath;
-  /** Where links lead; the same as `path` without any. */
-  readonly real: AbsPath;
-  readonly kind: "missing" | "directory" | "file" | "other" | "unknown";
-  /** `no`: certain refusal (EACCES). `unknown`: only the kernel can tell. */
-  readonly executable: "yes" | "no" | "unknown";
-  /** The first bytes, `null` when they can't be read. */
-  readonly head: ByteString | null;
-}
 
 /** What the planner decides. */
 export type CommandVerdict =
@@ -103,7 +88,7 @@ export type Interpreter =
   | { readonly kind: "path"; readonly path: AbsPath }
   | { readonly kind: "unknown" };
 
-/** The `#!` interpreter or ELF loader that a file names in its first {@linkcode HEAD_BYTES} bytes. */
+/** The `#!` interpreter or ELF loader that a file names in its first bytes. */
 export function interpreterOf(head: ByteString, machine: number): Interpreter {
   if (head.startsWith("#!")) {
     // execve(2): the line ends at a newline, the name at a space or tab.
@@ -143,11 +128,4 @@ function elfInterpreter(head: ByteString, machine: number): Interpreter {
     return path === null ? { kind: "unknown" } : { kind: "path", path };
   }
   return { kind: "none" };
-}
-
-/** The directories of PATH as execvp(3) reads them: glibc's default when unset, an empty entry is the working directory. */
-export function searchPath(path: ByteString | null): readonly string[] {
-  return (path ?? "/bin:/usr/bin").split(":").map((entry) =>
-    entry === "" ? "." : entry
-  );
 }

@@ -36,7 +36,7 @@ import {
   writeAll,
 } from "../sys/calls.ts";
 import { stableBytes } from "../sys/ffi.ts";
-import { searchPath } from "./command.ts";
+import { searchPath } from "../host/candidates.ts";
 import type { Policy } from "../policy/policy.ts";
 import type { Domain } from "./domains.ts";
 import {

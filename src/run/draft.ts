@@ -8,15 +8,12 @@
 import { type ByteString, toText } from "../bytes.ts";
 import { type Failure, launchFailure } from "../failure.ts";
 import { policyWarnings } from "../policy/warnings.ts";
+import { searchPath } from "../host/candidates.ts";
 import { canRun, lookUpCommand } from "../host/command.ts";
 import type { PathFacts } from "../host/facts.ts";
 import { variable } from "../host/origin.ts";
 import type { ProbedFacts } from "../host/probe.ts";
-import {
-  type CommandVerdict,
-  judgeCommand,
-  searchPath,
-} from "../linux/command.ts";
+import { type CommandVerdict, judgeCommand } from "../linux/command.ts";
 import { callerSoftLimit } from "../linux/process_state.ts";
 import { type InnerStart, innerStart } from "../linux/own_files.ts";
 import type { SandboxPlan } from "../linux/plan.ts";

@@ -1,11 +1,10 @@
 /** When bubblewrap itself may execute the command. */
 import { expect, test } from "bun:test";
 import type { ByteString } from "../../src/bytes.ts";
+import type { Candidate } from "../../src/host/candidates.ts";
 import {
-  type Candidate,
   interpreterOf,
   judgeCommand,
-  searchPath,
   type View,
 } from "../../src/linux/command.ts";
 import { abs } from "../../src/policy/path.ts";
@@ -143,8 +142,3 @@ for (const [kind, candidates, view, why] of VERDICTS) {
     );
   });
 }
-
-test("PATH is read as execvp(3) reads it", () => {
-  expect(searchPath("/a::b:" as ByteString)).toEqual(["/a", ".", "b", "."]);
-  expect(searchPath(null)).toEqual(["/bin", "/usr/bin"]);
-});

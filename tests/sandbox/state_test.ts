@@ -61,10 +61,11 @@ matrix(
     const { launcher, stage } = variant;
     const line = `${
       flags("before")
-    }; ${codex} sandbox --launcher ${launcher} --stage ${stage} -- true; ${
+    }; ${codex} sandbox --launcher ${launcher} --stage ${stage} -- echo ran; ${
       flags("after")
     }`;
-    await outside(["script", "-qec", line, "/dev/null"]);
+    const { stdout } = await outside(["script", "-qec", line, "/dev/null"]);
+    expect(stdout).toBe("ran\r\n");
     const after = readFileSync(`${work}/after`, "latin1");
     expect(after).toMatch(/^0[0-7]+\n$/);
     expect(after).toBe(readFileSync(`${work}/before`, "latin1"));
