@@ -29,7 +29,7 @@ import { createInterfaceReader } from "./egress/host_dialer.ts";
 import { type Failure, globFailure } from "./failure.ts";
 import { gatherFacts } from "./host/gather.ts";
 import { homeOf, type Origin as Caller, variable } from "./host/origin.ts";
-import type { PathFacts } from "./host/facts.ts";
+import type { PathFacts } from "./policy/facts.ts";
 import { ownPathsOf } from "./own_paths.ts";
 import { type AbsPath, resolvePath } from "./policy/path.ts";
 import type { Origin } from "./policy/policy.ts";

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { OwnPaths } from "./host/facts.ts";
+import type { OwnPaths } from "./policy/facts.ts";
 import { stateFolderOf } from "./host/state_folder.ts";
 import { ownExecutable } from "./linux/own_files.ts";
 import type { AbsPath } from "./policy/path.ts";

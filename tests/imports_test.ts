@@ -138,7 +138,6 @@ const ALPHABET: ReadonlySet<string> = new Set([
   "src/nearest.ts",
   "src/build_info.ts",
   "src/policy/path.ts",
-  "src/host/facts.ts", // the shape of answers: the policy's questions and decisions speak of it
   "src/sys/abi.ts",
 ]);
 

@@ -6,7 +6,7 @@
  * @module
  */
 import { describeFinding, type Finding } from "../config/config.ts";
-import type { PathFacts } from "../host/facts.ts";
+import type { PathFacts } from "../policy/facts.ts";
 import { policyDoubts } from "../policy/lint.ts";
 import type { Origin, Policy } from "../policy/policy.ts";
 import { policyErrors } from "../policy/refusals.ts";

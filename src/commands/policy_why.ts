@@ -6,7 +6,7 @@
  * @module
  */
 import { decodeText, toText } from "../bytes.ts";
-import type { PathFacts } from "../host/facts.ts";
+import type { PathFacts } from "../policy/facts.ts";
 import { access, type Verdict } from "../policy/access.ts";
 import { describeDecider } from "../policy/decider_text.ts";
 import type { Decider } from "../policy/decision.ts";

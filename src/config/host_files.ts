@@ -7,7 +7,7 @@
  * @module
  */
 import type { ByteString } from "../bytes.ts";
-import { MAX_LINKS } from "../host/facts.ts";
+import { MAX_LINKS } from "../policy/facts.ts";
 import { type AbsPath, childOf, parentOf, ROOT } from "../policy/path.ts";
 import { fail, ok, type Result } from "../result.ts";
 import * as abi from "../sys/abi.ts";

@@ -22,7 +22,7 @@ import {
   visitDirectory,
 } from "../sys/calls.ts";
 import { stableBytes } from "../sys/ffi.ts";
-import { factOf, type PathFacts } from "./facts.ts";
+import { factOf, type PathFacts } from "../policy/facts.ts";
 
 /** `linux/magic.h` and the file systems' own sources: FUSE and virtiofs, 9p, CIFS, SMB, SMB 2, NFS, vboxsf, vmhgfs, prl_fs. */
 const SERVED = new Set([

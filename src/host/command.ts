@@ -18,7 +18,7 @@ import {
 } from "../sys/calls.ts";
 import { stableBytes } from "../sys/ffi.ts";
 import { type Candidate, HEAD_BYTES, searchPath } from "./candidates.ts";
-import { follow } from "./facts.ts";
+import { follow } from "../policy/facts.ts";
 import { type FactMap, probePath } from "./probe.ts";
 
 /** Who asks, and from where. */

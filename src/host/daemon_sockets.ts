@@ -13,7 +13,7 @@ import type {
 import { type AbsPath, ancestry, childOf, parentOf } from "../policy/path.ts";
 import * as abi from "../sys/abi.ts";
 import { lstat, stat } from "../sys/calls.ts";
-import { follow, type SocketFact } from "./facts.ts";
+import { follow, type SocketFact } from "../policy/facts.ts";
 import { type FactMap, probePath } from "./probe.ts";
 
 /** Adds what it finds to the facts. @param euid whose rights a run has: no capability among them */

@@ -17,7 +17,12 @@ import {
   visitDirectory,
 } from "../sys/calls.ts";
 import { stableBytes } from "../sys/ffi.ts";
-import { factOf, follow, NO_OWN_PATHS, type PathKind } from "./facts.ts";
+import {
+  factOf,
+  follow,
+  NO_OWN_PATHS,
+  type PathKind,
+} from "../policy/facts.ts";
 import type { DirectoryReader } from "./glob.ts";
 import { factFromStat, type FactMap, probePath } from "./probe.ts";
 

@@ -18,7 +18,11 @@ import {
 } from "../policy/questions.ts";
 import { ok, type Result } from "../result.ts";
 import { kernelDirectoryReader } from "./directory_reader.ts";
-import { MAX_POINTER_BYTES, type OwnPaths, type SocketFact } from "./facts.ts";
+import {
+  MAX_POINTER_BYTES,
+  type OwnPaths,
+  type SocketFact,
+} from "../policy/facts.ts";
 import { expandGlobs, type GlobError } from "./glob.ts";
 import {
   type FactMap,

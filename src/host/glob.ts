@@ -14,7 +14,7 @@ import { isMadeFresh, SYS } from "../policy/places.ts";
 import type { Policy } from "../policy/policy.ts";
 import { fail, ok, type Result } from "../result.ts";
 import { EACCES, ELOOP, ENOENT, ENOTDIR, errnoText } from "../sys/abi.ts";
-import type { GlobMatch, PathFacts, PathKind } from "./facts.ts";
+import type { GlobMatch, PathFacts, PathKind } from "../policy/facts.ts";
 import {
   lastBytesOf,
   type Search,

@@ -11,7 +11,7 @@ import { type Component } from "../policy/glob_parser.ts";
 import { type AbsPath, depthOf, isInside, ROOT } from "../policy/path.ts";
 import { DEV_SHM, isMadeFresh, placeOf } from "../policy/places.ts";
 import type { GlobDeny, Policy } from "../policy/policy.ts";
-import type { PathFacts } from "./facts.ts";
+import type { PathFacts } from "../policy/facts.ts";
 
 /** One pattern to look for. */
 export interface Wanted {

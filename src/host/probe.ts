@@ -32,7 +32,7 @@ import {
   type PathFact,
   type PathFacts,
   type PathKind,
-} from "./facts.ts";
+} from "../policy/facts.ts";
 
 /** Facts in the making: the probe adds to them, round after round. */
 export type FactMap = Map<AbsPath, PathFact>;

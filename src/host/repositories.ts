@@ -16,7 +16,7 @@ import {
   parentOf,
   resolvePath,
 } from "../policy/path.ts";
-import type { PathKind, Repositories } from "./facts.ts";
+import type { PathKind, Repositories } from "../policy/facts.ts";
 
 /** What a search may cost. */
 export interface SearchLimits {

@@ -19,7 +19,7 @@ import {
 } from "../sys/calls.ts";
 import { stableBytes } from "../sys/ffi.ts";
 import { ENTRY_KINDS } from "./directory_reader.ts";
-import type { PathKind } from "./facts.ts";
+import type { PathKind } from "../policy/facts.ts";
 import { factFromStat, readSmallFile } from "./probe.ts";
 import type { RepositoryReader } from "./repositories.ts";
 

@@ -16,7 +16,7 @@ import {
   rulesOf,
   writableRootPaths,
 } from "../policy/rules.ts";
-import type { PathFacts, Repositories } from "./facts.ts";
+import type { PathFacts, Repositories } from "../policy/facts.ts";
 import { lstat } from "../sys/calls.ts";
 import { findRepositories } from "./repositories.ts";
 import {

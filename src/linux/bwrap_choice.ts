@@ -7,7 +7,7 @@
  * @module
  */
 import { type ByteString, toText } from "../bytes.ts";
-import { follow, type PathFacts } from "../host/facts.ts";
+import { follow, type PathFacts } from "../policy/facts.ts";
 import {
   type AbsPath,
   ancestry,

@@ -6,7 +6,7 @@
  * @module
  */
 import type { ByteString } from "../bytes.ts";
-import type { PathFact, Repositories } from "../host/facts.ts";
+import type { PathFact, Repositories } from "../policy/facts.ts";
 import type { CommandVerdict } from "./command.ts";
 import type { Domain } from "./domains.ts";
 import type { PlanSize } from "./many_mounts.ts";

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { SocketFact } from "../host/facts.ts";
+import type { SocketFact } from "../policy/facts.ts";
 import type { Layout } from "../policy/layout.ts";
 import type { Policy, PromiseName } from "../policy/policy.ts";
 import { fail, ok, type Result } from "../result.ts";

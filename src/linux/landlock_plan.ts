@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { PathFact, SocketFact } from "../host/facts.ts";
+import type { PathFact, SocketFact } from "../policy/facts.ts";
 import type { Layout } from "../policy/layout.ts";
 import { type AbsPath, ROOT } from "../policy/path.ts";
 import { DEV, PROC } from "../policy/places.ts";

@@ -16,7 +16,7 @@
 import type { ByteString } from "../bytes.ts";
 import { type AbsPath, isInside } from "../policy/path.ts";
 import type { MountPoint } from "../policy/decision.ts";
-import type { PathFact } from "../host/facts.ts";
+import type { PathFact } from "../policy/facts.ts";
 
 /** What the planner saw at a path: the launcher opens it and compares, a difference is a failure. */
 export interface Identity {

@@ -6,7 +6,7 @@
  * @module
  */
 import type { ByteString } from "../bytes.ts";
-import type { Repositories } from "../host/facts.ts";
+import type { Repositories } from "../policy/facts.ts";
 import type { AbsPath } from "../policy/path.ts";
 import type { NetworkMode, PromiseName } from "../policy/policy.ts";
 import type { Identity as User } from "../sys/identity.ts";

@@ -7,7 +7,7 @@
  * @module
  */
 import { toText } from "../bytes.ts";
-import type { SocketFact } from "../host/facts.ts";
+import type { SocketFact } from "../policy/facts.ts";
 import type { MountPoint } from "../policy/decision.ts";
 import type { Layout } from "../policy/layout.ts";
 import { isInside } from "../policy/path.ts";

@@ -10,7 +10,7 @@
  */
 import { type ByteString, toText } from "../bytes.ts";
 import { factFromStat, type ProbedFacts, probePath } from "../host/probe.ts";
-import type { GlobMatch } from "../host/facts.ts";
+import type { GlobMatch } from "../policy/facts.ts";
 import { WALK_LIMITS } from "../host/glob.ts";
 import {
   type Search,

@@ -8,7 +8,7 @@
  * @module
  */
 import { toText } from "../bytes.ts";
-import { factOf, follow, type PathFacts } from "../host/facts.ts";
+import { factOf, follow, type PathFacts } from "./facts.ts";
 import { unreachable } from "../result.ts";
 import { describeDecider } from "./decider_text.ts";
 import type { Decider, MountPoint } from "./decision.ts";

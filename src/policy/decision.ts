@@ -7,7 +7,7 @@
  * @module
  */
 import type { ByteString } from "../bytes.ts";
-import type { GlobMatch } from "../host/facts.ts";
+import type { GlobMatch } from "./facts.ts";
 import type { AbsPath } from "./path.ts";
 import type { GlobDeny, Grant, Origin } from "./policy.ts";
 

@@ -8,7 +8,7 @@
  * @module
  */
 import type { ByteString } from "../bytes.ts";
-import type { PathFacts } from "../host/facts.ts";
+import type { PathFacts } from "./facts.ts";
 import { type AbsPath, childOf, resolvePath } from "./path.ts";
 import { placeOf } from "./places.ts";
 

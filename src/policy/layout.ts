@@ -8,7 +8,7 @@
  * @module
  */
 import type { ByteString } from "../bytes.ts";
-import type { PathFacts } from "../host/facts.ts";
+import type { PathFacts } from "./facts.ts";
 import type { Decider, MountPoint, MountState } from "./decision.ts";
 import { compileGlob } from "./glob.ts";
 import {

@@ -6,7 +6,7 @@
  * @module
  */
 import { toText } from "../bytes.ts";
-import type { PathFacts } from "../host/facts.ts";
+import type { PathFacts } from "./facts.ts";
 import { describeDecider } from "./decider_text.ts";
 import { compileGlob } from "./glob.ts";
 import { layoutOf, writableRoots } from "./layout.ts";

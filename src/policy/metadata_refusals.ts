@@ -7,7 +7,7 @@
  * @module
  */
 import { toText } from "../bytes.ts";
-import { MAX_POINTER_BYTES, type PathFacts } from "../host/facts.ts";
+import { MAX_POINTER_BYTES, type PathFacts } from "./facts.ts";
 import type { PolicyError } from "./decision.ts";
 import { gitTargets, goesUpBehindName } from "./git_pointers.ts";
 import { type Layout, mountOf } from "./layout.ts";

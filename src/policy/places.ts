@@ -5,12 +5,7 @@
  *
  * @module
  */
-import {
-  factOf,
-  follow,
-  type PathFacts,
-  type PathKind,
-} from "../host/facts.ts";
+import { factOf, follow, type PathFacts, type PathKind } from "./facts.ts";
 import { type AbsPath, ancestry, isInside } from "./path.ts";
 
 /** What `:minimal` makes readable where it exists (0.145). */

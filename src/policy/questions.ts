@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { NO_OWN_PATHS, type OwnPaths, type PathFacts } from "../host/facts.ts";
+import { NO_OWN_PATHS, type OwnPaths, type PathFacts } from "./facts.ts";
 import { type AbsPath, childOf, nameOf, ROOT } from "./path.ts";
 import { DEV_SHM, placeOf, PLATFORM_DIRECTORIES, SYS, TMP } from "./places.ts";
 import { METADATA_NAMES, type Policy } from "./policy.ts";

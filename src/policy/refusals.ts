@@ -7,7 +7,7 @@
  * @module
  */
 import { toText } from "../bytes.ts";
-import type { PathFacts } from "../host/facts.ts";
+import type { PathFacts } from "./facts.ts";
 import { fail, ok, type Result } from "../result.ts";
 import type { PolicyError } from "./decision.ts";
 import { compileGlob } from "./glob.ts";

@@ -12,7 +12,7 @@
  *
  * @module
  */
-import type { GlobMatch, PathFacts } from "../host/facts.ts";
+import type { GlobMatch, PathFacts } from "./facts.ts";
 import type { Decider, MountState } from "./decision.ts";
 import { gitTargets } from "./git_pointers.ts";
 import {

@@ -6,7 +6,7 @@
  * @module
  */
 import { toText } from "../bytes.ts";
-import type { PathFacts, PathKind } from "../host/facts.ts";
+import type { PathFacts, PathKind } from "./facts.ts";
 import type { MountPoint } from "./decision.ts";
 import { layoutOf } from "./layout.ts";
 import { type AbsPath, childOf, nameOf } from "./path.ts";

@@ -10,7 +10,7 @@ import { type Failure, launchFailure } from "../failure.ts";
 import { policyWarnings } from "../policy/warnings.ts";
 import { searchPath } from "../host/candidates.ts";
 import { canRun, lookUpCommand } from "../host/command.ts";
-import type { PathFacts } from "../host/facts.ts";
+import type { PathFacts } from "../policy/facts.ts";
 import { variable } from "../host/origin.ts";
 import type { ProbedFacts } from "../host/probe.ts";
 import { type CommandVerdict, judgeCommand } from "../linux/command.ts";

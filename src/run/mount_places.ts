@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { PathFacts } from "../host/facts.ts";
+import type { PathFacts } from "../policy/facts.ts";
 import { isPlaceholderOfOthers } from "../linux/placeholders.ts";
 import type { Placeholder } from "../linux/plan.ts";
 import type { MountPoint } from "../policy/decision.ts";

@@ -9,7 +9,7 @@ import type { ByteString } from "../bytes.ts";
 import type { RunLimits } from "../cli/run_limits.ts";
 import type { EnvironmentPolicy } from "../config/config.ts";
 import type { NetworkRequest } from "../egress/network_request.ts";
-import type { PathFacts } from "../host/facts.ts";
+import type { PathFacts } from "../policy/facts.ts";
 import type { StateHome } from "../host/state_folder.ts";
 import type { DirectPlan, LandlockPlan, SandboxPlan } from "../linux/plan.ts";
 import type { BwrapFile } from "../linux/probe_bwrap.ts";

@@ -11,7 +11,7 @@ import type { ByteString } from "../bytes.ts";
 import { toText } from "../bytes.ts";
 import type { ResultTarget } from "../cli/run_limits.ts";
 import type { Failure } from "../failure.ts";
-import type { PathFacts } from "../host/facts.ts";
+import type { PathFacts } from "../policy/facts.ts";
 import { firstOwnFd } from "../linux/process_state.ts";
 import type { RunEnd } from "../linux/run_events.ts";
 import { layoutOf, mountOf } from "../policy/layout.ts";

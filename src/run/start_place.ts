@@ -6,7 +6,7 @@
  * @module
  */
 import { type ByteString, toText } from "../bytes.ts";
-import { follow, type PathFacts } from "../host/facts.ts";
+import { follow, type PathFacts } from "../policy/facts.ts";
 import { variable } from "../host/origin.ts";
 import { type AbsPath, ROOT, toAbsPath } from "../policy/path.ts";
 import * as abi from "../sys/abi.ts";

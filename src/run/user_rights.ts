@@ -7,7 +7,7 @@
  */
 import { toText } from "../bytes.ts";
 import { type Failure, launchFailure } from "../failure.ts";
-import type { PathFacts } from "../host/facts.ts";
+import type { PathFacts } from "../policy/facts.ts";
 import { ownExecutable } from "../linux/own_files.ts";
 import type { Draft } from "../linux/draft.ts";
 import type { MountPoint } from "../policy/decision.ts";

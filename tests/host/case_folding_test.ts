@@ -15,7 +15,7 @@ import {
   foldsCase,
   turnCase,
 } from "../../src/host/case_folding.ts";
-import { NO_OWN_PATHS } from "../../src/host/facts.ts";
+import { NO_OWN_PATHS } from "../../src/policy/facts.ts";
 import { type FactMap, probePath } from "../../src/host/probe.ts";
 import { abs } from "../../src/policy/path.ts";
 import { fail, ok } from "../../src/result.ts";

@@ -8,7 +8,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { NO_OWN_PATHS } from "../../src/host/facts.ts";
+import { NO_OWN_PATHS } from "../../src/policy/facts.ts";
 import { gatherFacts } from "../../src/host/gather.ts";
 import { access } from "../../src/policy/access.ts";
 import { abs } from "../../src/policy/path.ts";

@@ -12,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { type ByteString, fromText } from "../../src/bytes.ts";
 import { kernelDirectoryReader } from "../../src/host/directory_reader.ts";
-import type { GlobMatch } from "../../src/host/facts.ts";
+import type { GlobMatch } from "../../src/policy/facts.ts";
 import {
   type DirectoryReader,
   findMatches,

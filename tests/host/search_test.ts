@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { NO_OWN_PATHS, type PathFacts } from "../../src/host/facts.ts";
+import { NO_OWN_PATHS, type PathFacts } from "../../src/policy/facts.ts";
 import { gatherFacts } from "../../src/host/gather.ts";
 import { appearedSearch, closedPlaces } from "../../src/host/search.ts";
 import { abs } from "../../src/policy/path.ts";

@@ -1,7 +1,7 @@
 /** Which bubblewrap is trusted, and what a refusal means. */
 import { expect, test } from "bun:test";
 import type { ByteString } from "../../src/bytes.ts";
-import { MISSING, type PathFact } from "../../src/host/facts.ts";
+import { MISSING, type PathFact } from "../../src/policy/facts.ts";
 import {
   bwrapCandidates,
   explainRefusal,

@@ -8,7 +8,7 @@ import {
   NO_OWN_PATHS,
   type OwnPaths,
   type SocketFact,
-} from "../../src/host/facts.ts";
+} from "../../src/policy/facts.ts";
 import { type BubblewrapOutcome, chooseRung } from "../../src/linux/ladder.ts";
 import {
   bubblewrapPromises,

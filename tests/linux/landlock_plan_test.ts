@@ -9,7 +9,7 @@ import { expect, test } from "bun:test";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import type { ByteString } from "../../src/bytes.ts";
-import type { SocketFact } from "../../src/host/facts.ts";
+import type { SocketFact } from "../../src/policy/facts.ts";
 import { explainJson, explainText } from "../../src/linux/explain.ts";
 import { chooseRung } from "../../src/linux/ladder.ts";
 import { LANDLOCK_VERSIONS } from "../../src/linux/landlock_abi.ts";

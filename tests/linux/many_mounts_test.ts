@@ -4,7 +4,7 @@
  * @module
  */
 import { expect, test } from "bun:test";
-import type { GlobMatch } from "../../src/host/facts.ts";
+import type { GlobMatch } from "../../src/policy/facts.ts";
 import {
   bwrapArguments,
   countMountWords,

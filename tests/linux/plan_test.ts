@@ -22,7 +22,7 @@ import {
   followsLinks,
 } from "../../src/linux/planner.ts";
 import { shownArguments } from "../../src/linux/explain.ts";
-import type { SocketFact } from "../../src/host/facts.ts";
+import type { SocketFact } from "../../src/policy/facts.ts";
 import { abs } from "../../src/policy/path.ts";
 import { fail, ok } from "../../src/result.ts";
 import {

@@ -11,7 +11,7 @@ import {
   NO_OWN_PATHS,
   type OwnPaths,
   type SocketFact,
-} from "../../src/host/facts.ts";
+} from "../../src/policy/facts.ts";
 import type { BwrapAbility } from "../../src/linux/bwrap_choice.ts";
 import type { SandboxPlan } from "../../src/linux/plan.ts";
 import { type DraftRequest } from "../../src/linux/draft.ts";

@@ -5,7 +5,7 @@
  */
 import { expect, test } from "bun:test";
 import { fromText } from "../../src/bytes.ts";
-import type { SocketFact } from "../../src/host/facts.ts";
+import type { SocketFact } from "../../src/policy/facts.ts";
 import { variable } from "../../src/host/origin.ts";
 import {
   opensX11,

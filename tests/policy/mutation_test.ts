@@ -19,7 +19,6 @@ const COPIED = [
   "src/bytes.ts",
   "src/nearest.ts",
   "src/policy",
-  "src/host/facts.ts",
   "tests/policy/world.ts",
   "tests/policy/access_test.ts",
   "tests/policy/refusals_test.ts",

@@ -14,7 +14,7 @@ import {
   type PathFact,
   type PathFacts,
   type SocketFact,
-} from "../../src/host/facts.ts";
+} from "../../src/policy/facts.ts";
 import { globPrefix } from "../../src/policy/glob.ts";
 import {
   abs,

@@ -16,7 +16,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { NO_OWN_PATHS } from "../../src/host/facts.ts";
+import { NO_OWN_PATHS } from "../../src/policy/facts.ts";
 import { gatherFacts } from "../../src/host/gather.ts";
 import { landlockOfKernel } from "../../src/run/landlock.ts";
 import { landlockPromises } from "../../src/linux/promises.ts";

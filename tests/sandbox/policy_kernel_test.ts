@@ -17,7 +17,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { NO_OWN_PATHS, type PathFacts } from "../../src/host/facts.ts";
+import { NO_OWN_PATHS, type PathFacts } from "../../src/policy/facts.ts";
 import { gatherFacts } from "../../src/host/gather.ts";
 import {
   access,

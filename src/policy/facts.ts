@@ -1,18 +1,12 @@
 /**
- * Answers from the host, as data. The probe fills them in; the planner, `access` and the tests read them.
+ * Answers from the host, as data: what decisions rest on. `src/host/` fills them in; the planner, `access` and the tests read them.
  *
  * Pure: types, and lookups that follow symbolic links inside the facts.
  *
  * @module
  */
 import type { ByteString } from "../bytes.ts";
-import {
-  type AbsPath,
-  ancestry,
-  childOf,
-  ROOT,
-  toAbsPath,
-} from "../policy/path.ts";
+import { type AbsPath, ancestry, childOf, ROOT, toAbsPath } from "./path.ts";
 
 /** What lstat(2) said of one path. `unreadable` stands for any error but ENOENT and ENOTDIR: it must be treated as the worst. */
 export type PathKind =
