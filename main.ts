@@ -38,7 +38,11 @@ import { withoutLoader } from "./src/linux/own_files.ts";
 import { missedStart } from "./src/run/kept_start.ts";
 import { carryOut } from "./src/run/carry_out.ts";
 import { prepareRun } from "./src/run/prepare.ts";
-import type { Prepared, RunRequest } from "./src/run/request.ts";
+import {
+  type Prepared,
+  type RunRequest,
+  stateHomeOf,
+} from "./src/run/request.ts";
 import { helperPolicy, helperRequest } from "./src/run/helper_request.ts";
 import { sandboxRequest } from "./src/run/sandbox_request.ts";
 import { type Result, unreachable } from "./src/result.ts";
@@ -207,6 +211,15 @@ function warnOf(prepared: Prepared, request: RunRequest): void {
   for (const warning of prepared.plan.warnings) {
     if (!request.warnings.includes(warning)) say(`warning: ${warning}`);
   }
+  const cut = prepared.kind === "sandbox"
+    ? prepared.plan.repositories?.cut ?? null
+    : null;
+  if (cut === null) return;
+  const { cutWarning } = require(
+    "./src/run/cut_search.ts",
+  ) as typeof import("./src/run/cut_search.ts");
+  const line = cutWarning(request.policy.cwd, cut, stateHomeOf(request));
+  if (line !== null) say(`warning: ${line}`);
 }
 
 function startHelper(words: readonly ByteString[], origin: Origin): void {

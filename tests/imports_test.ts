@@ -19,6 +19,7 @@ const EFFECT_FILES: ReadonlySet<string> = new Set([
   "src/own_paths.ts",
   "src/run/carry_out.ts",
   "src/run/choose_bwrap.ts",
+  "src/run/cut_search.ts",
   "src/run/descriptors.ts",
   "src/run/draft.ts",
   "src/run/keep_start.ts",

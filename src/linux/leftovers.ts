@@ -64,7 +64,7 @@ const ABILITIES = "bwrap-abilities.json";
 
 /** Records, the cache and kept starts while they are written: the name to be, and the writer's pid. */
 const UNFINISHED =
-  /^(?:\.[0-9a-f]{16}|bwrap-abilities\.json|\d+\.json)\.([1-9][0-9]*)$/;
+  /^(?:\.[0-9a-f]{16}|bwrap-abilities\.json|cut-searches|\d+\.json)\.([1-9][0-9]*)$/;
 
 /** Everything that was left. @param removes `false` only looks */
 export function leftovers(

@@ -372,6 +372,8 @@ export const FACT_ROWS: readonly FactRow[] = [
       folder: "inner",
       end: 0,
       stdout: "no f null",
+      // A search of all of / for repositories is cut, and says so.
+      says: "",
     }],
     ours: "/dev/null works, as in 169",
   },
