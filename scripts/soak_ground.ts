@@ -179,6 +179,10 @@ export interface Outcome {
   readonly note: string;
 }
 
+export function isThere(path: string): boolean {
+  return existsSync(path);
+}
+
 /** A count by the size of the soak test. */
 export function atLeast(count: number, scale: number, least: number): number {
   return Math.max(least, Math.round(count * scale));

@@ -9,7 +9,6 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  statSync,
 } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
@@ -19,6 +18,7 @@ import {
   atLeast,
   type Going,
   type Ground,
+  isThere,
   METADATA_NAMES,
   NAP,
   type Outcome,
@@ -239,12 +239,7 @@ export async function sequential(
   };
 }
 
-/**
- * Runs whose clocks lie years apart, with a time limit that counts on them.
- *
- * Time namespaces shift the monotonic and the boot clock. The wall clock is the host's alone and is left as it is: what rests on it
- * (the age of a kept start's files) is a table of the unit tests.
- */
+/** Runs whose monotonic and boot clocks lie years apart, by time namespaces, with a time limit that counts on them. */
 export async function clocks(ground: Ground, scale: number): Promise<Outcome> {
   const { codex, start } = ground;
   const faults: string[] = [];
@@ -291,8 +286,4 @@ export async function replaced(
     rmSync(`${top}/old`, { recursive: true, force: true });
   }
   return { runs: count, faults, note: "" };
-}
-
-function isThere(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false }) !== undefined;
 }
