@@ -11,6 +11,7 @@
 import { type Defence, live, pure, withSystem } from "./defence.ts";
 import { AROUND } from "./around.ts";
 import { BUBBLEWRAP } from "./bubblewrap.ts";
+import { CALL_STEPS } from "./calls.ts";
 import { HOST } from "./host.ts";
 import { KEPT_CHECKS } from "./kept.ts";
 import { LANDLOCK } from "./landlock.ts";
@@ -934,6 +935,7 @@ export const DEFENCES: readonly Defence[] = [
   ...RUN_STEPS,
   ...LANDLOCK,
   ...HOST,
+  ...CALL_STEPS,
   ...SEARCH_STEPS,
   ...AROUND,
   ...PROXY_POLICY,

@@ -1,5 +1,13 @@
 import { expect, test } from "bun:test";
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import type { ByteString } from "../../src/bytes.ts";
 import {
   accept,
   handOverListeners,
@@ -8,10 +16,12 @@ import {
 } from "../../src/linux/control_channel.ts";
 import { O_CLOEXEC } from "../../src/sys/abi.ts";
 import { close, pipe, poll, read, writeAll } from "../../src/sys/calls.ts";
+import { connectFd } from "../../src/sys/connect.ts";
 import { stableBytes } from "../../src/sys/ffi.ts";
 import {
   bindLoopback,
   boundPort,
+  connectUnix,
   listen,
   receiveMessage,
   sendMessage,
@@ -143,14 +153,30 @@ function flagsOf(fd: number): number {
   return parseInt(/^flags:\s*([0-7]+)$/m.exec(info)?.[1] ?? "", 8);
 }
 
-test("no socket outlives an execve", () => {
+test("no socket outlives an execve", async () => {
   const [one, two] = pair("seqpacket");
   const tcp = tcpSocket();
   if (!tcp.ok) throw new Error("no socket");
+  const folder = mkdtempSync(`${tmpdir()}/codex-sockets-`);
+  const path = `${folder}/s` as ByteString;
+  const handlers = { socket: { data(): void {} } };
+  const servers = [
+    Bun.listen({ unix: path, ...handlers }),
+    Bun.listen({ hostname: "127.0.0.1", port: 0, ...handlers }),
+  ] as const;
+  const unix = connectUnix(path);
+  const dialled = await connectFd(
+    { bytes: [127, 0, 0, 1] },
+    servers[1].port,
+    60_000,
+  );
+  for (const server of servers) server.stop(true);
+  rmSync(folder, { recursive: true });
+  if (!unix.ok || !dialled.ok) throw new Error("no connection");
   sendMessage(one, bytes("word"), [tcp.value]);
   const message = receiveMessage(two, 64);
   const received = message.ok ? message.value?.fds[0] ?? -1 : -1;
-  const fds = [one, two, tcp.value, received];
+  const fds = [one, two, tcp.value, received, unix.value, dialled.value];
   expect(fds.map((fd) => flagsOf(fd) & O_CLOEXEC)).toEqual(
     fds.map(() => O_CLOEXEC),
   );
