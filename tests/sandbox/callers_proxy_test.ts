@@ -43,6 +43,7 @@ interface CallersProxy extends AsyncDisposable {
 /** Answers `ok` when a client has said all. @param path of a Unix socket instead of a port */
 async function callersProxy(
   at: { readonly host: string } | { readonly path: string },
+  onAsked: () => void = () => {},
 ): Promise<CallersProxy> {
   const got: string[] = [];
   const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -51,6 +52,7 @@ async function callersProxy(
     socket.on("error", () => {});
     socket.on("end", () => {
       got.push(text);
+      onAsked();
       socket.end("ok\n");
     });
   });
@@ -306,7 +308,10 @@ if (LAUNCHERS.includes("system")) {
     },
   );
 
-  /** Runs `words` in a caller's stage with a bridge, `then` in the namespaces beside it. The bridge's cmdline is found by `[-]-relay`. */
+  /**
+   * Runs `words` in a caller's stage with a bridge, `then` in the namespaces beside it. The bridge's cmdline is found by `[-]-relay`;
+   * `asked` is there as soon as somebody has asked through it.
+   */
   const besideBridge = async (
     subject: Subject,
     words: readonly string[],
@@ -315,9 +320,11 @@ if (LAUNCHERS.includes("system")) {
     const { codex, dir, work, outside } = subject;
     symlinkSync(codex, `${dir}/codex-linux-sandbox`);
     const path = `${dir}/proxy.sock`;
-    await using proxy = await callersProxy({ path });
+    await using _proxy = await callersProxy(
+      { path },
+      () => writeFileSync(`${dir}/asked`, ""),
+    );
     chmodSync(path, 0o777);
-    expect(proxy.got).toEqual([]);
     const { stdout } = await outside([
       "/usr/bin/bwrap",
       ...["--unshare-user", "--unshare-pid", "--unshare-net"],
@@ -341,9 +348,13 @@ if (LAUNCHERS.includes("system")) {
       const isThere = "grep -qa -e '[-]-relay' /proc/[0-9]*/cmdline";
       const stdout = await besideBridge(
         subject,
-        // Once it is bound to the command, which it looks at first.
-        ["bash", "-c", `sleep 0.5; ${isThere} && echo there`],
-        `for i in {1..5000}; do ${isThere} || { echo gone; exit; }; sleep 0.01; done; echo there`,
+        // Once it serves: by then it is bound to the command, which it looks at first.
+        [
+          "bash",
+          "-c",
+          `${ASK}ask HTTP_PROXY; exec 3>&-; until [ -e ${subject.dir}/asked ]; do sleep 0.01; done; ${isThere} && echo there`,
+        ],
+        `for i in {1..1000}; do ${isThere} || { echo gone; exit; }; sleep 0.01; done; echo there`,
       );
       expect(stdout).toBe("there\ngone\n");
     },
