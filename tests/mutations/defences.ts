@@ -485,21 +485,6 @@ const STATE_STEPS: readonly Defence[] = [
   return limit.ok`,
     [STATE],
   ),
-  withSystem(live(
-    "loader variables never reach bubblewrap",
-    "src/run/launch.ts",
-    `environment: request.environment.filter((entry) => !isLoaderEntry(entry)),`,
-    `environment: request.environment,`,
-    ["sandbox/loader_test.ts"],
-    [STATE, "byte for byte"],
-  )),
-  live(
-    "a directory or a disk as a stream is refused",
-    "src/run/descriptors.ts",
-    `  if (type === abi.S_IFDIR) return "a directory";`,
-    "",
-    [STATE, "directory"],
-  ),
   live(
     "a disk as a stream is refused",
     "src/run/descriptors.ts",
@@ -674,13 +659,6 @@ const LIFE_STEPS: readonly Defence[] = [
     `    reclaimPlaceholders(home, undefined, live);`,
     ``,
     [LIFE, "the next run removes"],
-  ),
-  live(
-    "a run that is short of descriptors takes no lower rung",
-    CHOOSE,
-    " && !SHORTAGE.test(text);",
-    ";",
-    ["sandbox/mistakes_test.ts", "(ten open files|files of no length)"],
   ),
   live(
     "uid 0 gets the bubblewrap that binds device nodes read-only",

@@ -346,13 +346,6 @@ const INSIDE_STEPS: readonly Defence[] = [
     ``,
     [LIFE, "no core file"],
   ),
-  live(
-    "no descriptor of the runtime's is passed on",
-    "src/run/descriptors.ts",
-    `    if (!open.ok || isOfRuntime(fd)) {`,
-    `    if (!open.ok) {`,
-    ["sandbox/state_test.ts", "that the caller has not opened"],
-  ),
 ];
 
 export const HOST: readonly Defence[] = [

@@ -859,6 +859,179 @@ const RESULT_STEPS: readonly Defence[] = [
   pure(step, RESULT, text, instead, RESULTS)
 );
 
+const REFUSED: Notice = ["run/refused_runs_test.ts"];
+
+const REFUSED_RUNS: readonly Defence[] = [
+  [
+    "a proxy that nobody could reach is refused",
+    "src/run/back_end.ts",
+    `  if (policy.network === "proxied" && !policy.options.loopback) {`,
+    `  if (false) {`,
+  ],
+  [
+    "the flag of old chooses no back end that can't keep the policy",
+    "src/run/back_end.ts",
+    `  if (usesLandlock && legacyLandlock(policy) === "refused") {`,
+    `  if (false) {`,
+  ],
+  [
+    "the flag of old chooses Landlock only for what Landlock keeps whole",
+    "src/run/back_end.ts",
+    `  return isLegacy && legacyLandlock(policy) === "honoured"`,
+    `  return isLegacy`,
+  ],
+  [
+    "a run that is short of descriptors takes no lower rung",
+    "src/run/choose_bwrap.ts",
+    ` && !SHORTAGE.test(text);`,
+    `;`,
+  ],
+  [
+    "a damaged bubblewrap says nothing about the host",
+    "src/run/choose_bwrap.ts",
+    `!text.startsWith(DIGEST_MISMATCH) && `,
+    ``,
+  ],
+  [
+    "a limit that Landlock alone can't keep is refused",
+    "src/run/landlock.ts",
+    `  if (limit !== null) {`,
+    `  if (false) {`,
+  ],
+  [
+    "a stream that Landlock alone can't keep is refused",
+    "src/run/landlock.ts",
+    `  if (stream !== undefined) {`,
+    `  if (false) {`,
+  ],
+  [
+    "a caller's proxy confines the network, whatever files may be",
+    "src/run/helper_request.ts",
+    `profile.value.kind === "disabled"
+    ?`,
+    `false
+    ?`,
+  ],
+  [
+    "the helper's Landlock has no way out",
+    "src/run/helper_request.ts",
+    `options.enforcement === "bubblewrap" ? "proxied" : "none";`,
+    `options.enforcement === "bubblewrap" ? "proxied" : "host";`,
+  ],
+  [
+    "the helper refuses what no back end keeps",
+    "src/run/helper_request.ts",
+    `  if (refusal !== null) {`,
+    `  if (false) {`,
+  ],
+  [
+    "the helper refuses a proxy that is none",
+    "src/run/helper_request.ts",
+    `  if (!served.ok) return requestFailure(served.error);`,
+    `  if (!served.ok) (served as { value?: unknown }).value = null;`,
+  ],
+  [
+    "a state names no other helper",
+    "src/run/state_policy.ts",
+    `  if (helper !== null && CONFIG_HOST.realPath(helper) !== own) {`,
+    `  if (false) {`,
+  ],
+  [
+    "a state names a directory",
+    "src/run/state_policy.ts",
+    `  if (refused !== null) {`,
+    `  if (false) {`,
+  ],
+  [
+    "nobody starts in what is no directory",
+    "src/run/working_directory.ts",
+    `  return isDirectory ? null : abi.errnoText(abi.ENOTDIR);`,
+    `  return null;`,
+  ],
+  [
+    "loader variables never reach bubblewrap",
+    "src/run/launch.ts",
+    `environment: request.environment.filter((entry) => !isLoaderEntry(entry)),`,
+    `environment: request.environment,`,
+  ],
+  [
+    "the command's variables never reach what comes before an inner stage",
+    "src/run/launch.ts",
+    `    environment: [],
+    lateEnvironment: [],`,
+    `    environment: request.environment,
+    lateEnvironment: [],`,
+  ],
+  [
+    "what may be another run's placeholder is held",
+    "src/run/mount_places.ts",
+    `      return mayBe && isEmptyAndOpen(path, node) ? [{ path, node }] : [];`,
+    `      return [];`,
+  ],
+  [
+    "what may be another run's and has gone meanwhile is held",
+    "src/run/mount_places.ts",
+    `    return fd.error.errno === abi.ENOENT ||`,
+    `    return`,
+  ],
+  [
+    "no descriptor is passed on that nobody has opened",
+    "src/run/descriptors.ts",
+    `    if (!open.ok || isOfRuntime(fd)) {`,
+    `    if (isOfRuntime(fd) && open.ok) {`,
+  ],
+  [
+    "no descriptor of the runtime's is passed on",
+    "src/run/descriptors.ts",
+    `    if (!open.ok || isOfRuntime(fd)) {`,
+    `    if (!open.ok) {`,
+  ],
+  [
+    "a folder is no standard stream, and is not passed on",
+    "src/run/descriptors.ts",
+    `  if (type === abi.S_IFDIR) return "a directory";\n`,
+    ``,
+  ],
+  [
+    "no descriptor is passed on that is a folder or a disk",
+    "src/run/descriptors.ts",
+    `    const what = wayOut(fd);
+    if (what !== null) {
+      return refuse(
+        \`Cannot pass descriptor`,
+    `    const what = wayOut(fd);
+    if (false) {
+      return refuse(
+        \`Cannot pass descriptor`,
+  ],
+  [
+    "without a sandbox nothing starts with a process as the runtime has it",
+    "src/run/carry_out.ts",
+    `      if (!restored.ok) return { kind: "launch", error: restored.error };\n`,
+    ``,
+  ],
+  [
+    "without a sandbox nothing starts as somebody else than was asked",
+    "src/run/carry_out.ts",
+    `        if (!become.ok) return become.error;\n`,
+    ``,
+  ],
+  [
+    "without a sandbox nothing starts elsewhere than was asked",
+    "src/run/carry_out.ts",
+    `      if (!moved.ok) {`,
+    `      if (false) {`,
+  ],
+  [
+    "nothing starts where the host's abstract names can't be closed",
+    "src/run/carry_out.ts",
+    `    if (!closed.ok) return { kind: "launch", error: closed.error };\n`,
+    ``,
+  ],
+].map(([step = "", file = "", text = "", instead = ""]) =>
+  pure(step, file, text, instead, REFUSED)
+);
+
 export const RUN_STEPS: readonly Defence[] = [
   ...EVENT_STEPS,
   ...PLACEHOLDER_STEPS,
@@ -867,4 +1040,5 @@ export const RUN_STEPS: readonly Defence[] = [
   ...START_STEPS,
   ...RUN_ITSELF,
   ...RESULT_STEPS,
+  ...REFUSED_RUNS,
 ];
