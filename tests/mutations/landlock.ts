@@ -35,6 +35,13 @@ const FILTER_STEPS: readonly Defence[] = [
     FILTERS,
   ),
   pure(
+    "no device is opened for commands alone",
+    RULES,
+    `    ...(isBesideTheHost(request) ? openingRules(request) : []),\n`,
+    ``,
+    ["linux/seccomp/filters_test.ts", "^openat"],
+  ),
+  pure(
     "no namespace is made where bubblewrap does not see to it",
     RULES,
     `      ? [...NAMESPACE_RULES, ...OTHERS_RULES]`,

@@ -367,6 +367,17 @@ matrix(
 );
 
 matrix(
+  "a device can't be opened for commands alone either, which asks for no right of Landlock's",
+  BOTH_ACTORS,
+  async (subject) => {
+    const words = [subject.probe, "calls", "openat", "-100", "s:/dev/ptmx"];
+    const outside = await subject.outside([...words, "3"]);
+    const alike = await alone(subject, ["--", ...words, "3"]);
+    expect([outside.stdout, alike.stdout]).toEqual(["ok\n", "EPERM\n"]);
+  },
+);
+
+matrix(
   "the caller's terminal can be used and not be typed into",
   BOTH_ACTORS,
   async (subject) => {

@@ -38,7 +38,9 @@ import {
   FIDEDUPERANGE,
   FIOASYNC,
   NETLINK_ROUTE,
+  O_ACCMODE,
   O_ASYNC,
+  O_COMMANDS_ONLY,
   REQUEST_TYPE_MASK,
   SOCK_PACKET,
   SOCK_SEQPACKET,
@@ -93,10 +95,17 @@ export function rulesOf(request: FilterRequest): Rule[] {
     ...(request.namespaces === "denied"
       ? [...NAMESPACE_RULES, ...OTHERS_RULES]
       : []),
+    ...(isBesideTheHost(request) ? openingRules(request) : []),
     CLONE3_RULE,
     ...(request.debug ? [] : [DEBUG_RULE]),
     ...ALWAYS_DENIED,
   ];
+}
+
+/** Where the host's devices lie in the view: no network namespace, and no mounts of ours that would need one's own user namespace. */
+function isBesideTheHost({ network, namespaces }: FilterRequest): boolean {
+  return namespaces === "denied" && network !== "isolated" &&
+    network !== "isolated_tight";
 }
 
 function networkRules({ network }: FilterRequest): Rule[] {
@@ -426,6 +435,37 @@ const NAMESPACE_RULES: readonly Rule[] = [
     why: "another namespace or another tree is another view",
   },
 ];
+
+/**
+ * A file that is opened neither for reading nor for writing asks for no right of Landlock's, so this would open every device that the
+ * user may open: a watchdog starts, a tape rewinds, and before Linux 6.10 commands can be given. `openat2` has its flags behind a
+ * pointer; who asks for it falls back on ENOSYS.
+ */
+function openingRules({ arch }: FilterRequest): readonly Rule[] {
+  const opening = (
+    arg: ArgumentTest["arg"],
+    calls: Pick<Rule, "calls" | "onX86">,
+  ): Rule => ({
+    ...calls,
+    cases: [{
+      tests: [maskedEquals(arg, O_ACCMODE, O_COMMANDS_ONLY)],
+      verdict: "EPERM",
+    }],
+    otherwise: "ALLOW",
+    what: "neither for reading nor for writing",
+    why: "Landlock has no right for it: it would open devices",
+  });
+  return [
+    opening(2, { calls: ["openat"] }),
+    ...(arch === "x86_64" ? [opening(1, { calls: [], onX86: ["open"] })] : []),
+    {
+      calls: ["openat2"],
+      cases: [],
+      otherwise: "ENOSYS",
+      why: "its flags lie behind a pointer; openat is used instead",
+    },
+  ];
+}
 
 /**
  * Without a PID namespace the host's processes of the same user can be named. Signals are Landlock's business, these calls nobody's.

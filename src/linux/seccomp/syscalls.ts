@@ -57,6 +57,8 @@ export const SYSCALLS = {
   finit_module: [313, 273],
   delete_module: [176, 106],
   open_by_handle_at: [304, 265],
+  openat: [257, 56],
+  openat2: [437, 437],
   unshare: [272, 97],
   setns: [308, 268],
   clone: [56, 220],
@@ -99,6 +101,7 @@ export const SYSCALLS = {
 
 /** Older spellings that only x86-64 has (asm/unistd_64.h). */
 export const X86_64_ONLY = {
+  open: 2,
   chmod: 90,
   chown: 92,
   lchown: 94,
@@ -169,6 +172,11 @@ export const REQUEST_TYPE_MASK = 0xff00;
 /** BTRFS_IOCTL_MAGIC of linux/btrfs.h, and what fs/bcachefs/bcachefs_ioctl.h has in its place. */
 export const BTRFS_REQUESTS = 0x9400;
 export const BCACHEFS_REQUESTS = 0xbc00;
+
+// asm-generic/fcntl.h.
+export const O_ACCMODE = 3;
+/** Neither reading nor writing, open(2): a descriptor for ioctl(2) alone. */
+export const O_COMMANDS_ONLY = 3;
 
 // linux/fs.h took these over from btrfs.
 export const FICLONE = 0x40049409;

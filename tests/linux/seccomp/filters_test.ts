@@ -36,6 +36,8 @@ const CLOEXEC = 0o2000000n;
 const NONBLOCK = 0o4000n;
 /** Rubbish in the half that the kernel drops. */
 const HIGH = 0xdeadbeef_00000000n;
+/** AT_FDCWD, as an int. */
+const AT = 0xffffff9cn;
 
 const LETTERS: Readonly<Record<string, Outcome>> = {
   A: "ALLOW",
@@ -346,6 +348,52 @@ for (const [name, args, verdicts, why] of NAMESPACE_ROWS) {
   });
 }
 
+/** Columns: where there is a view of one's own, where the host's devices are seen (the Landlock rung). */
+const OPENING_ROWS: readonly (readonly [
+  SyscallName,
+  readonly bigint[],
+  string,
+  string,
+])[] = [
+  ["openat", [AT, 0x7000n, 0n], "AA", "O_RDONLY"],
+  ["openat", [AT, 0x7000n, 1n], "AA", "O_WRONLY"],
+  ["openat", [AT, 0x7000n, 2n], "AA", "O_RDWR"],
+  ["openat", [3n, 0x7000n, 0x80000n, 3n], "AA", "a mode is no flag"],
+  ["openat", [AT, 0x7000n, 3n], "AP", "no right of Landlock's is asked"],
+  ["openat", [AT, 0x7000n, 0x80903n], "AP", "the same among other flags"],
+  ["openat", [AT, 0x7000n, HIGH | 3n], "AP", "flags are an int"],
+  ["openat2", [AT, 0x7000n, 0x7000n, 24n], "AN", "flags behind a pointer"],
+];
+const isBesideTheHost = ({ network, namespaces }: FilterRequest): boolean =>
+  namespaces === "denied" && !network.startsWith("isolated");
+for (const [name, args, verdicts, why] of OPENING_ROWS) {
+  test(`${name}(${hex(args)}) is ${verdicts}: ${why}`, () => {
+    for (const request of allFilterRequests()) {
+      const column = isBesideTheHost(request) ? 1 : 0;
+      expect([filterKey(request), verdict(request, name, args)])
+        .toEqual([filterKey(request), letters(verdicts)[column]!]);
+    }
+  });
+}
+
+/** The same calls by the spelling that only x86-64 has. */
+const OLD_OPENING_ROWS = OPENING_ROWS.filter(([name]) => name === "openat")
+  .map(([, args, verdicts, why]) => [args.slice(1), verdicts, why] as const);
+for (const [args, verdicts, why] of OLD_OPENING_ROWS) {
+  test(`open(${hex(args)}), which only x86-64 has, is ${verdicts}: ${why}`, () => {
+    for (const request of requestsOf("x86_64")) {
+      const outcome = runProgram(programOf(request), {
+        arch: AUDIT_ARCH.x86_64,
+        nr: X86_64_ONLY.open,
+        args,
+      });
+      const column = isBesideTheHost(request) ? 1 : 0;
+      expect([filterKey(request), outcome])
+        .toEqual([filterKey(request), letters(verdicts)[column]!]);
+    }
+  });
+}
+
 /** Columns: attributes allowed, attributes denied (a Landlock run that may write no directory). */
 const ATTRIBUTE_ROWS: readonly (readonly [
   SyscallName,
@@ -394,7 +442,11 @@ for (const [name, args, verdicts, why] of ATTRIBUTE_ROWS) {
   });
 }
 
-for (const [name, nr] of Object.entries(X86_64_ONLY)) {
+/** The older spellings of calls that change attributes. */
+const OLD_ATTRIBUTE_CALLS = Object.entries(X86_64_ONLY).filter(([name]) =>
+  name !== "open"
+);
+for (const [name, nr] of OLD_ATTRIBUTE_CALLS) {
   test(`${name}, which only x86-64 has, goes with the attributes of files`, () => {
     for (const request of requestsOf("x86_64")) {
       const outcome = runProgram(programOf(request), {
@@ -427,6 +479,7 @@ test("every named call has a row", () => {
     ROWS_OF_EVERY_MODE,
     DEBUG_ROWS,
     NAMESPACE_ROWS,
+    OPENING_ROWS,
     ATTRIBUTE_ROWS,
   ];
   const tested = new Set<string>(rows.flat().map(([name]) => name));
@@ -677,7 +730,15 @@ function rowsFor(request: FilterRequest): readonly {
     ...ATTRIBUTE_ROWS.map(([name, args, verdicts]) =>
       row(name, args, verdicts, quiet)
     ),
-    ...Object.values(X86_64_ONLY).map((nr) => ({
+    ...OPENING_ROWS.map(([name, args, verdicts]) =>
+      row(name, args, verdicts, isBesideTheHost(request) ? 1 : 0)
+    ),
+    ...OLD_OPENING_ROWS.map(([args, verdicts]) => ({
+      nr: X86_64_ONLY.open,
+      args,
+      outcome: letters(verdicts)[isBesideTheHost(request) ? 1 : 0]!,
+    })),
+    ...OLD_ATTRIBUTE_CALLS.map(([, nr]) => ({
       nr,
       args: [],
       outcome: letters("AP")[quiet]!,
@@ -703,7 +764,7 @@ function changesOf(rule: Rule): readonly (readonly [string, ...Rule[]])[] {
         calls: calls.filter((it) => it !== call),
       }] as const
     ),
-    ...onX86.map((call) =>
+    ...(calls.length + onX86.length === 1 ? [] : onX86).map((call) =>
       [`call ${call}`, {
         ...rule,
         onX86: onX86.filter((it) => it !== call),
