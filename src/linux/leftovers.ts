@@ -171,7 +171,8 @@ function referenceTargets(
       // In a shared folder anybody can make one of this name: it says nothing about runs of ours.
       return [kept(path, "it doesn't belong to you alone: not looked at")];
     }
-    const lock = openAt(registry, "lock", abi.O_RDONLY | O_NOFOLLOW);
+    const flags = abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK;
+    const lock = openAt(registry, "lock", flags);
     const free = !lock.ok || flock(lock.value, abi.LOCK_EX | abi.LOCK_NB).ok;
     if (!free) {
       if (lock.ok) close(lock.value);
@@ -281,8 +282,11 @@ function removeIfEmpty(
       ? "gone"
       : `left by a dead run, but ${abi.errnoText(errno)}`;
   }
-  const flags = abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK;
-  const fd = openAt(parent.value, nameOf(path), flags);
+  const fd = openAt(
+    parent.value,
+    nameOf(path),
+    abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK,
+  );
   try {
     if (!fd.ok) {
       return fd.error.errno === abi.ENOENT

@@ -277,6 +277,28 @@ for (const [what, difference] of FAILURES) {
   );
 }
 
+test("the command can't gain privileges, with a filter of its own or without", () => {
+  for (const orders of [{}, FILTERED]) {
+    const { status, stdout } = run(
+      "grep NoNewPrivs /proc/self/status; exit 7",
+      {
+        orders,
+      },
+    );
+    expect({ status, stdout })
+      .toEqual({ status: STARTED, stdout: "NoNewPrivs:\t1\n" });
+  }
+});
+
+test("an inner stage that can't see its capabilities starts nothing", () => {
+  const { status, stderr } = run("exit 7", { refused: [{ call: "openat" }] });
+  expect({ status, stderr }).toEqual({
+    status: OURS,
+    stderr:
+      "codex: Linux sandbox retained effective or permitted capabilities\n",
+  });
+});
+
 /** A caller's namespaces, as far as this test needs them: the command alone. */
 function runCallers(
   network: "none" | "host" | "proxied",

@@ -44,8 +44,89 @@ const CLEANING: readonly Defence[] = [
     `pid === undefined || isAlive(Number(pid))`,
     `pid === undefined`,
   ],
+  [
+    "a mount point whose process may live stays",
+    `  return asked.ok || asked.error.errno !== abi.ESRCH;`,
+    `  return asked.ok;`,
+  ],
+  [
+    "a record that can't be judged stays",
+    `  if (verdict.kind === "leave") return end([kept(record, verdict.why)], false);\n`,
+    ``,
+  ],
+  [
+    "a mount point that no run has made stays",
+    `  if (!verdict.made) {`,
+    `  if (false) {`,
+  ],
+  [
+    "a mount point is reached through no link",
+    `    abi.O_RDONLY | O_DIRECTORY,
+    abi.RESOLVE_NO_SYMLINKS,`,
+    `    abi.O_RDONLY | O_DIRECTORY,
+    0,`,
+  ],
+  [
+    "a registry and its records are no links",
+    `abi.O_RDONLY | O_DIRECTORY | O_NOFOLLOW);`,
+    `abi.O_RDONLY | O_DIRECTORY);`,
+  ],
+  [
+    "a mark is no link",
+    `  const fd = openAt(folder, name, abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK);`,
+    `  const fd = openAt(folder, name, abi.O_RDONLY | abi.O_NONBLOCK);`,
+  ],
+  [
+    "a pipe in a mount point's place holds nobody",
+    `    nameOf(path),
+    abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK,`,
+    `    nameOf(path),
+    abi.O_RDONLY | O_NOFOLLOW,`,
+  ],
+  [
+    "a pipe in the place of a registry's lock holds nobody",
+    `    const flags = abi.O_RDONLY | O_NOFOLLOW | abi.O_NONBLOCK;`,
+    `    const flags = abi.O_RDONLY | O_NOFOLLOW;`,
+  ],
+  [
+    "what takes a mount point's place while it is judged stays",
+    `    if (!named.ok || named.value.inode !== stat.value.inode) {`,
+    `    if (!named.ok) {`,
+  ],
+  [
+    "who only looks removes no mount point of another release",
+    `    if (!removes) return "removed";\n`,
+    ``,
+  ],
+  [
+    "who only looks removes no record of another release",
+    `    if (forget && options.removes) {`,
+    `    if (forget) {`,
+  ],
 ].map(([step = "", text = "", instead = ""]) =>
   pure(step, LEFT, text, instead, CLEANED)
+);
+
+const JUDGING: readonly Defence[] = [
+  [
+    "a record that is not understood is not judged",
+    `    if (!/^[1-9][0-9]*$/.test(name) || !KNOWN_TEXTS.has(text.trim())) {`,
+    `    if (false) {`,
+  ],
+  [
+    "a record of a process that lives is not judged",
+    `    if (isAlive) return { kind: "leave", why: \`process \${name} uses it\` };\n`,
+    ``,
+  ],
+  [
+    "only what a run says that it made was made by one",
+    `  const made = markers.some(({ text }) => text.trim() === "synthetic");`,
+    `  const made = true;`,
+  ],
+].map(([step = "", text = "", instead = ""]) =>
+  pure(step, "src/linux/reference_registry.ts", text, instead, [
+    "linux/reference_registry_test.ts",
+  ])
 );
 
 const SOCKET_STEPS: readonly Defence[] = [
@@ -82,6 +163,7 @@ export const AROUND: readonly Defence[] = [
     OTHERS,
   ),
   ...CLEANING,
+  ...JUDGING,
   pure(
     "links that loop are not followed for ever",
     "src/host/probe.ts",

@@ -58,6 +58,25 @@ const REBINDING: readonly Defence[] = [
   ),
 ];
 
+const PRIVILEGES: readonly Defence[] = [
+  pure(
+    "the command can't gain privileges, with a filter or without",
+    INNER,
+    `  forbidNewPrivileges();
+  if (filter === null) return;`,
+    `  if (filter === null) return;
+  forbidNewPrivileges();`,
+    ["linux/inner_stage_test.ts", "gain privileges"],
+  ),
+  pure(
+    "an inner stage that can't see its capabilities starts nothing",
+    INNER,
+    `sets.length !== 2 || `,
+    ``,
+    ["linux/inner_stage_test.ts", "see its capabilities"],
+  ),
+];
+
 const GUARDING: readonly Defence[] = [
   inner(
     "behind a guard a stream for reading is not written",
@@ -280,6 +299,7 @@ const LAUNCHING: readonly Defence[] = [
 
 export const STAGE_STEPS: readonly Defence[] = [
   ...REBINDING,
+  ...PRIVILEGES,
   ...GUARDING,
   ...STARTING,
   ...GIVEN_BACK,
