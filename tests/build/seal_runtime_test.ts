@@ -206,6 +206,65 @@ test("what is no 64-bit ELF file is refused", () => {
   expect(planSeal(elf32)).toMatchObject({ ok: false });
 });
 
+const ODD: readonly (readonly [
+  (view: DataView) => void,
+  string,
+  string,
+])[] = [ // what is changed, part of the error, why
+  [
+    (view) => view.setUint8(5, 2),
+    "it is not a 64-bit little-endian ELF file",
+    "big-endian",
+  ],
+  [
+    (view) => view.setUint16(16, 1, true),
+    "its ELF type is 1, must be 2 or 3",
+    "not linked",
+  ],
+  [
+    (view) => view.setUint16(56, 0xffff, true),
+    "its program headers lie outside the file",
+    "more of them than there is file",
+  ],
+  [
+    (view) => view.setUint16(54, 32, true),
+    "its program headers lie outside the file",
+    "of another size",
+  ],
+];
+for (const [change, error, why] of ODD) {
+  test(`an odd executable is refused with "${error}": ${why}`, () => {
+    const elf = synthetic(GOOD);
+    change(new DataView(elf.buffer));
+    expect(planSeal(elf)).toEqual({ ok: false, error });
+  });
+}
+
+const SECTIONS: readonly (readonly [
+  table: number,
+  section: readonly [type: number, offset: number, size: number],
+  stub: number,
+  why: string,
+])[] = [
+  [0x3800, [1, 0x1764, 0x100], 0x1870, "behind a section in the gap"],
+  [0x3800, [8, 0x1764, 0x100], 0x1770, "not behind one that has no bytes"],
+  [0x3800, [1, 0x2800, 0x100], 0x1770, "not behind one that lies further on"],
+  [0x1780, [0, 0, 0], 0x17c0, "behind the table of sections"],
+];
+for (const [table, [type, offset, size], stubAt, why] of SECTIONS) {
+  test(`the stub lies at ${stubAt.toString(16)}: ${why}`, () => {
+    const elf = synthetic(GOOD);
+    const view = new DataView(elf.buffer);
+    view.setBigUint64(40, BigInt(table), true);
+    view.setUint16(60, 1, true);
+    view.setUint32(table + 4, type, true);
+    view.setBigUint64(table + 24, BigInt(offset), true);
+    view.setBigUint64(table + 32, BigInt(size), true);
+    const plan = planSeal(elf);
+    expect(plan.ok ? plan.value.shiftOffset : plan.error).toBe(stubAt);
+  });
+}
+
 test("the sealed copy has the runtime's segments and sections, runs, and a second seal is refused", () => {
   const folder = mkdtempSync(join(tmpdir(), "codex-seal-"));
   try {
@@ -219,6 +278,10 @@ test("the sealed copy has the runtime's segments and sections, runs, and a secon
         ...segment,
         offset: moved(seal, segment.offset),
       })),
+    );
+    expect(sections(before).length).toBeGreaterThan(10);
+    expect(sections(after)).toEqual(
+      sections(before).map((offset) => moved(seal, offset)),
     );
     const [code] = segments(after).filter(({ type, flags }) =>
       type === 1 && (flags & 1) === 1
@@ -274,6 +337,15 @@ test("a runtime that can't be sealed leaves no file behind", () => {
 /** A file offset after the shift. */
 function moved(seal: Seal, offset: number): number {
   return offset >= seal.shiftOffset ? offset + seal.shiftBytes : offset;
+}
+
+/** Where the sections of an executable lie, by `elf.h`. */
+function sections(elf: Buffer): number[] {
+  const table = Number(elf.readBigUInt64LE(40));
+  return Array.from(
+    { length: elf.readUInt16LE(60) },
+    (_, index) => Number(elf.readBigUInt64LE(table + index * 64 + 24)),
+  );
 }
 
 /** The program headers of an executable, by `elf.h`. */

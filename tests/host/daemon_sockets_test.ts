@@ -6,6 +6,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import {
   chmodSync,
+  chownSync,
   mkdirSync,
   mkdtempSync,
   realpathSync,
@@ -63,3 +64,49 @@ for (const [name, node, euid, isFound, why] of PLACES) {
     expect(found.length).toBe(isFound ? 1 : 0);
   });
 }
+
+/** Places below a base, by the names that are there. */
+function inGroup(...names: string[]): readonly string[] {
+  const groups = [{ base: abs(base), known: [["test", ...names]] as const }];
+  return findSockets(new Map(), { groups, single: [] }, US).map((found) =>
+    `${found.node} ${found.path.slice(base.length + 1)}`
+  );
+}
+
+test("known places below a base are looked for by their kind", () => {
+  mkdirSync(`${base}/deep`);
+  Bun.spawnSync(["mkfifo", `${base}/deep/pipe`]);
+  expect(inGroup("socket", "folder/", "deep/pipe", "gone/none", "file"))
+    .toEqual(["socket socket", "directory folder", "socket deep/pipe"]);
+});
+
+test("a base that is not there has no places", () => {
+  const groups = [{
+    base: abs(`${base}/gone`),
+    known: [["test", "socket"]] as const,
+  }];
+  expect(findSockets(new Map(), { groups, single: [] }, US)).toEqual([]);
+});
+
+test("a socket is hidden where it is, and once, whatever leads to it", () => {
+  symlinkSync("socket", `${base}/other`);
+  expect(inGroup("other", "socket")).toEqual(["socket socket"]);
+});
+
+test("what a run of root's can't reach is not looked at", () => {
+  const shut = `${base}/shut`;
+  mkdirSync(shut, { mode: 0o700 });
+  Bun.spawnSync(["mkfifo", `${shut}/pipe`]);
+  // Somebody else's to root, who has no capability in a run.
+  if (US === 0) chownSync(shut, 65_534, 65_534);
+  const single = [{
+    path: abs(`${shut}/pipe`),
+    node: "socket" as const,
+    daemon: "test",
+  }];
+  const found = [0o700, 0o711].map((mode) => {
+    chmodSync(shut, mode);
+    return findSockets(new Map(), { groups: [], single }, 0).length;
+  });
+  expect(found).toEqual([0, 1]);
+});

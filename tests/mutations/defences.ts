@@ -8,7 +8,13 @@
  *
  * @module
  */
-import { type Defence, live, pure, withSystem } from "./defence.ts";
+import {
+  type Defence,
+  live,
+  type Notice,
+  pure,
+  withSystem,
+} from "./defence.ts";
 import { AROUND } from "./around.ts";
 import { BUBBLEWRAP } from "./bubblewrap.ts";
 import { CALL_STEPS } from "./calls.ts";
@@ -810,6 +816,74 @@ const TRUST_STEPS: readonly Defence[] = [
   ),
 ];
 
+const SEAL = "scripts/seal_runtime.ts";
+const REFUSED: Notice = ["build/seal_runtime_test.ts", "executable is refused"];
+const STUBBED: Notice = ["build/seal_runtime_test.ts", "the stub"];
+
+const SEALED_STEPS: readonly Defence[] = [
+  ...[
+    [
+      "whose gap somebody uses",
+      `  if (elf.subarray(gapStart, text.offset).some((byte) => byte !== 0)) {`,
+    ],
+    [
+      "whose gap is too small",
+      `  if (stubOffset + stub.value.length > text.offset) {`,
+    ],
+    [
+      "that begins outside of its code",
+      `  if (oldEntry < text.address || oldEntry >= text.address + text.fileBytes) {`,
+    ],
+    [
+      "that has other code than one segment's",
+      `  if (text === undefined || executable.length > 1) {`,
+    ],
+    [
+      "whose code is not mapped with its gap",
+      `  if (text.offset % PAGE_BYTES !== text.address % PAGE_BYTES) {`,
+    ],
+    ["that maps something over its gap", `  if (shares) {`],
+    ["of an odd type", `  if (type !== ET_EXEC && type !== ET_DYN) {`],
+    ["whose headers lie outside of it", `  if (segments === null) {`],
+  ].map(([what = "", text = ""]) =>
+    pure(
+      `a runtime ${what} is not sealed`,
+      SEAL,
+      text,
+      `  if (false) {`,
+      REFUSED,
+    )
+  ),
+  pure(
+    "no section of the runtime is written over",
+    SEAL,
+    `      ends.push(offset + readOffset(view, at + 32));\n`,
+    ``,
+    STUBBED,
+  ),
+  pure(
+    "the runtime's table of sections is not written over",
+    SEAL,
+    `  if (table !== 0 && table < limit) ends.push(table + count * SHDR_BYTES);\n`,
+    ``,
+    STUBBED,
+  ),
+  pure(
+    "behind our settings the runtime's environment ends, on x86-64",
+    SEAL,
+    `      code.set([0x48, 0xc7, 0x40, 0x10, 0, 0, 0, 0], 43); // mov`,
+    `      code.fill(0x90, 43, 51); // mov`,
+    STUBBED,
+  ),
+  pure(
+    "behind our settings the runtime's environment ends, on arm64",
+    SEAL,
+    `      words.setUint32(40, 0xf900113f, true); // str`,
+    `      words.setUint32(40, 0xd503201f, true); // str`,
+    STUBBED,
+  ),
+];
+
 const SEALING: readonly Defence[] = [
   live(
     "bunfig.toml of the working directory is not read",
@@ -827,6 +901,7 @@ const SEALING: readonly Defence[] = [
     ["build/seal_runtime_test.ts"],
     ["build/sealed_runtime_test.ts"],
   ),
+  ...SEALED_STEPS,
   live(
     "a setuid executable of ours refuses to run",
     "src/host/origin.ts",

@@ -1,6 +1,6 @@
 /**
  * The protective steps of what is looked for on the host before a run, and after it: what deny globs hide, repositories inside writable
- * directories, file systems that ignore case.
+ * directories, file systems that ignore case, the caller's streams, sockets of daemons.
  *
  * @module
  */
@@ -13,11 +13,15 @@ const REPOSITORIES = "src/host/repositories.ts";
 const READER = "src/host/repository_reader.ts";
 const SEARCH = "src/host/search.ts";
 const FOLDING = "src/host/case_folding.ts";
+const STREAMS = "src/host/streams.ts";
+const SOCKETS = "src/host/daemon_sockets.ts";
 
 const WALKED: Notice = ["host/glob_test.ts"];
 const FOUND: Notice = ["host/repositories_test.ts"];
 const SEARCHED: Notice = ["host/search_test.ts"];
 const FOLDED: Notice = ["host/case_folding_test.ts"];
+const STREAMED: Notice = ["host/streams_test.ts"];
+const FOUND_SOCKETS: Notice = ["host/daemon_sockets_test.ts"];
 
 const GLOB_STEPS: readonly Defence[] = [
   pure(
@@ -324,8 +328,96 @@ const OTHER_STEPS: readonly Defence[] = [
   ),
 ];
 
+const STREAM_STEPS: readonly Defence[] = [
+  pure(
+    "a stream that is open for writing already is left as it is",
+    STREAMS,
+    `(flags.value & abi.O_ACCMODE) !== abi.O_RDONLY) return [];`,
+    `false) return [];`,
+    STREAMED,
+  ),
+  pure(
+    "a file that its owner could open up is guarded",
+    STREAMS,
+    `file.value.uid === euid || (file.value.mode & 0o022) !== 0;`,
+    `(file.value.mode & 0o222) !== 0;`,
+    STREAMED,
+  ),
+  pure(
+    "another's file that all may write is guarded",
+    STREAMS,
+    `file.value.uid === euid || (file.value.mode & 0o022) !== 0;`,
+    `file.value.uid === euid || (file.value.mode & 0o020) !== 0;`,
+    STREAMED,
+  ),
+  pure(
+    "another's file that its group may write is guarded",
+    STREAMS,
+    `file.value.uid === euid || (file.value.mode & 0o022) !== 0;`,
+    `file.value.uid === euid || (file.value.mode & 0o002) !== 0;`,
+    STREAMED,
+  ),
+  pure(
+    "a stream lies where its own inode is, not where its name leads",
+    STREAMS,
+    `const same = named.ok && named.value.inode === file.value.inode &&
+      named.value.device === file.value.device;`,
+    `const same = named.ok;`,
+    STREAMED,
+  ),
+  pure(
+    "a stream below a writable directory is known by any name of that",
+    STREAMS,
+    `    identityOf(above).some((identity) => identities.has(identity))`,
+    `    places.includes(above) && identities.size > 0`,
+    STREAMED,
+  ),
+  ...["eventpoll", "eventfd"].map((kind) =>
+    pure(
+      `the runtime's ${kind} is none of the caller's`,
+      STREAMS,
+      `target.value === "anon_inode:[${kind}]"`,
+      `false`,
+      STREAMED,
+    )
+  ),
+];
+
+const SOCKET_STEPS: readonly Defence[] = [
+  pure(
+    "a directory of a daemon's sockets is looked for as one",
+    SOCKETS,
+    `      const node = name.endsWith("/") ? "directory" : "socket";`,
+    `      const node = "socket" as "socket" | "directory";`,
+    FOUND_SOCKETS,
+  ),
+  pure(
+    "a pipe of a daemon's takes orders as well",
+    SOCKETS,
+    `type === abi.S_IFSOCK || type === abi.S_IFIFO;`,
+    `type === abi.S_IFSOCK;`,
+    FOUND_SOCKETS,
+  ),
+  pure(
+    "a socket is hidden where it is, not where a link to it is",
+    SOCKETS,
+    `    found.set(led.resolved, { ...known, path: led.resolved });`,
+    `    found.set(led.resolved, known);`,
+    FOUND_SOCKETS,
+  ),
+  pure(
+    "all known places below a base are looked at",
+    SOCKETS,
+    `      if (isThere) yield { path, node, daemon };`,
+    `      if (isThere) return yield { path, node, daemon };`,
+    FOUND_SOCKETS,
+  ),
+];
+
 export const SEARCH_STEPS: readonly Defence[] = [
   ...GLOB_STEPS,
   ...REPOSITORY_STEPS,
   ...OTHER_STEPS,
+  ...STREAM_STEPS,
+  ...SOCKET_STEPS,
 ];
