@@ -21,6 +21,7 @@ import {
 } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
+import { makeTree } from "../tests/policy/on_disk.ts";
 import { probeBinary } from "../tests/sandbox/probe.ts";
 import { outDir } from "./build_files.ts";
 import {
@@ -28,7 +29,6 @@ import {
   commandCases,
   policyCases,
   settingCases,
-  TREE,
 } from "./compare_cases.ts";
 import { type Difference, explanationOf, RULES } from "./compare_rules.ts";
 import { misused, scriptWords, wholeNumber } from "./script_words.ts";
@@ -42,6 +42,10 @@ const isRoot = process.getuid?.() === 0;
 const AS_USER = isRoot
   ? ["setpriv", "--reuid", `${USER}`, "--regid", `${USER}`, "--clear-groups"]
   : [];
+
+const OWNER = isRoot
+  ? { uid: USER, gid: USER }
+  : { uid: process.getuid!(), gid: process.getgid!() };
 
 /** One of the two programs, with names for both of its faces. */
 interface Side {
@@ -154,11 +158,11 @@ function run(
   { name, codex, helper }: Side,
   { folder, base }: { readonly folder: string; readonly base: string },
 ): Reply {
-  layTree(base);
+  makeTree(base, OWNER);
   const home = join(folder, `home-${name}`);
   rmSync(home, { recursive: true, force: true });
   mkdirSync(home, { mode: 0o700 });
-  own(home);
+  chownSync(home, OWNER.uid, OWNER.gid);
   if (one.config !== undefined) {
     writeFileSync(join(home, "config.toml"), one.config);
   }
@@ -177,22 +181,6 @@ function run(
     lines: done.stdout.toString("latin1").trimEnd().split("\n"),
     stderr: done.stderr.toString("latin1").trim(),
   };
-}
-
-/** The same tree for every case: what one left is gone for the next. */
-function layTree(base: string): void {
-  rmSync(base, { recursive: true, force: true });
-  mkdirSync(base);
-  own(base);
-  for (const path of TREE) {
-    if (path.endsWith("/")) mkdirSync(`${base}/${path}`);
-    else writeFileSync(`${base}/${path}`, "", { mode: 0o755 });
-    own(`${base}/${path}`);
-  }
-}
-
-function own(path: string): void {
-  if (isRoot) chownSync(path, USER, USER);
 }
 
 function differencesOf(one: Case, reference: Reply, ours: Reply): Difference[] {

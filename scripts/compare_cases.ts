@@ -1,20 +1,19 @@
 /**
  * The policies, settings and commands that are run through both programs.
  *
- * Pure. Every case asks its questions with the probe of the live tests or with a shell line, one answer per line.
+ * Every case asks its questions with the probe of the live tests or with a shell line, one answer per line.
  *
  * @module
  */
 import fc from "fast-check";
+import { type GeneratedLine, linesBelow } from "../tests/policy/generate.ts";
 import {
-  EXISTING,
-  type GeneratedLine,
-  linesBelow,
-  pathsBelow,
-} from "../tests/policy/generate.ts";
-
-/** The tree that every case finds below `base`. */
-export const TREE: readonly string[] = EXISTING;
+  GLOBS,
+  profileJson,
+  questionsBelow,
+  type Renames,
+  wordsOf,
+} from "../tests/policy/on_disk.ts";
 
 /** One call, and what its lines of output answer. */
 export interface Case {
@@ -41,36 +40,13 @@ export interface Place {
   readonly probe: string;
 }
 
-const GLOBS = [
-  ...["w/**/g", "w/**/b", "w/*", "w/a/?", "w/[ef]", "x/**/m", "x/*"],
-  ...["w/a/**/i", "**/c*"],
+const RENAMES: Renames = [
+  ["w/f", "w/a/new"],
+  ["w/a", "w/new"],
+  ["w/a/b/h", "w/a/new"],
+  ["w/e", "x/new"],
+  ["w/.git", "w/new"],
 ];
-
-interface Question {
-  readonly text: string;
-  readonly words: readonly string[];
-}
-
-function questionsOf({ base }: Place): readonly Question[] {
-  const existing = EXISTING.map((it) => `${base}/${it.replace(/\/$/, "")}`);
-  const single = pathsBelow(base).filter((path) => !path.endsWith("/no/such"))
-    .flatMap((path) =>
-      ["read", "write", "create"].filter((kind) =>
-        kind !== "read" || existing.includes(path)
-      ).map((kind) => [kind, path])
-    );
-  const renames = [
-    ["w/f", "w/a/new"],
-    ["w/a", "w/new"],
-    ["w/a/b/h", "w/a/new"],
-    ["w/e", "x/new"],
-    ["w/.git", "w/new"],
-  ].map(([from, to]) => ["rename", `${base}/${from}`, `${base}/${to}`]);
-  return [...single, ...renames].map((words) => ({
-    text: words.map((word) => word.replace(`${base}/`, "")).join(" "),
-    words,
-  }));
-}
 
 /** Random permission profiles through the helper. */
 export function policyCases(
@@ -84,7 +60,7 @@ export function policyCases(
     numRuns: runs,
     seed,
   });
-  const questions = questionsOf(place);
+  const questions = questionsBelow(base, RENAMES).map(wordsOf);
   return generated.map(([lines, some]): Case => {
     const json = profileJson([...lines, [`${folder}/bin`, "read"]], [
       ...some.map((glob) => `${base}/${glob}`),
@@ -96,10 +72,12 @@ export function policyCases(
       words: [
         ...["--sandbox-policy-cwd", base, "--command-cwd", base],
         ...["--permission-profile", json, "--", probe, "path-ops"],
-        ...questions.flatMap(({ words }) => words),
+        ...questions.flat(),
       ],
       cwd: base,
-      questions: questions.map(({ text }) => text),
+      questions: questions.map((words) =>
+        words.map((word) => word.replace(`${base}/`, "")).join(" ")
+      ),
       policy: {
         lines: lines.map(([path, access]) => [below(base, path), access]),
         globs: some,
@@ -111,29 +89,6 @@ export function policyCases(
 function below(base: string, path: string): string {
   if (path === base) return "";
   return path.startsWith(`${base}/`) ? path.slice(base.length + 1) : path;
-}
-
-function profileJson(
-  lines: readonly GeneratedLine[],
-  globs: readonly string[],
-): string {
-  const entries = [
-    ...lines.map(([path, access]) => ({
-      path: path === ":root"
-        ? { type: "special", value: { kind: "root" } }
-        : { type: "path", path },
-      access,
-    })),
-    ...globs.map((pattern) => ({
-      path: { type: "glob_pattern", pattern },
-      access: "deny",
-    })),
-  ];
-  return JSON.stringify({
-    type: "managed",
-    file_system: { type: "restricted", entries },
-    network: "restricted",
-  });
 }
 
 /** A shell line whose output answers the questions one by one. */

@@ -221,9 +221,10 @@ export function setup(variant: Variant = PLAIN): Subject {
   const home = `${dir}/home`;
   const work = `${dir}/work`;
   const uid = variant.actor === "root" ? 0 : process.getuid?.() || OTHER_USER;
+  const owner = ownerOf({ uid });
   for (const folder of [home, work]) {
     mkdirSync(folder);
-    chownSync(folder, uid, uid === 0 ? 0 : process.getgid?.() || OTHER_USER);
+    chownSync(folder, owner.uid, owner.gid);
   }
   const flags = [
     ...(variant.launcher === "auto" ? [] : ["--launcher", variant.launcher]),
@@ -248,6 +249,13 @@ export function setup(variant: Variant = PLAIN): Subject {
     start: (words, options = {}) =>
       start([codex, "sandbox", ...flags, ...words], options),
   };
+}
+
+/** Whose the folders of a subject are. */
+export function ownerOf(
+  { uid }: Pick<Subject, "uid">,
+): { readonly uid: number; readonly gid: number } {
+  return { uid, gid: uid === 0 ? 0 : process.getgid?.() || OTHER_USER };
 }
 
 function newFolder(): string {

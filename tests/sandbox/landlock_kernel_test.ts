@@ -8,32 +8,38 @@
  */
 import { afterAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import {
-  chmodSync,
-  chownSync,
-  mkdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { NO_OWN_PATHS } from "../../src/policy/facts.ts";
 import { gatherFacts } from "../../src/host/gather.ts";
 import { landlockOfKernel } from "../../src/run/landlock.ts";
 import { landlockPromises } from "../../src/linux/promises.ts";
-import { access, type Operation } from "../../src/policy/access.ts";
+import { access } from "../../src/policy/access.ts";
 import { layoutOf, leadsToVisible, mountOf } from "../../src/policy/layout.ts";
 import { abs } from "../../src/policy/path.ts";
-import type { Access, Entry } from "../../src/policy/policy.ts";
+import type { Access } from "../../src/policy/policy.ts";
 import { policyErrors } from "../../src/policy/refusals.ts";
-import { pathEntry } from "../../src/policy/wire.ts";
-import { writeProfile } from "../policy/write_profile.ts";
 import {
   EXISTING,
   type GeneratedLine,
   pathsBelow,
 } from "../policy/generate.ts";
+import {
+  makeTree,
+  pathsOf,
+  profileJson,
+  questionsBelow,
+  type Renames,
+  wordsOf,
+} from "../policy/on_disk.ts";
 import { policyOf } from "../policy/world.ts";
-import { ACTORS, leaveClean, PLAIN, setup, type Subject } from "./harness.ts";
+import {
+  ACTORS,
+  leaveClean,
+  ownerOf,
+  PLAIN,
+  setup,
+  type Subject,
+} from "./harness.ts";
 
 const RUNS = Number(process.env["LANDLOCK_RUNS"] ?? 120);
 const TIMEOUT_MS = 300_000;
@@ -70,56 +76,7 @@ function policies(base: string): Iterable<readonly GeneratedLine[]> {
   );
 }
 
-function makeTree(base: string, uid: number): void {
-  rmSync(base, { recursive: true, force: true });
-  const gid = uid === 0 ? 0 : 65_534;
-  mkdirSync(base);
-  chownSync(base, uid, gid);
-  for (const path of EXISTING) {
-    if (path.endsWith("/")) mkdirSync(`${base}/${path}`);
-    else writeFileSync(`${base}/${path}`, "", { mode: 0o755 });
-    chownSync(`${base}/${path}`, uid, gid);
-  }
-}
-
-function questionsBelow(
-  base: string,
-): readonly (readonly [string, Operation])[] {
-  const existing = EXISTING.map((it) => `${base}/${it.replace(/\/$/, "")}`);
-  const renames = [["w/f", "w/new"], ["w/a/g", "w/f"], ["x/k", "x/new"]];
-  return [
-    ...pathsBelow(base).filter((path) => !path.endsWith("/no/such")).flatMap(
-      (path) =>
-        (["read", "write", "create"] as const)
-          .filter((kind) => kind !== "read" || existing.includes(path))
-          .map((kind) => [path, { kind }] as const),
-    ),
-    ...renames.map(([from, to]): readonly [string, Operation] => [
-      `${base}/${from}`,
-      { kind: "rename", to: abs(`${base}/${to}`) },
-    ]),
-  ];
-}
-
-function stateOf(lines: readonly GeneratedLine[], cwd: string): string {
-  const origin = { file: null, key: "" };
-  const entries = lines.map(([path, mode]): Entry =>
-    path === ":root"
-      ? {
-        path: { kind: "special", value: { kind: "root" } },
-        access: mode,
-        origin,
-      }
-      : pathEntry(abs(path), mode, "")
-  );
-  const written = writeProfile({
-    kind: "managed",
-    fileSystem: { kind: "restricted", entries },
-    network: "restricted",
-  });
-  if (!written.ok) throw new Error(written.error.message);
-  return `{"permissionProfile":${written.value},"sandboxCwd":"file://${cwd}"}`;
-}
+const RENAMES: Renames = [["w/f", "w/new"], ["w/a/g", "w/f"], ["x/k", "x/new"]];
 
 async function tryPolicy(
   subject: Subject,
@@ -133,13 +90,11 @@ async function tryPolicy(
     writeFileSync(tool, readFileSync(probe));
     chmodSync(tool, 0o755);
   }
-  makeTree(base, uid);
+  makeTree(base, ownerOf(subject));
   const lines: readonly GeneratedLine[] = [...some, [`${dir}/bin`, "read"]];
   const policy = { ...policyOf(lines), cwd: abs(dir) };
-  const questions = questionsBelow(base);
-  const asked = questions.flatMap(([path, operation]) =>
-    "to" in operation ? [abs(path), operation.to] : [abs(path)]
-  );
+  const questions = questionsBelow(base, RENAMES);
+  const asked = pathsOf(questions);
   const gathered = gatherFacts({
     policy,
     own: NO_OWN_PATHS,
@@ -153,14 +108,13 @@ async function tryPolicy(
   const lacking = landlockPromises(policy, layout, landlockOfKernel())
     .filter(({ name, kept }) => !kept && !["pid", "ipc", "proc"].includes(name))
     .map(({ name }) => name);
-  const words = questions.flatMap(([path, operation]) =>
-    "to" in operation
-      ? [operation.kind, path, operation.to]
-      : [operation.kind, path]
-  );
+  const words = questions.flatMap(wordsOf);
+  const state = `{"permissionProfile":${
+    profileJson(lines)
+  },"sandboxCwd":"file://${dir}"}`;
   const { end, stdout, stderr } = await codexRun([
     ...["sandbox", "--backend", "landlock"],
-    ...["--sandbox-state-json", stateOf(lines, dir)],
+    ...["--sandbox-state-json", state],
     ...["--", tool, "path-ops", ...words],
   ]);
   if (lacking.length > 0) {

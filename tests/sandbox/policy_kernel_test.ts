@@ -10,42 +10,52 @@ import { afterAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import {
   chmodSync,
-  chownSync,
   mkdirSync,
   readFileSync,
-  rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { NO_OWN_PATHS, type PathFacts } from "../../src/policy/facts.ts";
 import { gatherFacts } from "../../src/host/gather.ts";
-import {
-  access,
-  type Operation,
-  type Verdict,
-} from "../../src/policy/access.ts";
+import { access, type Verdict } from "../../src/policy/access.ts";
 import { layoutOf, leadsToVisible, mountOf } from "../../src/policy/layout.ts";
 import { abs } from "../../src/policy/path.ts";
-import type { Entry, Policy } from "../../src/policy/policy.ts";
+import type { Policy } from "../../src/policy/policy.ts";
 import { policyErrors } from "../../src/policy/refusals.ts";
-import { pathEntry } from "../../src/policy/wire.ts";
-import { writeProfile } from "../policy/write_profile.ts";
+import { type GeneratedLine, linesBelow } from "../policy/generate.ts";
 import {
-  EXISTING,
-  type GeneratedLine,
-  linesBelow,
-  pathsBelow,
-} from "../policy/generate.ts";
-import { globOf, policyOf } from "../policy/world.ts";
-import { ACTORS, leaveClean, PLAIN, setup, type Subject } from "./harness.ts";
+  GLOBS,
+  makeTree,
+  pathsOf,
+  profileJson,
+  type Question,
+  questionsBelow,
+  type Renames,
+  wordsOf,
+} from "../policy/on_disk.ts";
+import { policyOf } from "../policy/world.ts";
+import {
+  ACTORS,
+  leaveClean,
+  ownerOf,
+  PLAIN,
+  setup,
+  type Subject,
+} from "./harness.ts";
 
 const RUNS = Number(process.env["POLICY_RUNS"] ?? 260);
 const TIMEOUT_MS = 600_000;
 
-/** Below the tree: any depth, one level, one character, a class, a whole subtree. */
-const GLOBS = [
-  ...["w/**/g", "w/**/b", "w/*", "w/a/?", "w/[ef]", "x/**/m", "x/*"],
-  ...["w/a/**/i", "**/c*"],
+const RENAMES: Renames = [
+  ["w/f", "w/a/new"],
+  ["w/f", "w/new"],
+  ["w/a", "w/new"],
+  ["w/a/b", "w/new"],
+  ["w/a/b/h", "w/a/new"],
+  ["w/e", "x/new"],
+  ["x/l", "x/new"],
+  ["w/.git", "w/new"],
+  ["w/f", "w/.codex"],
 ];
 
 interface Generated {
@@ -58,7 +68,7 @@ interface Place extends Subject {
   readonly base: string;
   readonly helper: string;
   readonly tool: string;
-  readonly questions: readonly (readonly [string, Operation])[];
+  readonly questions: readonly Question[];
 }
 
 function placeOf(subject: Subject): Place {
@@ -70,80 +80,17 @@ function placeOf(subject: Subject): Place {
   mkdirSync(`${dir}/bin`);
   writeFileSync(tool, readFileSync(probe));
   chmodSync(tool, 0o755);
-  return { ...subject, base, helper, tool, questions: questionsBelow(base) };
-}
-
-/** What is asked of each policy. `w/no/such` has no parent to be made in. */
-function questionsBelow(
-  base: string,
-): readonly (readonly [string, Operation])[] {
-  const existing = EXISTING.map((it) => `${base}/${it.replace(/\/$/, "")}`);
-  return [
-    ...pathsBelow(base).filter((path) => !path.endsWith("/no/such")).flatMap(
-      (path) =>
-        (["read", "write", "create"] as const)
-          .filter((kind) => kind !== "read" || existing.includes(path))
-          .map((kind) => [path, { kind }] as const),
-    ),
-    ...[
-      ["w/f", "w/a/new"],
-      ["w/f", "w/new"],
-      ["w/a", "w/new"],
-      ["w/a/b", "w/new"],
-      ["w/a/b/h", "w/a/new"],
-      ["w/e", "x/new"],
-      ["x/l", "x/new"],
-      ["w/.git", "w/new"],
-      ["w/f", "w/.codex"],
-    ].map(([from, to]): readonly [string, Operation] => [
-      `${base}/${from}`,
-      { kind: "rename", to: abs(`${base}/${to}`) },
-    ]),
-  ];
-}
-
-function makeTree({ base, uid }: Place): void {
-  rmSync(base, { recursive: true, force: true });
-  const gid = uid === 0 ? 0 : 65_534;
-  const own = (path: string): void => chownSync(path, uid, gid);
-  mkdirSync(base);
-  own(base);
-  for (const path of EXISTING) {
-    if (path.endsWith("/")) mkdirSync(`${base}/${path}`);
-    else writeFileSync(`${base}/${path}`, "", { mode: 0o755 });
-    own(`${base}/${path}`);
-  }
-}
-
-function profileOf({ lines, globs }: Generated): string {
-  const origin = { file: null, key: "" };
-  const entries = lines.map(([path, mode]): Entry =>
-    path === ":root"
-      ? {
-        path: { kind: "special", value: { kind: "root" } },
-        access: mode,
-        origin,
-      }
-      : pathEntry(abs(path), mode, "")
-  );
-  const denied = globs.map((pattern): Entry => ({
-    path: { kind: "glob_pattern", pattern: globOf(pattern).pattern },
-    access: "deny",
-    origin,
-  }));
-  const written = writeProfile({
-    kind: "managed",
-    fileSystem: { kind: "restricted", entries: [...entries, ...denied] },
-    network: "restricted",
-  });
-  if (!written.ok) throw new Error(written.error.message);
-  return written.value;
+  return {
+    ...subject,
+    base,
+    helper,
+    tool,
+    questions: questionsBelow(base, RENAMES),
+  };
 }
 
 function factsOn(policy: Policy, { questions, uid }: Place): PathFacts {
-  const asked = questions.flatMap(([path, operation]) =>
-    "to" in operation ? [abs(path), operation.to] : [abs(path)]
-  );
+  const asked = pathsOf(questions);
   const facts = gatherFacts({ policy, own: NO_OWN_PATHS, asked, euid: uid });
   if (!facts.ok) throw new Error(JSON.stringify(facts.error));
   return facts.value;
@@ -153,14 +100,10 @@ async function askKernel(
   generated: Generated,
   { questions, helper, tool, dir, outside }: Place,
 ): Promise<readonly string[]> {
-  const words = questions.flatMap(([path, operation]) =>
-    "to" in operation
-      ? [operation.kind, path, operation.to]
-      : [operation.kind, path]
-  );
+  const words = questions.flatMap(wordsOf);
   const { end, stdout, stderr } = await outside([
     ...[helper, "--sandbox-policy-cwd", dir],
-    ...["--permission-profile", profileOf(generated)],
+    ...["--permission-profile", profileJson(generated.lines, generated.globs)],
     ...["--", tool, "path-ops", ...words],
   ], { cwd: dir });
   if (end !== 0) throw new Error(`${stderr}: ${JSON.stringify(generated)}`);
@@ -211,7 +154,7 @@ describe("a real sandbox agrees with the engine", () => {
       for (const { lines: some, globs } of policies(base)) {
         if (enforced === RUNS) break;
         const lines = [...some, reopened];
-        makeTree(place);
+        makeTree(base, ownerOf(place));
         const policy = { ...policyOf(lines, { globs }), cwd: abs(dir) };
         const facts = factsOn(policy, place);
         if (policyErrors(policy, facts).length > 0) continue;
