@@ -45,9 +45,11 @@ export const RULES: readonly Rule[] = [
     id: "our own failures have statuses of their own",
     why:
       "125 for what is refused or fails before the command starts, 126 and 127 for a command that can't be executed or found, instead of 1 and 101",
-    explains: ({ question, reference, ours }) =>
+    // Both must have said so: a command's own status 1 is none of theirs.
+    explains: ({ question, reference, ours, said }) =>
       question === "status" && ["1", "101"].includes(reference) &&
-      ["125", "126", "127"].includes(ours),
+      said.reference !== "" && ["125", "126", "127"].includes(ours) &&
+      /^codex: /m.test(said.ours),
   },
   {
     id: "no signal is left ignored",

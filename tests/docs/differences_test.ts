@@ -28,6 +28,7 @@ const KINDS: readonly (readonly [
   ours: string,
   rule: string | null,
   why: string,
+  said?: Difference["said"],
 ])[] = [
   [
     "write w/f",
@@ -52,13 +53,31 @@ const KINDS: readonly (readonly [
     "127",
     "our own failures have statuses of their own",
     "not found",
+    { reference: "thread 'main' panicked", ours: "codex: Cannot find it" },
+  ],
+  [
+    "status",
+    "1",
+    "125",
+    null,
+    "a command's own status 1 there",
+    { reference: "", ours: "codex: Cannot do it" },
+  ],
+  [
+    "status",
+    "1",
+    "125",
+    null,
+    "a command's own status 125 here",
+    { reference: "Error: no", ours: "" },
   ],
   ["status", "0", "125", null, "a refusal without a rule"],
   ["network", "none", "host", null, "more network than the reference gives"],
   ["network", "host", "none", "a writable root has no network either", "less"],
 ];
 
-for (const [question, reference, ours, rule, why] of KINDS) {
+const SILENT = { reference: "", ours: "" };
+for (const [question, reference, ours, rule, why, said = SILENT] of KINDS) {
   test(`"${question}" ${reference} there and ${ours} here is explained by ${rule}: ${why}`, () => {
     const difference: Difference = {
       case: {
@@ -72,7 +91,7 @@ for (const [question, reference, ours, rule, why] of KINDS) {
       question,
       reference,
       ours,
-      said: { reference: "", ours: "" },
+      said,
     };
     expect(explanationOf(difference)?.id ?? null).toBe(rule);
   });
