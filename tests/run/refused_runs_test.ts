@@ -15,13 +15,17 @@ import {
   openSync,
   realpathSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ByteString } from "../../src/bytes.ts";
 import type { HelperOptions } from "../../src/cli/helper_options.ts";
-import type { SandboxOptions } from "../../src/cli/sandbox_options.ts";
+import {
+  parseSandboxOptions,
+  type SandboxOptions,
+} from "../../src/cli/sandbox_options.ts";
 import type { RunConfig } from "../../src/config/config.ts";
 import { describe, type Failure, launchFailure } from "../../src/failure.ts";
 import { MISSING, type PathFact } from "../../src/policy/facts.ts";
@@ -35,7 +39,9 @@ import { helperPolicy, helperRequest } from "../../src/run/helper_request.ts";
 import { prepareLandlock } from "../../src/run/landlock.ts";
 import { launchOf } from "../../src/run/launch.ts";
 import { possiblePlaceholders } from "../../src/run/mount_places.ts";
+import { prepareRun } from "../../src/run/prepare.ts";
 import type { Prepared, RunRequest } from "../../src/run/request.ts";
+import { sandboxRequest } from "../../src/run/sandbox_request.ts";
 import { stateRun } from "../../src/run/state_policy.ts";
 import { whyNoDirectory } from "../../src/run/working_directory.ts";
 import type { MountPoint } from "../../src/policy/decision.ts";
@@ -426,6 +432,110 @@ for (const [why, make, point, fact, mayBe] of POINTS) {
       { paths: facts } as unknown as ProbedFacts,
     );
     expect(found.map((it) => it.path)).toEqual(mayBe ? [path] : []);
+  });
+}
+
+/** A run of ours, as far as it is asked here. */
+function requestOf(more: object): RunRequest {
+  return {
+    policy: READS,
+    command: ["/bin/sh"],
+    callerEnvironment: ["PATH=/nowhere"],
+    environment: ["PATH=/nowhere"],
+    environmentPolicy: null,
+    codexHome: null,
+    marksSandbox: true,
+    ownFiles: [],
+    uid: EUID,
+    euid: EUID,
+    stateOwner: EUID,
+    user: null,
+    backend: "auto",
+    givenUp: [],
+    launcher: "auto",
+    stage: "auto",
+    outlivesCaller: false,
+    limits: { timeoutMs: null, graceMs: null, result: null },
+    teller: null,
+    passFds: [],
+    network: null,
+    warnings: [],
+    proc: "fresh",
+    chdir: null,
+    explains: false,
+    mark: () => {},
+    ...more,
+  } as unknown as RunRequest;
+}
+
+const DISABLED: Policy = { ...READS, enforcement: "disabled" };
+
+/** What no run of that kind can have. */
+const UNPREPARED: readonly (readonly [
+  what: string,
+  more: (base: string) => object,
+  refused: RegExp,
+])[] = [
+  ["a limit without a sandbox", () => ({
+    policy: DISABLED,
+    limits: { timeoutMs: 1, graceMs: null, result: null },
+  }), /^Cannot honour --timeout under profile test/],
+  ["a promise without a sandbox", () => ({
+    policy: {
+      ...DISABLED,
+      options: { ...DISABLED.options, require: ["network"] },
+    },
+  }), /^Cannot keep or give up "network"/],
+  ["a promise that is given up without a sandbox", () => ({
+    policy: DISABLED,
+    givenUp: ["network"],
+  }), /^Cannot keep or give up "network"/],
+  ["a descriptor that is not open", () => ({
+    policy: DISABLED,
+    passFds: [77],
+  }), /has not opened it/],
+  [
+    "a launcher that is not there",
+    () => ({ launcher: "system" }),
+    /^Cannot use a system bubblewrap/,
+  ],
+  ["a policy that can't be kept", (folder) => {
+    symlinkSync("loop", join(folder, "loop"));
+    const lines = [[":root", "read"], [join(folder, "loop"), "deny"]] as const;
+    return { policy: policyOf(lines, { cwd: folder }) };
+  }, /loop/],
+];
+
+for (const [what, more, refused] of UNPREPARED) {
+  test(`${what} is refused before anything is started`, () => {
+    const cwd = { ...READS, cwd: abs(base), workspaceRoots: [abs(base)] };
+    const request = requestOf({ policy: cwd, ...more(base) });
+    expect(said(prepareRun(request))).toMatch(refused);
+  });
+}
+
+/** Flags, and what is said of them to an ordinary user. */
+const ASKED: readonly (readonly [words: readonly string[], said: RegExp])[] = [
+  [["--user", "7", "--", "true"], /only root can become another user/],
+  [
+    ["-P", ":workspace", "--network-log", "log", "--", "true"],
+    /has no managed network/,
+  ],
+  [["-P", ":workspace", "-C", "", "--", "true"], /the name is empty/],
+  [["-P", ":workspace", "-C", "gone", "--", "true"], /ENOENT/],
+];
+
+for (const [words, refused] of ASKED) {
+  test(`"${words.join(" ")}" is refused`, () => {
+    const options = parseSandboxOptions(words as ByteString[]);
+    if (!options.ok || options.value.kind !== "sandbox") throw new Error("no");
+    const from = {
+      ...origin([`CODEX_HOME=${base}`, `HOME=${base}`]),
+      euid: 1_000,
+      egid: 1_000,
+    };
+    expect(said(sandboxRequest(options.value, from, null, () => {})))
+      .toMatch(refused);
   });
 }
 
