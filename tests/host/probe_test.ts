@@ -58,11 +58,12 @@ const READERS = [ // what is read, module, expression
 for (const [what, module, expression] of READERS) {
   test(`a pipe in the place of ${what} holds nobody`, async () => {
     const source = `${import.meta.dirname}/../../src/${module}`;
-    const script = `const { readSmallFile, CONFIG_HOST } = await import(${
-      JSON.stringify(source)
-    }); const path = ${
-      JSON.stringify(join(base, "pipe"))
-    }; ${expression}; console.log("read");`;
+    const script =
+      `const { dieRatherThanWait } = await import("${import.meta.dirname}/../linux/refuse.ts"); const { readSmallFile, CONFIG_HOST } = await import(${
+        JSON.stringify(source)
+      }); const path = ${
+        JSON.stringify(join(base, "pipe"))
+      }; dieRatherThanWait(); ${expression}; console.log("read"); process.exit(0);`;
     const child = Bun.spawn([process.execPath, "-e", script], {
       timeout: 60_000,
       killSignal: "SIGKILL",
@@ -89,9 +90,11 @@ test("links that loop are not followed for ever", () => {
 import { probePath } from "${import.meta.dirname}/../../src/host/probe.ts";
 probePath(new Map(), "${folder}/a");
 console.log("done");`;
-  const { stdout } = Bun.spawnSync([process.execPath, "-e", source], {
-    timeout: 4_000,
-  });
+  // Two seconds of a core, whatever the clock says: a start takes a tenth of one.
+  const { stdout } = Bun.spawnSync([
+    ...["/bin/sh", "-c", 'ulimit -t 2; exec "$@"', "sh"],
+    ...[process.execPath, "-e", source],
+  ], { timeout: 60_000 });
   rmSync(folder, { recursive: true });
   expect(stdout.toString()).toBe("done\n");
 });

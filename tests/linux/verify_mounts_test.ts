@@ -28,14 +28,15 @@ for (const [what, said, says] of WAITS) {
   test(`a bubblewrap that ${what} is not waited for for ever`, () => {
     const source = `
 import { meddle } from "${import.meta.dirname}/meddle.ts";
-meddle({ poll: (real, fds) => real(fds, 0) });
+let looks = 0;
+meddle({ poll: (real, fds) => {
+  if (++looks > 10_000) { console.log("waits for ever"); process.exit(1); }
+  return real(fds, 0);
+} });
 const { pipe } = await import("${SOURCES}/sys/calls.ts");
 const { verifyMounts } = await import("${SOURCES}/linux/verify_mounts.ts");
 let now = 0;
-performance.now = () => {
-  if (now > 1e7) { console.log("waits for ever"); process.exit(1); }
-  return now += 20_000;
-};
+performance.now = () => now += 20_000;
 const [silent] = pipe().value;
 const run = {
   launch: { plan: { mounts: [] } },

@@ -11,6 +11,7 @@ import {
   landlockRuleset,
   prctl,
 } from "../../src/sys/calls.ts";
+import { dieRatherThanWait } from "../linux/refuse.ts";
 
 /** The status of a start that was not made from what is kept. */
 export const LONG_WAY = 3;
@@ -21,6 +22,8 @@ export interface Orders {
   readonly place: KeptPlace;
   /** It has as many domains of Landlock as a process may have, and can't enter another. */
   readonly isFull: boolean;
+  /** It dies before it waits for anybody at a pipe. */
+  readonly waitsForNobody: boolean;
 }
 
 /** landlock(7): domains of one process. */
@@ -37,6 +40,7 @@ function enterDomains(): void {
 if (import.meta.main) {
   const orders = JSON.parse(process.argv[2] ?? "") as Orders;
   if (orders.isFull) enterDomains();
+  if (orders.waitsForNobody) dieRatherThanWait();
   startKept(orders.origin, orders.place);
   process.exit(LONG_WAY);
 }

@@ -157,16 +157,18 @@ interface Difference {
   /** A shell's line, in which `"$@"` is the start. */
   readonly shell?: string;
   readonly isFull?: boolean;
+  readonly waitsForNobody?: boolean;
 }
 
 function start(
   { origin, place }: Scene,
-  { origin: other, stdio, shell, isFull }: Difference = {},
+  { origin: other, stdio, shell, isFull, waitsForNobody }: Difference = {},
 ): number | null {
   const orders: Orders = {
     origin: { ...origin, ...other },
     place,
     isFull: isFull ?? false,
+    waitsForNobody: waitsForNobody ?? false,
   };
   const words = [process.execPath, CHILD, JSON.stringify(orders)];
   const [program = "", ...rest] = shell === undefined
@@ -278,6 +280,7 @@ const DIFFERENCES: readonly (readonly [
   ["the file is a pipe", ({ file }) => {
     rmSync(file);
     spawnSync("mkfifo", ["-m", "600", file]);
+    return { waitsForNobody: true };
   }],
   ["the file is too long", ({ file, kept }) => {
     writeFileSync(file, JSON.stringify(kept) + " ".repeat(131_072), "latin1");
