@@ -381,8 +381,7 @@ export function finishRun(run: Run, meanwhile: () => void = () => {}): void {
 /** @returns `false` where it is left to the watcher, which has more time: our death closes the lifeline */
 function cleanUp(run: Run): boolean {
   if (run.blocked !== null) close(run.blocked);
-  killOrphans(run.watcher);
-  const gone = waitForEnd(run.sync, run.init.handle, END_TIMEOUT_MS);
+  const gone = endOrphans(run);
   if (run.terminal !== null) restoreTerminal(run.terminal);
   if (!gone) return false;
   // With the host's /proc the pipe alone is no proof; the end of a first process that was named is one.
@@ -391,6 +390,12 @@ function cleanUp(run: Run): boolean {
     releasePlaceholders(run.held, run.recordsFd);
   }
   return true;
+}
+
+/** Kills what bubblewrap's death has left to us, and waits until nobody inside is left. @returns whether that happened in time */
+export function endOrphans(run: Run): boolean {
+  killOrphans(run.watcher);
+  return waitForEnd(run.sync, run.init.handle, END_TIMEOUT_MS);
 }
 
 /** Everything is done: the watcher has nothing to do. Whoever dismisses it reaps it. */

@@ -37,7 +37,13 @@ import {
 } from "./launcher.ts";
 import { failed, firstOwnFd, type LaunchError } from "./process_state.ts";
 import type { HeldPlaceholder } from "./placeholders.ts";
-import { dismissWatcher, killAll, type Run, type SignalPipe } from "./run.ts";
+import {
+  dismissWatcher,
+  endOrphans,
+  killAll,
+  type Run,
+  type SignalPipe,
+} from "./run.ts";
 import { forwards, type RunRules } from "./run_events.ts";
 import { saveTerminal } from "./terminal.ts";
 import type { WatcherOrders } from "./watcher.ts";
@@ -71,6 +77,8 @@ interface Beginning {
   readonly sync: Pipe;
   readonly block: Pipe;
   readonly watcher: number;
+  /** Its pidfd. */
+  readonly watcherHandle: number;
   /** bubblewrap waits at `block` until its mounts have been looked at. */
   readonly verifying: boolean;
 }
@@ -111,6 +119,13 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     verifying ? [block.to] : [],
   );
   if (!watcher.ok) return failed("Cannot start the watcher", watcher.error);
+  // Before bubblewrap is there: a host that gives no handle of a process gives none of that one either, and it would be let go unwatched.
+  const watcherHandle = pidfdOpen(watcher.value);
+  if (!watcherHandle.ok) {
+    dismissWatcher(lifeline.to, watcher.value);
+    waitFor(watcher.value);
+    return failed("Cannot watch the run", watcherHandle.error);
+  }
   const run = startBubblewrap(request, {
     opened: opened.value,
     lifeline,
@@ -119,6 +134,7 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
     sync,
     block,
     watcher: watcher.value,
+    watcherHandle: watcherHandle.value,
     verifying,
   });
   if (run.ok) return run;
@@ -130,8 +146,17 @@ export function startRun(request: StartRequest): Result<Run, LaunchError> {
 /** @returns on failure nobody but the watcher is left */
 function startBubblewrap(
   { launch, held, recordsFd, signals, rules }: StartRequest,
-  { opened, lifeline, info, status, sync, block, watcher, verifying }:
-    Beginning,
+  {
+    opened,
+    lifeline,
+    info,
+    status,
+    sync,
+    block,
+    watcher,
+    watcherHandle,
+    verifying,
+  }: Beginning,
 ): Result<Run, LaunchError> {
   const channel = launch.listenPorts.length === 0 ? null : ownChannel();
   if (channel?.ok === false) {
@@ -225,7 +250,6 @@ function startBubblewrap(
   for (const fd of opened.keep) if (fd >= firstOwnFd()) close(fd);
   if (!bwrap.ok) return bwrap;
   const handle = pidfdOpen(bwrap.value);
-  const watcherHandle = pidfdOpen(watcher);
   const run: Run = {
     launch,
     held,
@@ -236,7 +260,7 @@ function startBubblewrap(
     said: { text: "", isHeard: false },
     sync: sync.from,
     watcher,
-    watcherHandle: watcherHandle.ok ? watcherHandle.value : -1,
+    watcherHandle,
     bwrap: bwrap.value,
     init: { handle: null },
     bwrapHandle: handle.ok ? handle.value : -1,
@@ -246,11 +270,11 @@ function startBubblewrap(
     terminal,
     timers: new Map(),
   };
-  if (handle.ok && watcherHandle.ok) return ok(run);
+  if (handle.ok) return ok(run);
+  // While the watcher lives nothing lets it go.
   killAll(run);
-  const unwatched = handle.ok ? watcherHandle : handle;
-  if (unwatched.ok) throw new Error("one of both has failed");
-  return failed("Cannot watch the run", unwatched.error);
+  endOrphans(run);
+  return failed("Cannot watch the run", handle.error);
 }
 
 /**

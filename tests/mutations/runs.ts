@@ -491,6 +491,24 @@ const START_STEPS: readonly Defence[] = [
   },
   ...[
     [
+      "a run that nobody can watch is ended",
+      `  if (handle.ok) return ok(run);`,
+      `  return ok(run);`,
+    ],
+    [
+      "a run that could not be watched leaves no bubblewrap",
+      `  killAll(run);
+  endOrphans(run);
+`,
+      ``,
+    ],
+  ].map(([step = "", text = "", instead = ""]): Defence => ({
+    ...pure(step, START, text, instead, STARTED),
+    // Where nobody at all can be watched bubblewrap is not even started.
+    also: { text: `  if (!watcherHandle.ok) {`, instead: `  if (false) {` },
+  })),
+  ...[
+    [
       "inherited descriptors are closed in a run that somebody stays for",
       `  const closing = closeOnExecFrom(3);`,
       `  const closing = closeOnExecFrom(1000);`,
@@ -504,16 +522,6 @@ const START_STEPS: readonly Defence[] = [
       "nothing starts where the limit of open files can't be given back",
       `  if (!limit.ok) {`,
       `  if (false) {`,
-    ],
-    [
-      "a run that nobody can watch is ended",
-      `  if (handle.ok && watcherHandle.ok) return ok(run);`,
-      `  return ok(run);`,
-    ],
-    [
-      "a run that could not be watched leaves no bubblewrap",
-      `  killAll(run);\n`,
-      ``,
     ],
     [
       "a run that could not be started leaves no watcher",

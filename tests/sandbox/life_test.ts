@@ -90,6 +90,26 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"] as const) {
   );
 }
 
+/** pidfd_open(2), `asm-generic/unistd.h`: one number on every architecture. */
+const PIDFD_OPEN = 434;
+
+matrix(
+  "on a host that gives no handle of a process a run that needs one is refused, and nothing of it starts",
+  EVERY_VARIANT,
+  async ({ run, work, probe }) => {
+    const { end, stdout, stderr } = await run(
+      ["-P", ":workspace", "--", "touch", "made"],
+      { shell: `exec ${probe} deny ${PIDFD_OPEN} 1 "$@"` },
+    );
+    await untilNobodyIsLeft();
+    expect({ end, stdout, made: readdirSync(work) })
+      .toEqual({ end: 125, stdout: "", made: [] });
+    expect(stderr).toBe(
+      "codex: Cannot watch the run: pidfd_open says EPERM: operation not permitted\n",
+    );
+  },
+);
+
 test("an end by SIGQUIT leaves no core file of ours", async () => {
   const subject = setup(PLAIN);
   const run = subject.start(

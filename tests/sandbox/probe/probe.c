@@ -40,10 +40,13 @@
  *   args ARG...                   its arguments, written alike
  *   creds                         real, effective and saved uid and gid
  *   self-exec-memfd WORD...       runs its own bytes from a memory file with WORD...
+ *   deny NR ERRNO PATH WORD...    for the host's side: becomes PATH with WORD..., on a host whose system call NR answers ERRNO
  *   calls STEP [, STEP]...        calls in order, see do_calls; the answer of the last one, or NAME:errno of the first that fails
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -57,6 +60,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -652,6 +656,21 @@ static void do_calls(int argc, char **argv)
     printf("ok\n");
 }
 
+static void do_deny(char **argv)
+{
+    struct sock_filter steps[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number(argv[2]), 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)number(argv[3])),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { .len = 4, .filter = steps };
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+        tell_done(-1);
+    execv(argv[4], argv + 4);
+    tell_done(-1);
+}
+
 int main(int argc, char **argv)
 {
     static const char *const caps[] = { "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", NULL };
@@ -723,6 +742,8 @@ int main(int argc, char **argv)
         do_self_exec_memfd(argv + 1);
     else if (IS("calls", 1))
         do_calls(argc, argv);
+    else if (IS("deny", 3))
+        do_deny(argv);
     else if (IS("environ", 0))
         for (char **entry = environ; *entry; entry++)
             print_bytes(*entry);
