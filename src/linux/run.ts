@@ -19,6 +19,7 @@ import {
   raise,
   read,
   readFile,
+  reapIfEnded,
   signalDefault,
   waitFor,
   writeAll,
@@ -350,11 +351,11 @@ export function killAll(run: Run): void {
   waitFor(run.bwrap);
 }
 
-/** Kills what bubblewrap has left to us; its children that are already dead or gone make no difference. */
-function killOrphans(watcher: number): void {
-  for (const child of childrenOf(getpid())) {
-    if (child !== watcher) kill(child, abi.SIGKILL);
-  }
+/** Kills what bubblewrap has left to us; its children that are already dead or gone make no difference. @returns who that was */
+function killOrphans(watcher: number): number[] {
+  const orphans = childrenOf(getpid()).filter((child) => child !== watcher);
+  for (const orphan of orphans) kill(orphan, abi.SIGKILL);
+  return orphans;
 }
 
 /** Children of a process's main thread. */
@@ -394,8 +395,11 @@ function cleanUp(run: Run): boolean {
 
 /** Kills what bubblewrap's death has left to us, and waits until nobody inside is left. @returns whether that happened in time */
 export function endOrphans(run: Run): boolean {
-  killOrphans(run.watcher);
-  return waitForEnd(run.sync, run.init.handle, END_TIMEOUT_MS);
+  const orphans = killOrphans(run.watcher);
+  const gone = waitForEnd(run.sync, run.init.handle, END_TIMEOUT_MS);
+  // As in finishRun: not left to process 1. Whoever lives yet is not waited for.
+  for (const orphan of orphans) reapIfEnded(orphan);
+  return gone;
 }
 
 /** Everything is done: the watcher has nothing to do. Whoever dismisses it reaps it. */

@@ -338,6 +338,9 @@ export const LANDLOCK_SCOPE_SIGNAL = 1 << 1;
 /** `bits/resource.h`. */
 export const RLIMIT_NOFILE = 7;
 
+/** wait4(2): return at once (`linux/wait.h`). */
+export const WNOHANG = 1;
+
 /** `bits/socket.h`, `bits/socket_type.h`, `asm-generic/socket.h`. */
 export const AF_UNIX = 1;
 export const AF_INET = 2;

@@ -73,6 +73,7 @@ export {
   pidfdKill,
   pidfdOpen,
   raise,
+  reapIfEnded,
   type ResourceLimit,
   setsid,
   setSoftLimit,

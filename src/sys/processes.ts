@@ -98,6 +98,11 @@ export type ChildStatus =
     readonly signal: number;
   };
 
+/** wait4(2) for a child that has ended; one that lives is left alone. */
+export function reapIfEnded(pid: number): void {
+  syscall(SYS.wait4, pid, stableBytes(8), abi.WNOHANG, 0);
+}
+
 /** wait4(2) until the child has ended. */
 export function waitFor(pid: number): Result<ChildStatus, SysError> {
   const word = stableBytes(8);

@@ -637,8 +637,8 @@ const START_STEPS: readonly Defence[] = [
     ),
     also: {
       file: "src/linux/run.ts",
-      text: `  killOrphans(run.watcher);\n  const gone`,
-      instead: `  const gone`,
+      text: `  const orphans = killOrphans(run.watcher);`,
+      instead: `  const orphans: number[] = [];`,
     },
   },
 ];
@@ -759,13 +759,13 @@ const RUN_ITSELF: readonly Defence[] = [
   ],
   [
     "what bubblewrap leaves to us is killed",
-    `    if (child !== watcher) kill(child, abi.SIGKILL);`,
+    `  for (const orphan of orphans) kill(orphan, abi.SIGKILL);`,
     ``,
   ],
   [
     "the watcher is no orphan",
-    `    if (child !== watcher) kill(child, abi.SIGKILL);`,
-    `    kill(child, abi.SIGKILL);`,
+    `.filter((child) => child !== watcher);`,
+    `;`,
   ],
   [
     "a sandbox that does not go is left to the watcher",

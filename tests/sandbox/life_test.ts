@@ -110,6 +110,39 @@ matrix(
   },
 );
 
+/** A container whose process 1 reaps nobody that it did not start, and tells who came to wait for that in a second run: the first has tried bubblewrap out. */
+const NO_REAPER = `exec unshare -pf --mount-proc python3 -c '
+import glob, subprocess, sys
+def ended(path):
+    try: return open(path).read().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError: return False
+def left():
+    subprocess.run(sys.argv[1:])
+    return {path for path in glob.glob("/proc/[0-9]*/stat") if ended(path)}
+before = left()
+print(sorted(left() - before))' "$@"`;
+
+matrix(
+  "a run that somebody stays for leaves nobody to a process 1 that reaps nobody",
+  EVERY_VARIANT.filter(({ actor }) => actor === "root"),
+  async ({ run }) => {
+    const { stdout } = await run(
+      [
+        "-P",
+        ":workspace",
+        "--timeout",
+        "1h",
+        "--",
+        "sh",
+        "-c",
+        "sleep 9 & true",
+      ],
+      { shell: NO_REAPER },
+    );
+    expect(stdout).toBe("[]\n");
+  },
+);
+
 test("an end by SIGQUIT leaves no core file of ours", async () => {
   const subject = setup(PLAIN);
   const run = subject.start(
