@@ -56,7 +56,7 @@ const REFUSED: readonly (readonly [
     [R, W],
     { "/w/.git": "file: gitdir: l", "/w/l": "-> gone" },
     "cannot enforce sandbox read-only path /w/l (named by /w/.git) because it crosses writable symlink /w/l",
-    "also when it leads nowhere",
+    "a git directory behind a link that leads nowhere",
   ],
   [
     [R, W],
@@ -379,25 +379,23 @@ const FOLDING: readonly (readonly [Lines, refused: number, why: string])[] = [
   ],
 ];
 
-for (const [lines, tree, message, why, extra = {}] of REFUSED) {
-  for (const [lines, refused, why] of FOLDING) {
-    test(`where names ignore case: ${why}`, () => {
-      const policy = policyOf(lines);
-      const tree = { "/w/.git": "dir", "/w/s": "file", "/w/9": "file" };
-      const facts = factsOf(tree, policy);
-      expect(policyErrors(policy, facts)).toEqual([]);
-      const folding = { ...facts, foldingDevices: new Set([1]) };
-      const errors = policyErrors(policy, folding).map(({ message }) =>
-        message
-      );
-      expect(errors.filter((it) => it.includes("ignores case")).length).toBe(
-        refused,
-      );
-      const other = { ...facts, foldingDevices: new Set([2]) };
-      expect(policyErrors(policy, other)).toEqual([]);
-    });
-  }
+for (const [lines, refused, why] of FOLDING) {
+  test(`where names ignore case: ${why}`, () => {
+    const policy = policyOf(lines);
+    const tree = { "/w/.git": "dir", "/w/s": "file", "/w/9": "file" };
+    const facts = factsOf(tree, policy);
+    expect(policyErrors(policy, facts)).toEqual([]);
+    const folding = { ...facts, foldingDevices: new Set([1]) };
+    const errors = policyErrors(policy, folding).map(({ message }) => message);
+    expect(errors.filter((it) => it.includes("ignores case")).length).toBe(
+      refused,
+    );
+    const other = { ...facts, foldingDevices: new Set([2]) };
+    expect(policyErrors(policy, other)).toEqual([]);
+  });
+}
 
+for (const [lines, tree, message, why, extra = {}] of REFUSED) {
   test(`refused: ${why}`, () => {
     const policy = policyOf(lines, extra);
     const own = { readOnly: (extra.own ?? []).map(abs), hidden: [] };
