@@ -8,6 +8,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
+import type { ByteString } from "../../src/bytes.ts";
 import { NO_OWN_PATHS } from "../../src/policy/facts.ts";
 import { gatherFacts } from "../../src/host/gather.ts";
 import { access } from "../../src/policy/access.ts";
@@ -46,4 +47,27 @@ test("facts of a worktree on this host: pointers followed twice, globs expanded 
     return [write.errno, write.decider.kind];
   });
   expect(verdicts).toEqual([["EROFS", "git_pointer"], ["EACCES", "glob"]]);
+});
+
+test("without all that the globs hide there are no facts", () => {
+  const policy = policyOf([[":root", "read"]], { globs: [`${root}/*.loop`] });
+  symlinkSync(".", `${root}/x.loop`);
+  const euid = process.geteuid?.() ?? 0;
+  const facts = gatherFacts({ policy, own: NO_OWN_PATHS, euid });
+  expect(facts.ok ? "facts" : facts.error.message).toContain(
+    "which holds the pattern's own directory",
+  );
+});
+
+test("a pointer of git's that is too long has an empty text, and is refused", () => {
+  mkdirSync(`${root}/long`);
+  writeFileSync(`${root}/long/.git`, `gitdir: ${"x".repeat(2_000_000)}\n`);
+  const policy = policyOf([[":root", "read"], [`${root}/long`, "write"]], {
+    cwd: `${root}/long`,
+  });
+  const euid = process.geteuid?.() ?? 0;
+  const facts = gatherFacts({ policy, own: NO_OWN_PATHS, euid });
+  if (!facts.ok) throw new Error(facts.error.message);
+  expect([...facts.value.gitPointers.values()]).toEqual(["" as ByteString]);
+  expect(policyErrors(policy, facts.value).length).toBeGreaterThan(0);
 });

@@ -6,6 +6,7 @@
  */
 import { type Defence, type Notice, pure } from "./defence.ts";
 
+const GATHER = "src/host/gather.ts";
 const GLOB = "src/host/glob.ts";
 const SEARCHES = "src/host/glob_searches.ts";
 const DIRECTORIES = "src/host/directory_reader.ts";
@@ -16,6 +17,7 @@ const FOLDING = "src/host/case_folding.ts";
 const STREAMS = "src/host/streams.ts";
 const SOCKETS = "src/host/daemon_sockets.ts";
 
+const GATHERED: Notice = ["host/gather_test.ts"];
 const WALKED: Notice = ["host/glob_test.ts"];
 const FOUND: Notice = ["host/repositories_test.ts"];
 const SEARCHED: Notice = ["host/search_test.ts"];
@@ -414,7 +416,44 @@ const SOCKET_STEPS: readonly Defence[] = [
   ),
 ];
 
+const GATHER_STEPS: readonly Defence[] = [
+  pure(
+    "without all that the globs hide nothing runs",
+    GATHER,
+    `  return globMatches.ok
+    ? ok({ ...facts, globMatches: globMatches.value })
+    : globMatches;`,
+    `  return ok({
+    ...facts,
+    globMatches: globMatches.ok ? globMatches.value : [],
+  });`,
+    GATHERED,
+  ),
+  pure(
+    "a pointer of git's that can't be read whole leads nowhere",
+    GATHER,
+    `      gitPointers.set(pointer, known ?? ("" as ByteString));`,
+    `      gitPointers.set(pointer, known ?? (".git" as ByteString));`,
+    GATHERED,
+  ),
+  pure(
+    "repositories that were found are among the facts",
+    GATHER,
+    `    ...(repositories === null ? {} : { repositories }),\n`,
+    ``,
+    SEARCHED,
+  ),
+  pure(
+    "repositories are looked for where they are to be protected",
+    GATHER,
+    `    policy.options.nestedRepositories === "read" &&`,
+    `    policy.options.nestedRepositories !== "read" &&`,
+    SEARCHED,
+  ),
+];
+
 export const SEARCH_STEPS: readonly Defence[] = [
+  ...GATHER_STEPS,
   ...GLOB_STEPS,
   ...REPOSITORY_STEPS,
   ...OTHER_STEPS,
