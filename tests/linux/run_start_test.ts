@@ -225,6 +225,9 @@ const one = launch({ supervisor: [] });
 const run = begin(one).value;
 const { watcher } = run;
 const folder = "/proc/" + watcher + "/";
+// An exec lets whoever spawned go on before it closes what is to be closed: done it is when the watcher waits.
+const state = () => { const text = readFileSync(folder + "stat", "latin1"); return text[text.lastIndexOf(")") + 2]; };
+for (let turn = 0; turn < 20_000 && state() !== "S"; turn++) Bun.sleepSync(1);
 const fds = readdirSync(folder + "fd").map((fd) => [fd, readlinkSync(folder + "fd/" + fd), lstatSync(folder + "fd/" + fd).mode & 0o700]);
 const text = readFileSync(folder + "stat", "latin1");
 const session = Number(text.slice(text.lastIndexOf(")") + 2).split(" ")[3]);

@@ -272,6 +272,44 @@ const EXEC_STEPS: readonly Defence[] = [
     `    SOCK_STREAM | SOCK_NONBLOCK,`,
     SOCKETS,
   ),
+  ...([
+    ["connection to a socket by path", "fd"],
+    ["listener", "result"],
+  ] as const).map(([what, name]) =>
+    pure(
+      `a ${what} holds up no event loop`,
+      "src/sys/sockets.ts",
+      `  const type = abi.SOCK_STREAM | abi.SOCK_CLOEXEC | abi.SOCK_NONBLOCK;
+  const ${name}`,
+      `  const type = abi.SOCK_STREAM | abi.SOCK_CLOEXEC;
+  const ${name}`,
+      SOCKETS,
+    )
+  ),
+  pure(
+    "a connection of the proxy's holds up no event loop",
+    "src/sys/connect.ts",
+    `    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,`,
+    `    SOCK_STREAM | SOCK_CLOEXEC,`,
+    SOCKETS,
+  ),
+  pure(
+    "a socket by path that nobody listens on is no connection",
+    "src/sys/sockets.ts",
+    `  if (result === 0) return ok(fd);
+  close(fd);
+  return failed("connect", result);`,
+    `  return ok(fd);`,
+    ["sys/sockets_test.ts", "nobody listens on"],
+  ),
+  pure(
+    "a connection by path that failed leaves no descriptor",
+    "src/sys/sockets.ts",
+    `  close(fd);
+  return failed("connect", result);`,
+    `  return failed("connect", result);`,
+    ["sys/sockets_test.ts", "nobody listens on"],
+  ),
 ];
 
 export const CALL_STEPS: readonly Defence[] = [

@@ -14,7 +14,7 @@ import {
   listener,
   takeListeners,
 } from "../../src/linux/control_channel.ts";
-import { O_CLOEXEC } from "../../src/sys/abi.ts";
+import { O_CLOEXEC, O_NONBLOCK } from "../../src/sys/abi.ts";
 import { close, pipe, poll, read, writeAll } from "../../src/sys/calls.ts";
 import { connectFd } from "../../src/sys/connect.ts";
 import { stableBytes } from "../../src/sys/ffi.ts";
@@ -153,7 +153,7 @@ function flagsOf(fd: number): number {
   return parseInt(/^flags:\s*([0-7]+)$/m.exec(info)?.[1] ?? "", 8);
 }
 
-test("no socket outlives an execve", async () => {
+test("no socket outlives an execve, and none that we serve blocks", async () => {
   const [one, two] = pair("seqpacket");
   const tcp = tcpSocket();
   if (!tcp.ok) throw new Error("no socket");
@@ -180,6 +180,11 @@ test("no socket outlives an execve", async () => {
   expect(fds.map((fd) => flagsOf(fd) & O_CLOEXEC)).toEqual(
     fds.map(() => O_CLOEXEC),
   );
+  // Those that our event loop serves must not hold it.
+  const served = [tcp.value, unix.value, dialled.value];
+  expect(served.map((fd) => flagsOf(fd) & O_NONBLOCK)).toEqual(
+    served.map(() => O_NONBLOCK),
+  );
   for (const fd of fds) close(fd);
 });
 
@@ -196,4 +201,11 @@ test("what we listen on inside is on 127.0.0.1 and nowhere else", () => {
   expect(place.exec(readFileSync("/proc/self/net/tcp", "utf8"))?.[1])
     .toBe("0100007F");
   close(fd.value);
+});
+
+test("a socket by path that nobody listens on is an error, and leaves no descriptor", () => {
+  const before = openCount();
+  const connected = connectUnix("/proc/none/socket" as ByteString);
+  expect(connected.ok ? 0 : connected.error.errno).toBe(2); // ENOENT
+  expect(openCount()).toBe(before);
 });
