@@ -168,6 +168,26 @@ say([begin(one, home).error?.message, children()]);`,
   expect(readdirSync(join(base, "home/sandbox/placeholders"))).toEqual([]);
 });
 
+test("a run takes away what it stood on, and what a dead one left", () => {
+  const said = alone(
+    "",
+    `
+const { makePlaceholders } = await import("${SOURCES}/linux/placeholders.ts");
+const { close } = await import("${SOURCES}/sys/calls.ts");
+const place = (name) => ({ path: base + "/work/" + name, node: "directory" });
+const dead = makePlaceholders([place("dead")], home).value;
+for (const { lockFd, parentFd } of dead.held) { close(lockFd); close(parentFd); }
+close(dead.recordsFd);
+const one = launch({ placeholders: [place(".git")] });
+let during = [];
+superviseRun(one, home, rules, catchRunSignals(one, rules).value, { ...nothing, prepare: () => during = readdirSync(base + "/work") });
+say(during);`,
+  );
+  expect(JSON.parse(said)).toEqual([".git"]);
+  expect(readdirSync(join(base, "work"))).toEqual([]);
+  expect(readdirSync(join(base, "home/sandbox/placeholders"))).toEqual([]);
+});
+
 test("without a place for records nothing that needs one is started", () => {
   const said = alone(
     "",

@@ -48,6 +48,7 @@ meddle({
     if (made.poll !== undefined) { const answer = made.poll(fds, ns); if (answer !== null) return answer; }
     return real(fds.map((one) => one.fd >= 9_000 ? { fd: -1, events: 1 } : one), ns);
   },
+  flock: (_, _fd, operation) => { done.push("lock " + operation); return fine(0); },
   raise: (_, signal) => { done.push("raise " + signal); made.raised?.(); return fine(0); },
 });
 const { close, pipe, read, setFileStatusFlags, writeAll } = await import("${SOURCES}/sys/calls.ts");
@@ -183,6 +184,16 @@ show(feed(run, BEGINNING, { kind: "signal", signal: 15 }, { ...AT_ONCE, graceMs:
     `let now = 0; performance.now = () => now += 20_000;
 finishRun(run, () => done.push("meanwhile")); show(told());`,
     ["kill orphan 9", "meanwhile", "[]"],
+  ],
+  [
+    "where nothing proves that a sandbox is gone, what it stood on is not looked at",
+    `run.launch.plan.proc = "host"; run.recordsFd = 9_000; close(sync.to); finishRun(run);`,
+    ["kill orphan 9", "kill watcher 9", "wait watcher"],
+  ],
+  [
+    "where a fresh /proc proves that a sandbox is gone, what it stood on is looked at",
+    `run.recordsFd = 9_000; close(sync.to); finishRun(run);`,
+    ["kill orphan 9", "lock 2", "lock 8", "kill watcher 9", "wait watcher"],
   ],
   [
     "at the terminal's stop all inside are stopped, then we are, and all go on",

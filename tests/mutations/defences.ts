@@ -33,7 +33,6 @@ import { STAGE_STEPS } from "./stages.ts";
 
 const ESCAPES = "sandbox/escape_test.ts";
 const CONFINEMENT = "sandbox/confinement_test.ts";
-const WORKSPACE = "sandbox/workspace_test.ts";
 const LIFE = "sandbox/life_test.ts";
 const STATE = "sandbox/state_test.ts";
 const STREAMS = "sandbox/streams_test.ts";
@@ -653,20 +652,6 @@ const LIFE_STEPS: readonly Defence[] = [
     [LIFE, "SIGKILL to us ends everything"],
   ),
   live(
-    "the supervisor removes the placeholders",
-    "src/linux/run.ts",
-    `    releasePlaceholders(run.held, run.recordsFd);`,
-    ``,
-    [WORKSPACE, "missing .git"],
-  ),
-  live(
-    "what dead runs left is reclaimed",
-    "src/linux/supervisor.ts",
-    `    reclaimPlaceholders(home, undefined, live);`,
-    ``,
-    [LIFE, "the next run removes"],
-  ),
-  live(
     "uid 0 gets the bubblewrap that binds device nodes read-only",
     CHOOSE,
     "return euid === 0 && user === null;",
@@ -694,13 +679,12 @@ const LIFE_STEPS: readonly Defence[] = [
     `false;`,
     ["sandbox/placeholder_test.ts", "can't be locked"],
   ),
-  live(
+  pure(
     "a state folder that others can write is not used",
     "src/host/state_folder.ts",
     `      (stat.value.mode & 0o077) !== 0`,
     `      false`,
-    ["sandbox/placeholder_test.ts"],
-    [LAUNCHER, "state folder"],
+    ["host/state_folder_test.ts"],
   ),
 ];
 
@@ -911,51 +895,44 @@ const SEALING: readonly Defence[] = [
   ),
 ];
 
+const KEPT_STARTS: Notice = ["run/start_kept_test.ts"];
+
 const KEPT: readonly Defence[] = [
-  live(
+  pure(
     "a kept start holds only while every answer is the same",
     "src/run/kept_start.ts",
     `    if (answerNow(kind, subject, environment) !== answer) return false;`,
     ``,
-    ["sandbox/kept_start_test.ts"],
+    KEPT_STARTS,
   ),
-  live(
-    "a kept start belongs to one key",
-    "src/run/kept_start.ts",
-    `    return kept.key === place.key ? kept : null;`,
-    `    return kept;`,
-    ["sandbox/kept_file_test.ts"],
-  ),
-  live(
+  pure(
     "a kept start is read from our own folder only",
     "src/run/kept_start.ts",
     `  if (!isOurs) return null;`,
     ``,
-    ["sandbox/kept_start_test.ts"],
+    KEPT_STARTS,
   ),
-  live(
+  pure(
     "a kept start binds what was seen",
     "src/run/kept_start.ts",
     `      return there?.ok === true && there.value.device === one.device &&
           there.value.inode === one.inode`,
     `      return there?.ok === true`,
-    ["sandbox/kept_file_test.ts"],
+    KEPT_STARTS,
   ),
-  live(
+  pure(
     "a kept start looks at the streams anew",
     "src/run/kept_start.ts",
     `if (!areStreamsPlain() || holdsLoaderVariable(environment)) return;`,
     `if (holdsLoaderVariable(environment)) return;`,
-    ["sandbox/kept_start_test.ts"],
-    [STREAMS],
+    KEPT_STARTS,
   ),
-  live(
+  pure(
     "a kept start leaves loader variables to the long way",
     "src/run/kept_start.ts",
     `if (!areStreamsPlain() || holdsLoaderVariable(environment)) return;`,
     `if (!areStreamsPlain()) return;`,
-    ["sandbox/kept_start_test.ts"],
-    ["sandbox/loader_test.ts"],
+    KEPT_STARTS,
   ),
 ];
 

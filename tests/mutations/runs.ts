@@ -587,6 +587,11 @@ const START_STEPS: readonly Defence[] = [
       `  if (false) {`,
     ],
     [
+      "what dead runs left is reclaimed",
+      `    reclaimPlaceholders(home, undefined, live);`,
+      ``,
+    ],
+    [
       "placeholders without a place for records are refused",
       `  if (home === null) {`,
       `  if (false) {`,
@@ -623,6 +628,15 @@ const START_STEPS: readonly Defence[] = [
     ],
   ].map(([step = "", text = "", instead = ""]) =>
     pure(step, SUPERVISOR, text, instead, STARTED)
+  ),
+  ...[
+    [
+      "the supervisor removes the placeholders",
+      `    releasePlaceholders(run.held, run.recordsFd);\n`,
+      ``,
+    ],
+  ].map(([step = "", text = "", instead = ""]) =>
+    pure(step, "src/linux/run.ts", text, instead, STARTED)
   ),
   {
     ...pure(
@@ -771,6 +785,11 @@ const RUN_ITSELF: readonly Defence[] = [
     "a sandbox that does not go is left to the watcher",
     `  if (!gone) return false;\n`,
     ``,
+  ],
+  [
+    "where nothing proves that a sandbox is gone, no placeholder is removed",
+    `  const isProof = run.launch.plan.proc === "fresh" || run.said.isHeard;`,
+    `  const isProof = true;`,
   ],
   [
     "a watcher that is dismissed ends nobody",
