@@ -44,6 +44,7 @@ import {
 import {
   childPidOf,
   isAtEnd,
+  isSeenToEnd,
   killOpened,
   openInit,
   waitForEnd,
@@ -385,8 +386,9 @@ function cleanUp(run: Run): boolean {
   const gone = endOrphans(run);
   if (run.terminal !== null) restoreTerminal(run.terminal);
   if (!gone) return false;
-  // With the host's /proc the pipe alone is no proof; the end of a first process that was named is one.
-  const isProof = run.launch.plan.proc === "fresh" || run.said.isHeard;
+  // With the host's /proc the pipe alone is no proof; the end of the first process is one.
+  const isProof = run.launch.plan.proc === "fresh" ||
+    isSeenToEnd(run.init.handle, childPidOf(run.said.text));
   if (run.recordsFd !== null && isProof) {
     releasePlaceholders(run.held, run.recordsFd);
   }

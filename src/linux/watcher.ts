@@ -17,6 +17,7 @@ import {
   chdir,
   close,
   exitNow,
+  kill,
   pidfdKill,
   pidfdOpen,
   poll,
@@ -55,9 +56,10 @@ export function runWatcher(ordersFd: number): never {
   chdir(ROOT);
   const orders = JSON.parse(text.value) as WatcherOrders;
   if (awaitSupervisor(orders.lifeline) === "dismissed") exitNow(0);
-  const init = endSandbox(orders.info, orders.sync);
+  const named = namedIn(orders.info);
+  const init = endSandbox(named, orders.sync);
   const gone = waitForEnd(orders.sync, init, END_TIMEOUT_MS);
-  const isProof = orders.syncIsProof || init !== null;
+  const isProof = orders.syncIsProof || isSeenToEnd(init, named);
   if (gone && isProof && orders.records !== null) {
     releasePlaceholders(orders.placeholders, orders.records);
   }
@@ -75,10 +77,26 @@ function awaitSupervisor(lifeline: number): "dismissed" | "died" {
 }
 
 /** Kills the sandbox's first process, and with it all others, if it is still the one that bwrap named. @returns as {@linkcode killInit} */
-export function endSandbox(info: number, sync: number): number | null {
-  const text = readAll(info, 65_536);
-  const pid = text.ok ? childPidOf(text.value) : null;
+function endSandbox(pid: number | null, sync: number): number | null {
   return pid === null ? null : killInit(pid, sync);
+}
+
+/** The sandbox's first process, `null` where bwrap has not come to name it. */
+function namedIn(info: number): number | null {
+  const text = readAll(info, 65_536);
+  return text.ok ? childPidOf(text.value) : null;
+}
+
+/**
+ * Whether the first process of a sandbox has ended for certain, after {@linkcode waitForEnd}: its handle said so, or nobody has its number.
+ *
+ * @param init what {@linkcode openInit} returned for `pid`
+ */
+export function isSeenToEnd(init: number | null, pid: number | null): boolean {
+  if (init !== null) return true;
+  if (pid === null) return false;
+  const found = kill(pid, 0);
+  return !found.ok && found.error.errno === abi.ESRCH;
 }
 
 /** The `child-pid` of what bwrap wrote to `--info-fd` or `--json-status-fd`. */

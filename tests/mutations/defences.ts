@@ -612,7 +612,7 @@ const LIFE_STEPS: readonly Defence[] = [
     ...live(
       "the watcher ends what is inside when the supervisor is killed",
       "src/linux/watcher.ts",
-      `  const init = endSandbox(orders.info, orders.sync);`,
+      `  const init = endSandbox(named, orders.sync);`,
       `  const init = null;`,
       [LIFE, "SIGKILL to us ends everything"],
     ),

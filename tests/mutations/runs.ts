@@ -788,7 +788,7 @@ const RUN_ITSELF: readonly Defence[] = [
   ],
   [
     "where nothing proves that a sandbox is gone, no placeholder is removed",
-    `  const isProof = run.launch.plan.proc === "fresh" || run.said.isHeard;`,
+    `  const isProof = run.launch.plan.proc === "fresh" ||\n    isSeenToEnd(run.init.handle, childPidOf(run.said.text));`,
     `  const isProof = true;`,
   ],
   [

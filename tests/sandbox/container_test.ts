@@ -10,6 +10,7 @@
 import { afterAll, expect } from "bun:test";
 import { existsSync } from "node:fs";
 import {
+  BOTH_ACTORS,
   EVERY_VARIANT,
   leaveClean,
   matrix,
@@ -20,7 +21,10 @@ import {
 afterAll(leaveClean);
 
 /** A user mounts as the root of a user namespace. */
-function inContainer({ uid }: Subject): { readonly shell: string } {
+function inContainer(
+  { uid }: Subject,
+  start = 'exec "$@"',
+): { readonly shell: string } {
   const script = [
     "for part in bus fs irq sys; do",
     "[ -d /proc/$part ] || continue",
@@ -28,7 +32,7 @@ function inContainer({ uid }: Subject): { readonly shell: string } {
     "mount -o remount,bind,ro,nosuid,nodev,noexec /proc/$part || exit 90",
     "done",
     "mount --bind /dev/null /proc/timer_list 2>/dev/null",
-    'exec "$@"',
+    start,
   ].join("\n");
   return {
     shell: `exec unshare ${uid === 0 ? "-m" : "-Urm"} sh -c '${
@@ -85,6 +89,28 @@ matrix(
       inContainer(subject),
     );
     expect(stdout).toBe("tried\n");
+  },
+);
+
+/** In the container's own shell: a look at the workspace ends by turns, not by the clock. */
+const KILLED = `"$@" &
+turns=0
+until [ -e up ] || [ $turns = 1000 ]; do turns=$((turns + 1)); sleep 0.02; done
+kill -9 $!
+wait $! 2>/dev/null
+turns=0
+until [ "$(ls -A)" = up ] || [ $turns = 1000 ]; do turns=$((turns + 1)); sleep 0.02; done
+ls -A`;
+
+matrix(
+  "in a container that masks its /proc SIGKILL to us leaves nothing either",
+  BOTH_ACTORS,
+  async (subject) => {
+    const { stdout } = await subject.run(
+      ["-P", ":workspace", "--", "sh", "-c", "touch up; exec sleep 86127"],
+      inContainer(subject, KILLED),
+    );
+    expect(stdout).toBe("up\n");
   },
 );
 
