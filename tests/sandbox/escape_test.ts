@@ -320,7 +320,7 @@ print(c.shmget(${key},4096,0o1666),c.semget(${key},1,0o1666),c.msgget(${key},0o1
     asUser(uid, ["/usr/bin/python3", "-c", HOST_SIDE, folder, name]),
     { stdin: "pipe", stdout: "pipe", stderr: "inherit" },
   );
-  const sleeper = Bun.spawn(asUser(uid, ["sleep", NAP]));
+  const sleeper = await sleeperAs(uid);
   const [tcp = "", udp = ""] = (await firstLine(server.stdout)).split(" ");
   const contents = (path: string): string => {
     const { mode, uid, mtimeMs, nlink, ino } = statSync(path);
@@ -391,6 +391,31 @@ print(c.shmget(${key},4096,0o1666),c.semget(${key},1,0o1666),c.msgget(${key},0o1
       rmSync(`/dev/shm/${name}`, { force: true });
     },
   };
+}
+
+/** Above what all attempts of a run together use in their own namespace: there, a number means one of them or nobody. */
+const FIRST_FOREIGN_PID = 6_000;
+
+/** Uses up numbers until they are high enough. After the last one (`kernel.pid_max`) they begin again at 300. */
+const USE_UP_NUMBERS = `import os,sys
+while True:
+ pid=os.fork()
+ if pid==0: os._exit(0)
+ os.waitpid(pid,0)
+ if pid>int(sys.argv[1]): break`;
+
+/** A process of the host whose number none has in a sandbox. */
+async function sleeperAs(uid: number): Promise<Bun.Subprocess> {
+  for (;;) {
+    const sleeper = Bun.spawn(asUser(uid, ["sleep", NAP]));
+    if (sleeper.pid > FIRST_FOREIGN_PID) return sleeper;
+    sleeper.kill(9);
+    await sleeper.exited;
+    Bun.spawnSync([
+      ...["/usr/bin/python3", "-c", USE_UP_NUMBERS],
+      String(FIRST_FOREIGN_PID),
+    ]);
+  }
 }
 
 async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string> {

@@ -212,7 +212,7 @@ if os.fork()==0:
   if fd!=keep:
    try: os.close(fd)
    except OSError: pass
- os.execv("/bin/sleep",["sleep","86394"])
+ os.execv("/bin/sleep",["sleep","300"])
 sys.stderr.write("bwrap: no more\\n")
 os._exit(1)
 `,
