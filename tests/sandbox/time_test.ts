@@ -4,7 +4,7 @@
  * @module
  */
 import { afterAll, expect, test } from "bun:test";
-import { readdirSync, writeFileSync } from "node:fs";
+import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import {
   BOTH_ACTORS,
   EVERY_VARIANT,
@@ -82,6 +82,7 @@ async function onceUp(
 
 /** A run that says that it is up, in its writable directory. */
 async function started(subject: Subject, line: string): Promise<Running> {
+  rmSync(`${subject.work}/up`, { force: true }); // of a run before this one
   const run = subject.start([
     ...["-P", ":workspace", "--grace", "60s", "--", "sh", "-c"],
     line,
