@@ -236,13 +236,14 @@ function carryOut(run: Run, action: RunAction): RunEvent | null {
 
 /**
  * To the process group that the command starts in, whose leader is the sandbox's first process. That one has no handlers, and the
- * kernel spares the first process of a PID namespace what has no handler.
+ * kernel spares the first process of a PID namespace what has no handler: as long as it has no child, nobody would hear.
  *
- * @returns `false` when there is no such group (yet, or any more)
+ * @returns `false` when there is nobody in such a group (yet, or any more)
  */
 function forward(run: Run, signal: number): boolean {
   const pid = awaitChildPid(run);
-  return pid !== null && !isAtEnd(run.sync) && kill(-pid, signal).ok;
+  if (pid === null || isAtEnd(run.sync)) return false;
+  return childrenOf(pid)?.length !== 0 && kill(-pid, signal).ok;
 }
 
 /**
@@ -292,7 +293,7 @@ function stopAll(run: Run): ReadonlySet<number> {
 }
 
 function treeOf(pid: number): number[] {
-  return [pid, ...childrenOf(pid).flatMap(treeOf)];
+  return [pid, ...(childrenOf(pid) ?? []).flatMap(treeOf)];
 }
 
 /** Whether a process is neither stopped nor dead (proc_pid_stat(5): the state stands behind the name in parentheses). */
@@ -354,17 +355,18 @@ export function killAll(run: Run): void {
 
 /** Kills what bubblewrap has left to us; its children that are already dead or gone make no difference. @returns who that was */
 function killOrphans(watcher: number): number[] {
-  const orphans = childrenOf(getpid()).filter((child) => child !== watcher);
+  const orphans = (childrenOf(getpid()) ?? [])
+    .filter((child) => child !== watcher);
   for (const orphan of orphans) kill(orphan, abi.SIGKILL);
   return orphans;
 }
 
-/** Children of a process's main thread. */
-function childrenOf(pid: number): number[] {
+/** Children of a process's main thread; `null` where the kernel doesn't tell (CONFIG_PROC_CHILDREN), or the process is gone. */
+function childrenOf(pid: number): number[] | null {
   const children = readFile(`/proc/${pid}/task/${pid}/children`, 65_536);
   return children.ok
     ? children.value.split(" ").filter((word) => word !== "").map(Number)
-    : [];
+    : null;
 }
 
 /**

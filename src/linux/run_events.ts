@@ -157,9 +157,12 @@ export function nextStep(
         : endNow({ kind: "signalled", signal: event.signal });
     case "undeliverable":
       // A change of the window's size that came too early is no reason to end.
-      return FATAL_SIGNALS.includes(event.signal)
-        ? endNow({ kind: "signalled", signal: event.signal })
-        : { state, actions: [] };
+      if (!FATAL_SIGNALS.includes(event.signal)) return { state, actions: [] };
+      return endNow(
+        state.kind === "ending"
+          ? state.cause
+          : { kind: "signalled", signal: event.signal },
+      );
     case "timer":
       return onTimer(state, event.timer, rules);
     case "ended":

@@ -212,6 +212,16 @@ const CASES: readonly (readonly [
     signalled(abi.SIGTERM),
   ],
   [
+    "a command that is not that far yet when its time is over: so it is told",
+    TIMEOUT_GRACE,
+    [started, timer("timeout"), {
+      kind: "undeliverable",
+      signal: abi.SIGTERM,
+    }],
+    "timeout=500 +TERM +CONT grace=2000 kill_all",
+    { kind: "timeout" },
+  ],
+  [
     "a window's size that comes too early ends nothing",
     TERMINAL,
     [started, { kind: "undeliverable", signal: abi.SIGWINCH }],

@@ -169,6 +169,23 @@ show(takeEvent(run, "no_wait"));`,
     ["kill its group 10"],
   ],
   [
+    "a signal that comes before the command is there ends the run, since the first process alone would not hear it",
+    `named(); made.files["/proc/${FIRST}/task/${FIRST}/children"] = "";
+show(feed(run, BEGINNING, { kind: "signal", signal: 15 }, { ...AT_ONCE, graceMs: 1 }).end);`,
+    [
+      "end first 9",
+      "kill bwrap 9",
+      "wait bwrap",
+      `{"kind":"signalled","signal":15}`,
+    ],
+  ],
+  [
+    "a change of the window's size before the command is there ends nothing",
+    `named(); made.files["/proc/${FIRST}/task/${FIRST}/children"] = "";
+show(feed(run, BEGINNING, { kind: "signal", signal: 28 }, { ...AT_ONCE, terminal: true }).kind);`,
+    ["running"],
+  ],
+  [
     "when nobody inside is left a signal goes to nobody, whose number may be another's by then",
     `named(); hearStatus(run, 0); close(sync.to);
 show(feed(run, BEGINNING, { kind: "signal", signal: 15 }, { ...AT_ONCE, graceMs: 1 }).kind);`,

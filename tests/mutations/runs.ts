@@ -27,8 +27,15 @@ const EVENT_STEPS: readonly Defence[] = [
   ],
   [
     "a signal that nobody is there for ends the run",
-    `      return FATAL_SIGNALS.includes(event.signal)`,
-    `      return false`,
+    `      if (!FATAL_SIGNALS.includes(event.signal)) return`,
+    `      if (event.signal > 0) return`,
+  ],
+  [
+    "what was told to end, and could not hear it, ends of what it was told for",
+    `        state.kind === "ending"
+          ? state.cause
+          : { kind: "signalled", signal: event.signal },`,
+    `        { kind: "signalled", signal: event.signal },`,
   ],
   [
     "whatever ends a run at once kills what is inside",
@@ -736,8 +743,13 @@ const RUN_ITSELF: readonly Defence[] = [
   ],
   [
     "no signal goes to a number that may be another's by now",
-    `  return pid !== null && !isAtEnd(run.sync) && kill(-pid, signal).ok;`,
-    `  return pid !== null && kill(-pid, signal).ok;`,
+    `  if (pid === null || isAtEnd(run.sync)) return false;`,
+    `  if (pid === null) return false;`,
+  ],
+  [
+    "a signal that comes before the command is there is not lost",
+    `  return childrenOf(pid)?.length !== 0 && kill(-pid, signal).ok;`,
+    `  return kill(-pid, signal).ok;`,
   ],
   [
     "nobody is stopped by a number that may be another's by now",
