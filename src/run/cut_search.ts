@@ -39,7 +39,7 @@ export function cutWarning(
   if (home !== null && !isFirst(cwd, home)) return null;
   return `repositories were looked for up to "${
     toText(cut.at)
-  }" (${cut.why}): one that lies beyond keeps its .git writable; this is said once for a directory, and by --explain`;
+  }" (${cut.why}): one that lies beyond keeps its .git writable unless the profile says "read" of it; this is said once for a directory, and by --explain`;
 }
 
 /** Whether nobody was told of `directory` before; remembers it. */

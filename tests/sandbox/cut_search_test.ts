@@ -26,7 +26,7 @@ function manyRepositories(folder: string, { uid }: Subject): void {
 }
 
 const SAID =
-  /^codex: warning: repositories were looked for up to "[^"]+" \(more than [^)]+\): one that lies beyond keeps its \.git writable; this is said once for a directory, and by --explain\n$/;
+  /^codex: warning: repositories were looked for up to "[^"]+" \(more than [^)]+\): one that lies beyond keeps its \.git writable unless the profile says "read" of it; this is said once for a directory, and by --explain\n$/;
 
 /** Repositories made a moment before a run count as made during it, which is right and not what is asked here. */
 function aboutTheSearch(stderr: string): string {
