@@ -243,7 +243,9 @@ function carryOut(run: Run, action: RunAction): RunEvent | null {
 function forward(run: Run, signal: number): boolean {
   const pid = awaitChildPid(run);
   if (pid === null || isAtEnd(run.sync)) return false;
-  return childrenOf(pid)?.length !== 0 && kill(-pid, signal).ok;
+  // Who is woken has been stopped, so it is there; a look in between would make two of SIGCONT and the one before it.
+  const isHeard = signal === abi.SIGCONT || childrenOf(pid)?.length !== 0;
+  return isHeard && kill(-pid, signal).ok;
 }
 
 /**

@@ -748,7 +748,7 @@ const RUN_ITSELF: readonly Defence[] = [
   ],
   [
     "a signal that comes before the command is there is not lost",
-    `  return childrenOf(pid)?.length !== 0 && kill(-pid, signal).ok;`,
+    `  return isHeard && kill(-pid, signal).ok;`,
     `  return kill(-pid, signal).ok;`,
   ],
   [
